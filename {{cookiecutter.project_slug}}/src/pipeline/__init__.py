@@ -1,0 +1,1 @@
+"""From monthly data to a judged model: ml/ (what a data scientist edits), stages/ (DVC), ops/ (the outside world)."""

@@ -1,0 +1,1 @@
+"""One module per outside system. Nothing in ml/ may import from here; import-linter says so."""

@@ -1,0 +1,155 @@
+"""params.yaml, gates.yaml and infra.yaml as typed, validated settings.
+
+What the model may be tuned by is declared beside the model, in `ml/params.py`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import UserError
+from .ml import Params
+
+PARAMS, GATES, INFRA = Path("params.yaml"), Path("gates.yaml"), Path("infra.yaml")
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are mistakes: a typo must never switch a check off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FlightsSource(Strict):
+    """The packaged sample: the 2013 flights of New York's airports, a month a partition."""
+
+    kind: Literal["flights"]
+
+
+class FilesSource(Strict):
+    """A folder or bucket; `url` names `{partition}` and `{table}` and ends in .parquet or .csv."""
+
+    kind: Literal["files"]
+    url: str
+    options: dict[str, str] = {}
+
+
+class SqlSource(Strict):
+    """A database; `queries` holds one SELECT per table, with `:partition` bound; `partitions` lists the names."""
+
+    kind: Literal["sql"]
+    url_env: str
+    partitions: str
+    queries: dict[str, str]
+
+
+Source = Annotated[FlightsSource | FilesSource | SqlSource, Field(discriminator="kind")]
+
+
+class Tracking(Strict):
+    """Where runs are mirrored to; `MLFLOW_TRACKING_URI` overrides `uri`."""
+
+    uri: str
+    experiment: str
+    required: bool = True
+
+
+class Compute(Strict):
+    """What training runs on."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: Annotated[int, Field(ge=1)] = 2
+
+
+class Infra(Strict):
+    """infra.yaml: where things run. No file in `ml/` knows any of it."""
+
+    source: Source
+    tracking: Tracking
+    compute: Compute = Compute()
+
+
+class Bound(Strict):
+    """What a metric must stay within, on the holdout."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Champion(Strict):
+    """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric."""
+
+    confidence: Share = 0.95
+    margins: dict[str, Positive]
+
+
+class Slices(Strict):
+    """Parts of the holdout on which a challenger must not be shown worse than the champion."""
+
+    columns: list[str]
+    metric: str
+    margin: Positive
+    minimum_rows: Annotated[int, Field(ge=1)]
+
+
+class Bootstrap(Strict):
+    """Resampling of whole blocks (days), so that what rows of a day share does not look like evidence."""
+
+    block: str
+    resamples: Annotated[int, Field(ge=200)] = 1000
+    seed: int = 0
+
+
+class Cost(Strict):
+    """What the shipped artifact may weigh, and how long one row may take."""
+
+    model_mb: Positive
+    latency_p95_ms: Positive
+
+
+class Gates(Strict):
+    """gates.yaml: what a model must show before it may be merged."""
+
+    floors: dict[str, Bound]
+    beats_baseline: list[str]
+    champion: Champion
+    slices: Slices
+    bootstrap: Bootstrap
+    cost: Cost
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path, model: type[Model]) -> Model:
+    """Read one settings file; raise `UserError` naming the file, the key and what was expected."""
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run this in the project's folder") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        raise UserError(f"{path}: {key}: {first['msg']}") from None
+
+
+def params() -> Params:
+    """What the model is made with."""
+    return load(PARAMS, Params)
+
+
+def gates() -> Gates:
+    """What a model must show."""
+    return load(GATES, Gates)
+
+
+def infra() -> Infra:
+    """Where things run."""
+    return load(INFRA, Infra)
