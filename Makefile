@@ -1,0 +1,42 @@
+# The template's own verbs. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+READY := .venv/.ready
+DEMO := demo
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help demo test check bench clean
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## generate the flights project into demo/, train it, judge it, and show the verdict
+	@python scripts/demo.py $(DEMO)
+
+test: $(READY) ## everything: lint, types, then the tests from cheap to dear
+	@$(MAKE) --no-print-directory check
+	@pytest
+
+check: $(READY) ## lint and types of the template's own Python
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+bench: $(READY) ## what the README's figures come from
+	@python -m benchmarks
+
+clean: ## remove the environment and the demo
+	rm -rf .venv .tools demo
+
+$(READY): pyproject.toml $(if $(filter .tools/%,$(UV)),.tools/bin/uv)
+	@echo "setting up .venv"
+	@$(UV) sync --quiet --python '>=3.11,<3.14'
+	@touch $@
+
+.tools/bin/uv:
+	@python3 -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -1,0 +1,48 @@
+"""The verbs behind the Makefile that need Python: `python -m pipeline <verb>`.
+
+Each verb imports what it needs when it runs, so that none waits for a library it does not use.
+"""
+
+from typing import Annotated
+
+import typer
+
+from .errors import run
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command()
+def data(until: Annotated[str | None, typer.Option(help="newest partition to fetch, e.g. 2013-07")] = None) -> None:
+    """Make data/ true for data.dvc, and add the partitions up to UNTIL."""
+    from .ops.data import fetch
+
+    fetch(until or None)
+
+
+@app.command()
+def track(check: Annotated[bool, typer.Option("--check", help="only ask whether the server can be reached")] = False) -> None:
+    """Mirror the trained model, its figures and its lineage to MLflow, once."""
+    from .ops import tracking
+
+    tracking.check() if check else tracking.log()
+
+
+@app.command()
+def gate(champion: Annotated[str | None, typer.Option(help="commit whose model is the champion; default main")] = None) -> None:
+    """Judge the model against gates.yaml and the champion; exit 1 if it may not be merged."""
+    from .ops.gate import run as judge
+
+    raise typer.Exit(judge(champion or None))
+
+
+@app.command()
+def doctor() -> None:
+    """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
+    from .ops.doctor import run as examine
+
+    raise typer.Exit(examine())
+
+
+if __name__ == "__main__":
+    run(app)
