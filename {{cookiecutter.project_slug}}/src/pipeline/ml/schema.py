@@ -1,0 +1,82 @@
+"""The data contract: what every month's tables must look like before anything is made of them.
+
+The first table is the main one: its rows are the examples. What pandera does not know by itself stands in metadata,
+and `ops/contract.py` checks it: of a table `time` (the column whose values must lie in the partition) and
+`max_gap_hours` (the longest silence of a complete delivery); of a column `max_null` (largest share of nulls) and
+`median` (where it must lie: a change of unit moves it even where every single value stays possible).
+"""
+
+import polars as pl
+from pandera.polars import Check, Column, DataFrameSchema
+
+CODE = Check.str_matches(r"^[A-Z0-9]{2,3}$")
+AIRPORTS = ["EWR", "JFK", "LGA"]
+
+
+def number(
+    dtype: type[pl.DataType],
+    low: float,
+    high: float,
+    *,
+    max_null: float = 0.0,
+    median: tuple[float, float] | None = None,
+) -> Column:
+    """Describe numbers from `low` to `high`; null where unknown, in at most a share `max_null` of the rows."""
+    metadata = {"max_null": max_null} | ({"median": median} if median else {})
+    return Column(dtype, Check.in_range(low, high), nullable=max_null > 0, metadata=metadata)
+
+
+FLIGHTS = DataFrameSchema(
+    {
+        "sched_dep": Column(pl.Datetime("us")),  # naive New York time, as all times here
+        "sched_arr": number(pl.Int16, 0, 1439),  # minutes after midnight, local to the destination
+        "carrier": Column(pl.String, CODE),
+        "flight": number(pl.Int16, 1, 9999),
+        "tailnum": Column(pl.String, nullable=True, metadata={"max_null": 0.1}),
+        "origin": Column(pl.String, Check.isin(AIRPORTS)),
+        "dest": Column(pl.String, CODE),
+        "distance": number(pl.Int16, 1, 6000, median=(600, 1150)),  # miles; in kilometres the median is above 1,200
+        # Minutes, known only after the flight: labels and history, never features of the same flight.
+        "dep_delay": number(pl.Int16, -120, 2880, max_null=0.15, median=(-15, 15)),
+        "arr_delay": number(pl.Int16, -150, 2880, max_null=0.15, median=(-30, 30)),
+        "air_time": number(pl.Int16, 5, 1000, max_null=0.15, median=(90, 180)),
+    },
+    strict=True,
+    unique=["sched_dep", "carrier", "flight"],
+    metadata={"time": "sched_dep", "max_gap_hours": 24},
+)
+
+WEATHER = DataFrameSchema(
+    {
+        "origin": Column(pl.String, Check.isin(AIRPORTS)),
+        "time": Column(pl.Datetime("us")),  # the hour of observation
+        "temp": number(pl.Float32, -40, 130, max_null=0.1, median=(28, 95)),  # °F; in °C a median is below 27
+        "dewp": number(pl.Float32, -60, 110, max_null=0.1),  # °F
+        "humid": number(pl.Float32, 0, 100, max_null=0.1, median=(25, 95)),  # %; a share would lie below 1
+        "wind_dir": number(pl.Float32, 0, 360, max_null=0.15),  # degrees
+        "wind_speed": number(pl.Float32, 0, 150, max_null=0.1, median=(6, 20)),  # mph; in m/s a median is below 6
+        "wind_gust": number(pl.Float32, 0, 200, max_null=1.0),  # mph; null where nothing gusts
+        "precip": number(pl.Float32, 0, 10, max_null=0.1),  # inches
+        "pressure": number(pl.Float32, 850, 1100, max_null=0.3),  # hPa
+        "visib": number(pl.Float32, 0, 10, max_null=0.1),  # miles, capped at 10; in kilometres at 16
+    },
+    strict=True,
+    unique=["origin", "time"],
+    metadata={"time": "time", "max_gap_hours": 48},
+)
+
+PLANES = DataFrameSchema(  # those that flew in the month
+    {
+        "tailnum": Column(pl.String),
+        "year": number(pl.Int16, 1940, 2100, max_null=0.1),  # of manufacture
+        "type": Column(pl.String),
+        "manufacturer": Column(pl.String),
+        "engines": number(pl.Int16, 1, 8),
+        "seats": number(pl.Int16, 1, 900, median=(80, 250)),
+        "engine": Column(pl.String),
+    },
+    strict=True,
+    unique=["tailnum"],
+)
+
+TABLES: dict[str, DataFrameSchema] = {"flights": FLIGHTS, "weather": WEATHER, "planes": PLANES}

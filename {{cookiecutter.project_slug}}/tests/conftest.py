@@ -1,0 +1,16 @@
+"""What tests share: real months of the sample, read once a session, and a real database."""
+
+import polars as pl
+import pytest
+from tests.postgres import postgres_url
+
+from pipeline.ops.sources.flights import Flights
+
+__all__ = ["postgres_url"]
+
+
+@pytest.fixture(scope="session")
+def flights() -> dict[str, dict[str, pl.DataFrame]]:
+    """The sample's first six months: month → table → rows. Frames are immutable; share them."""
+    source = Flights()
+    return {month: source.read(month) for month in source.partitions()[:6]}
