@@ -4,13 +4,13 @@ What the model may be tuned by is declared beside the model, in `ml/params.py`.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UserError
-from .ml import Params
+from .ml import METRICS, Params
 
 PARAMS, GATES, INFRA = Path("params.yaml"), Path("gates.yaml"), Path("infra.yaml")
 
@@ -21,7 +21,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Strict(BaseModel):
     """Unknown keys are mistakes: a typo must never switch a check off."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FlightsSource(Strict):
@@ -74,25 +74,47 @@ class Infra(Strict):
     compute: Compute = Compute()
 
 
+def _known(metric: str) -> str:
+    if metric not in METRICS:
+        raise ValueError(f"no such metric, ml/metrics.py has {', '.join(METRICS)}")
+    return metric
+
+
+def _directed(metric: str) -> str:
+    if METRICS[_known(metric)].greater_is_better is None:
+        raise ValueError("a value in between is best, so there is no worse by a margin: give it a floor instead")
+    return metric
+
+
+MetricName = Annotated[str, AfterValidator(_known)]
+DirectedMetric = Annotated[str, AfterValidator(_directed)]
+
+
 class Bound(Strict):
     """What a metric must stay within, on the holdout."""
 
     min: float | None = None
     max: float | None = None
 
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        return self
+
 
 class Champion(Strict):
     """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric."""
 
     confidence: Share = 0.95
-    margins: dict[str, Positive]
+    margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)]
 
 
 class Slices(Strict):
     """Parts of the holdout on which a challenger must not be shown worse than the champion."""
 
     columns: list[str]
-    metric: str
+    metric: DirectedMetric
     margin: Positive
     minimum_rows: Annotated[int, Field(ge=1)]
 
@@ -102,7 +124,7 @@ class Bootstrap(Strict):
 
     block: str
     resamples: Annotated[int, Field(ge=200)] = 1000
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Cost(Strict):
@@ -115,8 +137,8 @@ class Cost(Strict):
 class Gates(Strict):
     """gates.yaml: what a model must show before it may be merged."""
 
-    floors: dict[str, Bound]
-    beats_baseline: list[str]
+    floors: Annotated[dict[MetricName, Bound], Field(min_length=1)]
+    beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1)]
     champion: Champion
     slices: Slices
     bootstrap: Bootstrap
@@ -136,8 +158,8 @@ def load(path: Path, model: type[Model]) -> Model:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        raise UserError(f"{path}: {key}: {first['msg']}") from None
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "(top level)"
+        raise UserError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def params() -> Params:

@@ -1,0 +1,74 @@
+"""The newest partition, which no model was trained on, and what a model is worth on it.
+
+Evaluation and gate both measure here, so that what is judged is what was reported, and what ships.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+from numpy.typing import NDArray
+
+from . import ml
+from .errors import UserError
+from .paths import FEATURES
+
+DATE = "date"
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Labelled rows of the newest partition; `prior` is the share of positives in the partitions before it."""
+
+    partition: str
+    table: pl.DataFrame
+    prior: float
+
+    @property
+    def label(self) -> NDArray[np.bool_]:
+        """Labels, shape (N,)."""
+        return self.table[ml.LABEL].to_numpy().astype(bool)
+
+
+def read() -> Holdout:
+    """Read the holdout from `features/`; raise `UserError` where there is none."""
+    files = sorted(FEATURES.glob("*.parquet"))
+    if len(files) < 2:
+        raise UserError(f"features/ holds {len(files)} partition(s), a holdout needs two: run `make pipeline`")
+    *training, newest = files
+    labelled = pl.col(ml.LABEL).is_not_null()
+    prior = pl.scan_parquet(training).select(pl.col(ml.LABEL).mean()).collect().item()
+    table = pl.read_parquet(newest).filter(labelled)
+    if table.is_empty() or prior is None:
+        raise UserError(f"{newest}: no row has a known {ml.LABEL}, so nothing can be measured: choose a newer partition")
+    return Holdout(newest.stem, table, float(prior))
+
+
+def session(model: bytes) -> ort.InferenceSession:
+    """Load an ONNX model the way it is judged and served: on one CPU thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised, and told in our own words
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def figures(label: NDArray[np.bool_], score: NDArray[np.floating[Any]]) -> dict[str, float | None]:
+    """Give every metric by name; None where it cannot be told, which JSON has no other word for."""
+    values = {name: metric(label, score.astype(np.float64)) for name, metric in ml.METRICS.items()}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def measure(holdout: Holdout, score: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    """Give the content of `reports/metrics.json`: the model's metrics beside those of a constant guess."""
+    label = holdout.label
+    return {
+        "partition": holdout.partition,
+        "rows": len(label),
+        "days": holdout.table[DATE].n_unique(),
+        "positive_share": float(label.mean()),
+        "model": figures(label, score),
+        "baseline": figures(label, np.full(len(label), holdout.prior)),
+    }

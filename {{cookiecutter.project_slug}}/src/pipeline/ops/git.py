@@ -1,0 +1,41 @@
+"""What the gate must know of the repository, asked of git itself."""
+
+import subprocess
+from pathlib import Path
+
+from ..errors import UserError
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", *arguments], capture_output=True, check=False)
+
+
+def empty() -> bool:
+    """Tell whether nothing has been committed on any branch; raise `UserError` outside a repository."""
+    done = _git("rev-list", "--all", "--max-count=1")
+    if done.returncode:
+        raise UserError("git cannot read this folder's repository: run `git init`, or run this in the project's folder")
+    return not done.stdout
+
+
+def resolve(ref: str) -> str | None:
+    """Give the commit that `ref` names, or None where no such ref is known here."""
+    done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return done.stdout.decode().strip() if done.returncode == 0 else None
+
+
+def read(commit: str, path: Path) -> str | None:
+    """Give a file's text at a commit, or None where that commit has no such file; raise `UserError` if git fails."""
+    listed = _git("ls-tree", commit, "--", str(path))
+    if listed.returncode == 0 and not listed.stdout:
+        return None
+    shown = _git("show", f"{commit}:./{path}")
+    if listed.returncode or shown.returncode:
+        reason = (listed.stderr or shown.stderr).decode(errors="replace").strip()
+        raise UserError(f"git cannot read {path} at {commit[:12]}: {reason}")
+    return shown.stdout.decode(errors="replace")
+
+
+def is_ancestor(older: str, newer: str) -> bool:
+    """Tell whether `newer` holds everything that `older` does."""
+    return _git("merge-base", "--is-ancestor", older, newer).returncode == 0
