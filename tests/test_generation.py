@@ -1,0 +1,92 @@
+"""What `cookiecutter` makes of the template: fast, alone, complete, and the same by every way."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bake import BIN, PRODUCT, ROOT, cookiecutter, files, git, run
+
+PROMISED = ".github data.dvc src models bentofile.yaml params.yaml dvc.yaml tests README.md".split()
+OWN = {".tools", ".venv", "data", "features"}  # made by verbs, never by the template
+
+
+def test_generation_takes_less_than_a_second(template: Path, tmp_path: Path) -> None:
+    # given a warm file cache / when the command runs, start of the interpreter and hook included
+    seconds = []
+    for attempt in range(3):
+        start = time.perf_counter()
+        assert cookiecutter(template, tmp_path / str(attempt)).returncode == 0
+        seconds.append(time.perf_counter() - start)
+    # then the best of three is the machine's answer, whatever else runs on it
+    assert min(seconds) < 1.0
+
+
+def test_generation_needs_no_network_and_no_other_tool(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given interpreters that refuse sockets and foreign programs, and an empty PATH
+    (tmp_path / "sealed").mkdir()
+    shutil.copy(ROOT / "tests/sealed.py", tmp_path / "sealed/sitecustomize.py")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "sealed"))
+    monkeypatch.setenv("PATH", str(tmp_path / "sealed"))
+    probe = run([str(BIN / "python"), "-c", "import socket; socket.create_connection(('127.0.0.1', 9))"], tmp_path)
+    assert "the network was used" in probe.stderr
+    # when
+    result = cookiecutter(template, tmp_path / "out")
+    # then
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out/flight-delays/README.md").is_file()
+
+
+def test_what_was_promised_is_there(fresh: Path) -> None:
+    # then the paths exist after the first commit too, empty folders being nothing to git
+    for name in PROMISED:
+        assert (fresh / name).exists(), name
+    assert not OWN & {path.name for path in fresh.iterdir()}
+
+
+def test_git_keeps_every_generated_file(project: Path) -> None:
+    # given the project with its first commit / then nothing generated is ignored by its own .gitignore
+    tracked = set(git(project, "ls-files").splitlines())
+    assert {"models/.gitignore", "reports/.gitignore", ".dvc/config", "data.dvc"} <= tracked
+
+
+def test_cruft_makes_the_same_bytes(template: Path, fresh: Path, tmp_path: Path) -> None:
+    # when cruft generates from the same commit
+    config = tmp_path / "rc.yaml"
+    config.write_text(f"replay_dir: {tmp_path}/replay\ncookiecutters_dir: {tmp_path}/cookiecutters\n")
+    options = ["-y", "--config-file", str(config), "--output-dir", str(tmp_path / "out")]
+    (tmp_path / "out").mkdir()
+    result = run([str(BIN / "cruft"), "create", str(template), *options], tmp_path)
+    assert result.returncode == 0, result.stderr
+    # then its own record is all that is more
+    made = tmp_path / "out/flight-delays"
+    record = json.loads((made / ".cruft.json").read_text())
+    assert record["commit"] == git(template, "rev-parse", "HEAD").strip()
+    assert set(files(made)) - {Path(".cruft.json")} == set(files(fresh))
+    for name in files(fresh):
+        assert (made / name).read_bytes() == (fresh / name).read_bytes(), name
+        assert (made / name).stat().st_mode == (fresh / name).stat().st_mode, name
+
+
+def test_prompts_are_few_and_explained() -> None:
+    settings = json.loads((ROOT / "cookiecutter.json").read_text())
+    prompts = {key for key in settings if not key.startswith("_")}
+    assert len(prompts) <= 8
+    assert prompts == set(settings["__prompts__"])
+    assert all(len(sentence.split()) >= 6 for sentence in settings["__prompts__"].values())
+
+
+def test_every_answer_is_read_by_something() -> None:
+    # given prompts and derived keys / then each stands in a file of the project, its folder's name, or another key
+    settings = json.loads((ROOT / "cookiecutter.json").read_text())
+    keys = {key for key in settings if not key.startswith("_") or (key.startswith("__") and key != "__prompts__")}
+    texts = [PRODUCT, *(str(value) for value in settings.values())]
+    for name in git(ROOT, "ls-files", "-z", "-co", "--exclude-standard", PRODUCT).split("\0"):
+        if name and (ROOT / name).is_file():
+            texts.append((ROOT / name).read_text(errors="ignore"))
+    unread = {key for key in keys if not any(f"cookiecutter.{key}" in text for text in texts)}
+    assert not unread
