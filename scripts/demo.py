@@ -33,8 +33,12 @@ def main(folder: Path) -> int:
         command = ["cookiecutter", "--no-input", "--output-dir", str(folder), str(TEMPLATE), f"project_slug={SLUG}"]
         subprocess.run(command, check=True)
     # The template's environment must not leak into the project's.
-    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")}
-    environment["PATH"] = os.pathsep.join(p for p in environment["PATH"].split(os.pathsep) if p != str(TEMPLATE / ".venv/bin"))
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")
+    }
+    environment["PATH"] = os.pathsep.join(
+        p for p in environment["PATH"].split(os.pathsep) if p != str(TEMPLATE / ".venv/bin")
+    )
     for number, (what, command, _) in enumerate(STEPS, start=1):
         left = sum(seconds for _, _, seconds in STEPS[number - 1 :])
         print(f"\n▶ {number}/{len(STEPS)} {what} (about {left} s left)", flush=True)

@@ -13,15 +13,46 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 
 @app.command()
-def data(until: Annotated[str | None, typer.Option(help="newest partition to fetch, e.g. 2013-07")] = None) -> None:
+def data(
+    until: Annotated[str | None, typer.Option(help="newest partition to fetch, e.g. 2013-07")] = None,
+    if_needed: Annotated[bool, typer.Option("--if-needed", help="only where a stage that is out of date reads it")] = False,
+) -> None:
     """Make data/ true for data.dvc, and add the partitions up to UNTIL."""
     from .ops.data import fetch
+    from .ops.plan import reads_data, stale_stages
 
-    fetch(until or None)
+    if not if_needed or reads_data(stale_stages()):
+        fetch(until or None)
 
 
 @app.command()
-def track(check: Annotated[bool, typer.Option("--check", help="only ask whether the server can be reached")] = False) -> None:
+def plan() -> None:
+    """Say whether any stage would run for this commit, and whether it may run here."""
+    from .ops.plan import run as plan_run
+
+    plan_run()
+
+
+@app.command()
+def lock() -> None:
+    """Commit dvc.lock back to the branch that was trained (CI)."""
+    from .ops.lock import run as lock_run
+
+    lock_run()
+
+
+@app.command()
+def verdict() -> None:
+    """Gather the jobs' results into the one required check (CI)."""
+    from .ops.verdict import run as verdict_run
+
+    verdict_run()
+
+
+@app.command()
+def track(
+    check: Annotated[bool, typer.Option("--check", help="only ask whether the server can be reached")] = False,
+) -> None:
     """Mirror the trained model, its figures and its lineage to MLflow, once."""
     from .ops import tracking
 
@@ -29,11 +60,30 @@ def track(check: Annotated[bool, typer.Option("--check", help="only ask whether 
 
 
 @app.command()
-def gate(champion: Annotated[str | None, typer.Option(help="commit whose model is the champion; default main")] = None) -> None:
+def gate(
+    champion: Annotated[str | None, typer.Option(help="commit whose model is the champion; default main")] = None,
+) -> None:
     """Judge the model against gates.yaml and the champion; exit 1 if it may not be merged."""
+    from .ops.event import current
     from .ops.gate import run as judge
 
-    raise typer.Exit(judge(champion or None))
+    raise typer.Exit(judge(champion or current().champion).exit_code)
+
+
+@app.command()
+def report() -> None:
+    """Write reports/report.md: verdict, metrics against the champion, slices, what changed, plots, cost."""
+    from .ops.report import run as write
+
+    write()
+
+
+@app.command()
+def comment() -> None:
+    """Put the report on the pull request, or in the job's summary (CI)."""
+    from .ops.comment import run as comment_run
+
+    comment_run()
 
 
 @app.command()

@@ -13,6 +13,7 @@ TRAINING = REPORTS / "training.csv"
 PREDICTIONS = REPORTS / "predictions.parquet"
 PLOTS = REPORTS / "plots"
 VERDICT = REPORTS / "verdict.json"
+REPORT = REPORTS / "report.md"
 LOCK = Path("dvc.lock")
 DATA_DVC = Path("data.dvc")
 

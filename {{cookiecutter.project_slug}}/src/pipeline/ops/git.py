@@ -39,3 +39,9 @@ def read(commit: str, path: Path) -> str | None:
 def is_ancestor(older: str, newer: str) -> bool:
     """Tell whether `newer` holds everything that `older` does."""
     return _git("merge-base", "--is-ancestor", older, newer).returncode == 0
+
+
+def merge_base(one: str, other: str) -> str | None:
+    """Give the commit where two lines of history parted, or None where they share none."""
+    done = _git("merge-base", one, other)
+    return done.stdout.decode().strip() if done.returncode == 0 else None

@@ -9,8 +9,9 @@ import polars as pl
 from rich.progress import track
 
 from .. import ml, settings
-from ..errors import UserError, run
+from ..errors import UserError
 from ..paths import DATA, FEATURES, partitions
+from . import run_stage
 
 MAIN = next(iter(ml.TABLES))
 
@@ -18,7 +19,9 @@ MAIN = next(iter(ml.TABLES))
 def build(partition: str, previous: str | None, params: ml.Params) -> pl.LazyFrame:
     """Feature rows of `partition`; rows of `previous` are history only."""
     names = [name for name in (previous, partition) if name]
-    tables = {table: pl.concat([pl.scan_parquet(DATA / name / f"{table}.parquet") for name in names]) for table in ml.TABLES}
+    tables = {
+        table: pl.concat([pl.scan_parquet(DATA / name / f"{table}.parquet") for name in names]) for table in ml.TABLES
+    }
     features = ml.build_features(tables, params)
     time = (ml.TABLES[MAIN].metadata or {}).get("time")
     if not (previous and time):
@@ -39,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

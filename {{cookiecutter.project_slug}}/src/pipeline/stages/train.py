@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from .. import ml, settings
-from ..errors import UserError, run
+from ..errors import UserError
 from ..paths import FEATURES, MODEL, TRAINING
+from . import run_stage
 
 
 @dataclass
@@ -52,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -1,0 +1,68 @@
+"""GitHub through `gh`, which reads its token from the environment; every write can be repeated with the same result."""
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import UserError
+from .event import Event
+
+
+def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, paginate: bool = False) -> Any:
+    """Call the REST API and give its JSON; raise `UserError` with GitHub's own words where it refuses."""
+    command = ["gh", "api", "--method", method, path, *(["--paginate"] if paginate else [])]
+    text = json.dumps(body) if body is not None else None
+    try:
+        done = subprocess.run(
+            [*command, *(["--input", "-"] if body is not None else [])],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    except FileNotFoundError:
+        raise UserError("gh is not installed on this runner: it is how GitHub is spoken to (see infra/runner/README.md)") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"GitHub did not answer {method} {path} within 60 s: run the job again") from None
+    if done.returncode:
+        raise UserError(f"GitHub refused {method} {path}: {(done.stderr or done.stdout).strip()}")
+    # Pages are printed one JSON list after the other.
+    return json.loads(done.stdout.replace("][", ",")) if done.stdout.strip() else None
+
+
+def is_protected(event: Event) -> bool:
+    """Tell whether the branch of a push is protected."""
+    return bool(api(f"repos/{event.repository}/branches/{event.branch}")["protected"])
+
+
+def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
+    """Put the check `verdict` on `commit`: a commit made with the job's own token starts no run that could."""
+    runs = api(f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict")["check_runs"]
+    body = {
+        "name": "verdict",
+        "head_sha": commit,
+        "status": "completed",
+        "conclusion": "success" if success else "failure",
+        "output": {"title": "judged by the run of the commit before", "summary": summary},
+    }
+    if runs:
+        api(f"repos/{event.repository}/check-runs/{runs[0]['id']}", method="PATCH", body=body)
+    else:
+        api(f"repos/{event.repository}/check-runs", method="POST", body=body)
+
+
+def git_credentials(event: Event) -> dict[str, str]:
+    """Environment that lets git push with the job's token; it never stands in an argument, a file or a log."""
+    token = os.environ.get("GH_TOKEN")
+    if not token:
+        raise UserError("GH_TOKEN is not set: the workflow's step must hand it over")
+    basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{event.server}/.extraheader",
+        "GIT_CONFIG_VALUE_0": f"AUTHORIZATION: basic {basic}",
+    }

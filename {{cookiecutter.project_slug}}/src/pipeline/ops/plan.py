@@ -1,0 +1,87 @@
+"""Would any stage run, and may it run here? Decided from git and dvc.lock alone: nothing is fetched."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ..errors import UserError
+from ..paths import DATA, LOCK, MODEL
+from . import git, github
+from .event import Event, current
+
+Work = Literal["nothing", "judge", "train"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`work` to be done for this commit, with the reason in a sentence and the stages that are out of date."""
+
+    work: Work
+    reason: str
+    stale: list[str]
+
+
+def stale_stages() -> list[str]:
+    """Stages whose inputs differ from those in dvc.lock, in the pipeline's order."""
+    pipeline = list(yaml.safe_load(Path("dvc.yaml").read_text())["stages"])
+    if not LOCK.exists():  # `--dry --allow-missing` does not survive this
+        return pipeline
+    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"dvc cannot tell which stages are out of date: {done.stderr.strip().splitlines()[-1]}")
+    changed = set(re.findall(r"Running stage '([^']+)'", done.stdout))
+    return [stage for stage in pipeline if stage in changed]
+
+
+def reads_data(stages: list[str]) -> bool:
+    """Tell whether any of these stages reads the partitions themselves."""
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    return any(str(DATA) in pipeline[stage].get("deps", []) for stage in stages)
+
+
+def judged(commit: str | None) -> dict[str, Any]:
+    """What a verdict at that commit rests on: the model's hash and the gate's own settings."""
+    if commit is None:
+        return {}
+    lock = yaml.safe_load(git.read(commit, LOCK) or "{}") or {}
+    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
+    model = next((out["md5"] for out in outs if out["path"] == str(MODEL)), None)
+    data = yaml.safe_load(git.read(commit, Path("data.dvc")) or "{}") or {}
+    return {"model": model, "data": data.get("outs"), "gates": git.read(commit, Path("gates.yaml"))}
+
+
+def decide(event: Event) -> Plan:
+    """Choose the work for an event; raise `UserError` where the lock is not true and nothing may be trained here."""
+    stale = stale_stages()
+    if not stale:
+        # Against where the branch left, so that a branch which is merely behind does not offer an old model.
+        base = git.merge_base(event.commit, event.champion) if event.champion else None
+        if judged(event.commit) == judged(base):
+            return Plan("nothing", "dvc.lock is true, and model, data and gate are as they were", stale)
+        if event.fork:
+            raise UserError("a fork's model is not judged here: a maintainer has to push this branch to the repository itself")
+        return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
+    outdated = f"dvc.lock is not true ({', '.join(stale)} would run)"
+    if event.fork:
+        raise UserError(f"{outdated}: a fork never trains here, a maintainer has to push this branch to the repository itself")
+    if event.name == "merge_group":
+        raise UserError(f"{outdated}: nothing is trained in the merge queue; bring the branch up to date and let its pull request train")
+    if event.name == "push" and github.is_protected(event):
+        raise UserError(f"{outdated} and {event.branch} is protected: open a pull request, which trains and commits the lock")
+    return Plan("train", outdated, stale)
+
+
+def run() -> None:
+    """Print the plan, and hand it to the workflow where there is one."""
+    plan = decide(current())
+    print(f"{plan.work}: {plan.reason}")
+    if output := os.environ.get("GITHUB_OUTPUT"):
+        with Path(output).open("a") as file:
+            file.write(f"work={plan.work}\n")
