@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError
 from .ml import METRICS, Params
@@ -36,6 +36,13 @@ class FilesSource(Strict):
     kind: Literal["files"]
     url: str
     options: dict[str, str] = {}
+
+    @field_validator("url")
+    @classmethod
+    def _names_every_file(cls, url: str) -> str:
+        if "{partition}" in url and "{table}" in url and url.endswith((".parquet", ".csv")):
+            return url
+        raise ValueError("must hold {partition} and {table} and end in .parquet or .csv")
 
 
 class SqlSource(Strict):
