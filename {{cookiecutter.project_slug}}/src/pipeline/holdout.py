@@ -43,7 +43,9 @@ def read() -> Holdout:
     prior = pl.scan_parquet(training).select(pl.col(ml.LABEL).mean()).collect().item()
     table = pl.read_parquet(newest).filter(labelled)
     if table.is_empty() or prior is None:
-        raise UserError(f"{newest}: no row has a known {ml.LABEL}, so nothing can be measured: choose a newer partition")
+        raise UserError(
+            f"{newest}: no row has a known {ml.LABEL}, so nothing can be measured: choose a newer partition"
+        )
     return Holdout(newest.stem, table, float(prior))
 
 

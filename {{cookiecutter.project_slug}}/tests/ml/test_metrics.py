@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pipeline.ml.metrics import METRICS, Metric
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from pipeline.ml.metrics import METRICS, Metric
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +43,9 @@ def test_agrees_with_scikit_learn_under_random_weights(name: str, seed: int) -> 
     label, score = draw(seed)
     weight = np.random.default_rng(seed + 100).exponential(size=len(label))
     expected = REFERENCES[name](label, score, sample_weight=weight)
-    assert weighted(METRICS[name], label, score, weight) == pytest.approx(expected, abs=1e-4 if "slope" in name else 1e-9)
+    assert weighted(METRICS[name], label, score, weight) == pytest.approx(
+        expected, abs=1e-4 if "slope" in name else 1e-9
+    )
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -11,7 +11,7 @@ STEPS, TOLERANCE, FLAT = 50, 1e-9, 1e12  # of Newton's method
 
 
 def ece(label: Bools, score: Floats, weight: Floats) -> float:
-    """Expected calibration error: mean |share of positives - mean score| over 15 bins of equal mass.
+    """Give the expected calibration error: mean |share of positives - mean score| over 15 bins of equal mass.
 
     Equal scores share a bin whatever their order, so a bin can be heavier than the others. NaN where a score is NaN or
     the weights sum to 0. Naeini, Cooper & Hauskrecht 2015.
@@ -27,7 +27,7 @@ def ece(label: Bools, score: Floats, weight: Floats) -> float:
 
 
 def slope(label: Bools, score: Floats, weight: Floats) -> float:
-    """Calibration slope: b in P(label) = sigmoid(a + b logit(score)); 1 is right, below 1 overconfident (Cox 1958).
+    """Fit the calibration slope: b in P(label) = sigmoid(a + b logit(score)); 1 is right, less overconfident. Cox 1958.
 
     Fitted by Newton's method. NaN where there is nothing to fit: constant or NaN scores, one class, or classes that the
     score separates altogether.

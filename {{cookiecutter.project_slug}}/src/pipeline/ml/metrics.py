@@ -1,8 +1,9 @@
 """How good a score is, as functions of the weights of blocks of rows.
 
 A bootstrap draws whole blocks (days) thousands of times. What a metric needs of a block is therefore summed up once,
-by `prepare(label, score, block)`; the closure that comes back takes weights, shape (resamples, blocks), and gives
-values, shape (resamples,); blocks are numbered from 0, those beyond the last one present weigh nothing. Where a metric cannot be told (a score is NaN, only one class) its value is NaN.
+by `prepare(label, score, block)`, blocks numbered from 0; the closure that comes back takes weights, shape (resamples,
+blocks), and gives values, shape (resamples,). Where a metric cannot be told (a score is NaN, only one class) its value
+is NaN.
 
 Another metric needs no such care: `by_rows(f)` makes one of any `f(label, score, weight) -> float` that scikit-learn
 would accept as a metric with sample weights.

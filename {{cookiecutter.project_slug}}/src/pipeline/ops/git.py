@@ -1,4 +1,4 @@
-"""What the gate must know of the repository, asked of git itself."""
+"""What the gate and the plan must know of the repository, asked of git itself."""
 
 import subprocess
 from pathlib import Path
@@ -14,7 +14,8 @@ def empty() -> bool:
     """Tell whether nothing has been committed on any branch; raise `UserError` outside a repository."""
     done = _git("rev-list", "--all", "--max-count=1")
     if done.returncode:
-        raise UserError("git cannot read this folder's repository: run `git init`, or run this in the project's folder")
+        reason = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        raise UserError(f"git cannot read this folder's repository ({reason}): is this the project, after `git init`?")
     return not done.stdout
 
 

@@ -1,0 +1,61 @@
+"""Judge `models/model.onnx` by gates.yaml, and against the model that main points to. Whatever cannot be told blocks.
+
+A rerun on the same commit and data gives the same verdict; of its figures only `p95 ms` is measured anew.
+"""
+
+import hashlib
+from pathlib import Path
+
+from ... import ml
+from ...errors import UserError
+from ...holdout import Holdout, measure, read
+from ...holdout import session as open_session
+from ...paths import LOCK, MODEL, VERDICT
+from ...settings import Gates, gates
+from .. import git
+from . import absolute, integrity, relative, scoring, show
+from .ledger import Ledger
+from .verdict import Verdict
+
+__all__ = ["Verdict", "run"]
+
+
+def run(champion: str | None = None) -> Verdict:
+    """Judge, write `reports/verdict.json` and `.md`, print the table; `champion` names a commit other than main."""
+    VERDICT.parent.mkdir(exist_ok=True)
+    VERDICT.unlink(missing_ok=True)  # should this crash, no older verdict may stand
+    ledger = Ledger()
+    with ledger.check("prerequisites"):
+        _judge(gates(), read(), champion, ledger)
+    verdict = ledger.verdict(commit=git.resolve("HEAD"), lock=_md5(LOCK) if LOCK.exists() else None)
+    VERDICT.write_text(verdict.model_dump_json(indent=2) + "\n")
+    VERDICT.with_suffix(".md").write_text(show.markdown(verdict))
+    show.console(verdict)
+    return verdict
+
+
+def _judge(rules: Gates, holdout: Holdout, champion: str | None, ledger: Ledger) -> None:
+    """Run all checks in order, cheap ones first; a `UserError` inside one becomes its block."""
+    ledger.partition = holdout.partition
+    with ledger.check("data contract"):
+        ledger.add(integrity.contract(holdout.partition))
+    if not MODEL.exists():
+        raise UserError(f"{MODEL} is missing: run `make pipeline`")
+    model = MODEL.read_bytes()
+    score = scoring.challenger(model, holdout.table)
+    measured = measure(holdout, score)
+    with ledger.check("evaluation"):
+        ledger.add(integrity.evaluation(model, measured))
+    ledger.add(
+        absolute.sanity(score),
+        *absolute.baseline(rules.beats_baseline, measured),
+        *absolute.floors(rules.floors, measured),
+    )
+    with ledger.check("champion"):
+        relative.judge(rules, holdout, score, champion, ledger)
+    row, session = holdout.table.head(1), open_session(model)
+    ledger.add(absolute.size(model, rules.cost), absolute.latency(lambda: ml.predict(session, row), rules.cost))
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

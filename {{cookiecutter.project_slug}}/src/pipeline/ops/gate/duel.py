@@ -1,0 +1,93 @@
+"""Challenger against champion on the same rows: overall it must be shown to be at most a margin worse."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ... import ml
+from ...settings import Champion
+from . import bootstrap
+from .bootstrap import Bools, Difference, Floats, Ints
+from .verdict import Check, Comparison
+
+Strings = NDArray[np.str_]
+EVERY = slice(None)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Labels and both models' scores of N rows, the block (day, from 0) of each, and the resamples of blocks."""
+
+    label: Bools
+    champion: Floats
+    challenger: Floats
+    block: Ints
+    weights: Floats
+
+    def difference(self, metric: str, rows: Bools | slice = EVERY) -> Difference | None:
+        """Compare the two on some of the rows."""
+        scores = self.champion[rows], self.challenger[rows]
+        return bootstrap.difference(ml.METRICS[metric], self.label[rows], scores, self.block[rows], self.weights)
+
+
+def text(column: pl.Series) -> Strings:
+    """Give a column's values as text, shape (N,); null is a value too."""
+    return column.cast(pl.String).fill_null("(unknown)").to_numpy().astype(np.str_)
+
+
+def compare(found: Difference, metric: str, margin: float, confidence: float, rows: int) -> Comparison:
+    """Put a difference into the words of the verdict."""
+    return Comparison(
+        metric=metric,
+        rows=rows,
+        days=found.blocks,
+        champion=found.champion,
+        challenger=found.challenger,
+        worse_by=found.worse_by,
+        low=found.at_least(confidence),
+        high=found.at_most(confidence),
+        margin=margin,
+    )
+
+
+def overall(duel: Duel, settings: Champion) -> tuple[list[Check], list[Comparison]]:
+    """Judge the whole holdout, metric by metric."""
+    checks, comparisons = [], []
+    for metric, margin in settings.margins.items():
+        found = duel.difference(metric)
+        name = f"champion: {metric}"
+        if found is None:
+            why = (
+                f"{metric} cannot be compared: the holdout has fewer than {bootstrap.FEWEST} days, or one class alone."
+            )
+            checks.append(Check(name=name, result="block", limit=margin, why=why))
+            continue
+        comparison = compare(found, metric, margin, settings.confidence, len(duel.label))
+        comparisons.append(comparison)
+        needed = found.blocks_needed(margin, settings.confidence)
+        result = "pass" if comparison.high <= margin else "block"
+        why = _why(comparison, settings.confidence, needed)
+        checks.append(Check(name=name, result=result, figure=comparison.high, limit=margin, why=why))
+    return checks, comparisons
+
+
+def _why(seen: Comparison, confidence: float, needed: int) -> str:
+    sure = f"{seen.metric} is {_worse(seen.worse_by)} ({seen.champion:.4f} → {seen.challenger:.4f})"
+    bound = f"with {confidence:.0%} confidence at most {seen.high:.4f} worse"
+    if seen.high <= seen.margin:
+        return f"{sure}, {bound}."
+    if seen.worse_by > seen.margin:
+        return f"{sure}: more than the margin."
+    if needed > seen.days:
+        rows = needed * seen.rows // seen.days
+        return (
+            f"{sure}, but {seen.days} days are too few for this margin ({bound}): about {needed:,} days "
+            f"({rows:,} rows) are needed to show that an equal model is one; hold out more, or widen the margin."
+        )
+    return f"{sure}, {bound}: more than the margin."
+
+
+def _worse(by: float) -> str:
+    return f"{abs(by):.4f} {'worse' if by > 0 else 'better'}" if by else "the same"

@@ -1,0 +1,42 @@
+"""The verdict for people: a Markdown table for pull requests, the same on the console."""
+
+from rich.console import Console
+from rich.table import Table
+
+from .verdict import Check, Verdict
+
+MARKS = {"pass": "✅", "warn": "⚠️", "block": "⛔"}
+WORDS = {"pass": "may be merged", "warn": "may be merged, with a look at the warnings", "block": "may not be merged"}
+COLUMNS = ("Check", "", "Figure", "Limit", "Why")
+
+
+def markdown(verdict: Verdict) -> str:
+    """Give the verdict as one heading, its table and where it comes from."""
+    rows = [[cell.replace("|", "\\|") for cell in _cells(check)] for check in verdict.checks]
+    lines = [list(COLUMNS), ["---", "---", "---:", "---:", "---"], *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"## {_title(verdict)}\n\n{table}\n\n{_origin(verdict)}\n"
+
+
+def console(verdict: Verdict) -> None:
+    """Print the verdict."""
+    table = Table(title=_title(verdict), caption=_origin(verdict), title_justify="left", caption_justify="left")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in ("Figure", "Limit") else "left")
+    for check in verdict.checks:
+        table.add_row(*_cells(check))
+    Console().print(table, markup=False)
+
+
+def _title(verdict: Verdict) -> str:
+    return f"{MARKS[verdict.outcome]} The model {WORDS[verdict.outcome]}"
+
+
+def _origin(verdict: Verdict) -> str:
+    champion = f"champion of {verdict.champion[:12]}" if verdict.champion else "no champion"
+    return f"Holdout {verdict.partition or 'unknown'}, {champion}, commit {(verdict.commit or 'none')[:12]}."
+
+
+def _cells(check: Check) -> list[str]:
+    numbers = ["" if value is None else f"{value:.4g}" for value in (check.figure, check.limit)]
+    return [check.name, MARKS[check.result], *numbers, check.why]
