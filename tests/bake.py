@@ -4,12 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = "{{cookiecutter.project_slug}}"
 BIN = Path(sys.executable).parent
+Problems = Callable[[dict[str, str]], list[str]]  # what the hook says of a set of answers
+
+
+def outside() -> dict[str, str]:
+    """Variables for a command that must not see this environment: neither its tools nor the state of its make."""
+    path = os.pathsep.join(entry for entry in os.environ["PATH"].split(os.pathsep) if Path(entry) != BIN)
+    return {"PATH": path, "VIRTUAL_ENV": "", "MAKEFLAGS": "", "MAKELEVEL": "", "PYTHONPATH": ""}
 
 
 def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

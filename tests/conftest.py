@@ -1,10 +1,11 @@
-"""Fixtures that many tests share: the template as git would hand it over, and one project made of it."""
+"""Fixtures that many tests share: the template as git would hand it over, and projects made of it."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
-from tests.bake import bake, export, git
+from tests.bake import ROOT, Problems, bake, export, outside, run
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +21,20 @@ def fresh(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The flights project, committed, for dear tests to work in together: its environment, data and model stay."""
-    folder = bake(template, tmp_path_factory.mktemp("project"))
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "Generated")
-    return folder
+def project(template: Path) -> Path:
+    """The flights project as `make demo` leaves it: environment, data, model and verdict. Clone it to change it."""
+    result = run(["make", "demo"], template, **outside())
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
+    return template / "demo/flight-delays"
+
+
+@pytest.fixture(scope="session")
+def problems() -> Problems:
+    """The hook's own function, loaded from the file as it stands."""
+    spec = importlib.util.spec_from_file_location("pre_gen_project", ROOT / "hooks/pre_gen_project.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Problems = module.problems
+    return found

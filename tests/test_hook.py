@@ -1,0 +1,92 @@
+"""Bad answers are refused: every problem at once, a sentence each, no traceback, and nothing is left behind."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.bake import PRODUCT, ROOT, Problems, cookiecutter
+
+GOOD = {
+    "project_name": "Flight Delays",
+    "project_slug": "flight-delays",
+    "description": "Late or not",
+    "owner": "octo-org",
+    "reviewers": "octo-org/judges",
+    "dvc_remote": "s3://bucket/path",
+    "drift_schedule": "23 5 * * 1",
+}
+BAD = {
+    "project_name": ["", " ", "two\nlines", "bell\x07", "{{ braces }}", "x" * 201, "\u202eback"],
+    "description": ["", "tab\tinside", "{% if %}", "y" * 201],
+    "project_slug": [
+        "torch", "mlflow", "dvc", "polars", "scikit-learn", "import-linter", "tests", "src", "pipeline", "json",
+        "asyncio", "", "Flights", "2013-flights", "-a", "a-", "a--b", "a_b", "a.b", "a/b", "café", "two words",
+        "x" * 51,
+    ],
+    "owner": ["", "-octo", "octo-", "a--b", "acme/team", "@octo", "o" * 40, "octo cat", "a\n"],
+    "reviewers": ["", "a/b/c", "@octo", "a/", "a b", "one, two"],
+    "dvc_remote": [
+        "", "remote", "./remote", "../", "/", "~", "ftp://host/x", "http://host/x", "s3://", "S3://b", "C:\\data",
+        "/with#hash", "/with,comma", "/with space", "s3://bucket/a\nb",
+    ],
+    "drift_schedule": [
+        "", "weekly", "@daily", "0 5 * * 1", "* 5 * * 1", "*/15 5 * * 1", "60 5 * * 1", "23 24 * * 1", "23 5 0 * 1",
+        "23 5 * 13 1", "23 5 * * 7", "23 5 * *", "23 5 * * 1 2", "23 5 * * MON", "23  5 * * 1", "a 5 * * 1",
+        "23/0 5 * * 1", "30-20 5 * * 1", "23, 5 * * 1", "-1 5 * * 1", "２３ 5 * * 1",
+    ],
+}  # fmt: skip
+FINE = {
+    "project_name": ["x" * 200, 'Zoë\'s "best" & <worst> \\ 100 % – 日本 👩‍💻', "'''", '"""', "\\", "---", "# a", "1."],
+    "project_slug": ["a", "flight-delays-2", "torch-flights", "x" * 50],
+    "owner": ["o", "octo-cat", "OctoCat", "octo_acme", "o" * 39],
+    "reviewers": ["octo-cat", "acme/ml-judges", "acme/judges_2"],
+    "dvc_remote": ["../data", "../../data", "~/data", "/srv/dvc", "s3://b", "gs://b/p-q", "azure://container/path"],
+    "drift_schedule": ["7 * * * *", "59 23 31 12 6", "5-55/10 */6 1,15 1-6 1-5", "17 4 * * 0"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
+def test_bad_answers_get_one_sentence_each(problems: Problems, key: str, value: str) -> None:
+    found = problems(GOOD | {key: value})
+    assert found
+    assert all(line.startswith(f"{key}: ") and line.endswith(".") and "\n" not in line for line in found), found
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in FINE.items() for value in values])
+def test_unusual_but_good_answers_pass(problems: Problems, key: str, value: str) -> None:
+    assert problems(GOOD | {key: value}) == []
+
+
+def test_the_defaults_pass_and_the_hour_is_explained(problems: Problems) -> None:
+    assert problems(GOOD) == []
+    assert "drops scheduled jobs" in problems(GOOD | {"drift_schedule": "0 5 * * 1"})[0]
+
+
+def test_every_dependency_of_the_project_is_a_taken_name(problems: Problems) -> None:
+    # given what the generated project installs
+    settings = tomllib.loads((ROOT / PRODUCT / "pyproject.toml").read_text())
+    wanted = [*settings["project"]["dependencies"], *(d for g in settings["dependency-groups"].values() for d in g)]
+    names = {line.split("=")[0].split("<")[0].split(">")[0].split("[")[0].split("{")[0].strip() for line in wanted}
+    # then no project can be called like one of them
+    assert {name for name in names if not problems(GOOD | {"project_slug": name})} == set()
+
+
+def test_a_refusal_lists_all_and_leaves_nothing(template: Path, tmp_path: Path) -> None:
+    # given three bad answers / when the real command runs
+    result = cookiecutter(template, tmp_path, project_slug="torch", owner="@octo", drift_schedule="0 5 * * 1")
+    # then
+    assert result.returncode != 0
+    for key in ("project_slug", "owner", "drift_schedule"):
+        assert f"  - {key}: " in result.stderr
+    assert "Traceback" not in result.stderr  # cookiecutter itself logs one on stdout whenever a hook refuses
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["'''", '"""', "\\", "\\'", '"', 'a"""; raise SystemExit("in")', "emoji 👩‍💻 \\u0041"])
+def test_no_answer_breaks_out_of_the_hook(template: Path, tmp_path: Path, name: str) -> None:
+    # when an answer looks like the end of the hook's own string, beside one that is to be refused
+    result = cookiecutter(template, tmp_path, project_name=name, project_slug="fine", owner="@octo")
+    # then only the refusal speaks
+    assert result.stderr.count("  - ") == 1, result.stderr
+    assert "  - owner: " in result.stderr

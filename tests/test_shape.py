@@ -1,0 +1,55 @@
+"""Small, plain and whole: the limits that the project sets itself."""
+
+import re
+from pathlib import Path
+
+from tests.bake import PRODUCT, ROOT, files
+from tests.shape import JINJA, SETTINGS, leftovers, parsed, product, text, verbatim
+
+SOURCES = {".py", ".yaml", ".toml", ".md", ".sh", ".cfg", ".service", ""}
+
+
+def test_nothing_is_left_over(fresh: Path) -> None:
+    assert leftovers(fresh) == []
+
+
+def test_a_leftover_would_be_found(tmp_path: Path) -> None:
+    # given leftovers in a rendered file without an extension, in a verbatim one, and in a name
+    (tmp_path / "src").mkdir()
+    (tmp_path / "LICENSE").write_text("Copyright {{ owner }}\n")
+    (tmp_path / "src/a.py").write_text("name = '{{ cookiecutter.project_name }}'  # and {{fine}}\n")
+    (tmp_path / "src/{{x}}.yaml").write_text("on: ${{ github.event }}\n")
+    # then each is named, and what belongs to GitHub or Python is not
+    assert len(leftovers(tmp_path)) == 3
+
+
+def test_every_file_can_be_read(fresh: Path) -> None:
+    assert parsed(fresh) >= 8
+
+
+def test_what_is_copied_is_the_product_byte_for_byte(template: Path, fresh: Path) -> None:
+    # so that what is linted, typed and tested unrendered is what people get
+    assert {name for name in product(template) if verbatim(name)} <= set(files(fresh))
+    for name, content in product(template).items():
+        if verbatim(name):
+            assert text(fresh / name) == content, name
+
+
+def test_little_template_language(template: Path) -> None:
+    # given the product as it stands
+    jinja = {name for name, content in product(template).items() if re.search(JINJA, content)}
+    # then few files hold Jinja, and every other file is listed to be copied verbatim
+    assert len(jinja) <= 8
+    assert {name for name in product(template) if not verbatim(name)} == jinja
+    assert not [name for name in SETTINGS["_copy_without_render"] if not (template / PRODUCT / name).exists()]
+    assert sum(len(re.findall(r"\{%-? *if\b", content)) for content in product(template).values()) <= 15
+
+
+def test_no_source_file_is_long(template: Path) -> None:
+    lengths = {name: len(text(template / name).splitlines()) for name in files(template) if name.name != "LICENSE"}
+    assert not {name: n for name, n in lengths.items() if n > 200 and name.suffix in SOURCES}
+
+
+def test_readmes_fit_on_a_page(fresh: Path) -> None:
+    for readme in (ROOT / "README.md", fresh / "README.md"):
+        assert len(readme.read_text().splitlines()) <= 150
