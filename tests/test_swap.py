@@ -1,0 +1,61 @@
+"""Another data set and another kind of model: only ml/, params.yaml, gates.yaml and the data source are touched."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.bake import git
+from tests.work import clone, make, python
+
+SWAP = Path(__file__).parent / "swap"
+WRITE_PARTITIONS = """
+import sys
+import polars as pl
+from sklearn.datasets import load_breast_cancer
+
+rows, label = load_breast_cancer(return_X_y=True)
+table = pl.DataFrame(rows, schema=[f"measure_{number:02}" for number in range(30)]).select(
+    id=pl.int_range(pl.len(), dtype=pl.Int64),
+    clinic=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("north")).otherwise(pl.lit("south")),
+    malignant=pl.Series(label == 0),
+    *[f"measure_{number:02}" for number in range(30)],
+)
+for name, part in zip(["2024-q1", "2024-q2", "2024-q3"], [table[:200], table[200:400], table[400:]]):
+    part.write_parquet(f"{sys.argv[1]}/{name}.parquet")
+"""
+
+
+@pytest.mark.dear
+def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path, tmp_path: Path) -> None:
+    # given the project with another ml/, its own settings and a folder as source
+    swapped, delivered = clone(project, tmp_path / "swapped"), tmp_path / "delivered"
+    delivered.mkdir()
+    ml = swapped / "src/pipeline/ml"
+    for path in ml.iterdir():
+        if path.name not in ("metrics.py", "calibration.py"):  # a probability is measured the same way
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(SWAP / "ml", ml, dirs_exist_ok=True)
+    for name in ("params.yaml", "gates.yaml"):
+        shutil.copy(SWAP / name, swapped)
+    infra = yaml.safe_load((swapped / "infra.yaml").read_text())
+    infra["source"] = {"kind": "files", "url": f"{delivered}/{{partition}}.parquet"}
+    (swapped / "infra.yaml").write_text(yaml.safe_dump(infra))
+    (swapped / "data.dvc").unlink()
+    python(swapped, "-c", WRITE_PARTITIONS, str(delivered))
+
+    # when a person runs the verbs
+    make(swapped, "data", "UNTIL=2024-q3")
+    make(swapped, "pipeline")
+    make(swapped, "gate")
+    make(swapped, "imports")
+
+    # then the newest partition was judged, and nothing outside the list was touched
+    verdict = json.loads((swapped / "reports/verdict.json").read_text())
+    assert (verdict["outcome"], verdict["partition"]) == ("pass", "2024-q3")
+    changed = {line[3:].split("/")[0] for line in git(swapped, "status", "--porcelain").splitlines()}
+    assert changed <= {"src", "params.yaml", "gates.yaml", "infra.yaml", "data.dvc", "dvc.lock"}
+    outside = git(swapped, "status", "--porcelain", "--", "src").splitlines()
+    assert all("src/pipeline/ml/" in line for line in outside)

@@ -1,0 +1,37 @@
+"""Work in a generated project as a person would: its own verbs, in its own environment, away from this one."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.bake import git, outside, run
+
+
+def clone(project: Path, to: Path) -> Path:
+    """A fresh clone that borrows the environment of `project`, so that a test does not install it again."""
+    git(project.parent, "clone", "-q", str(project), str(to))
+    (to / ".venv").symlink_to(project / ".venv")
+    os.utime(to / "pyproject.toml", (0, 0))  # older than the environment: nothing to set up
+    return to
+
+
+def attempt(project: Path, *verb: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `make <verb>`; the caller judges the exit status."""
+    # The borrowed environment would import the project that it was made for.
+    return run(["make", *verb], project, **outside(), **({"PYTHONPATH": str(project / "src")} | env))
+
+
+def make(project: Path, *verb: str, **env: str) -> str:
+    """What `make <verb>` prints; raises with all of it on failure."""
+    done = attempt(project, *verb, **env)
+    if done.returncode:
+        raise RuntimeError(f"make {' '.join(verb)}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def python(project: Path, *arguments: str) -> str:
+    """What the project's own Python prints; raises on failure."""
+    done = run([str(project / ".venv/bin/python"), *arguments], project, **outside())
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
