@@ -1,0 +1,56 @@
+"""data.dvc: DVC's pointer to data/, with the partitions by name, so that a pull request's diff shows the months."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...errors import UserError
+from ...paths import DATA_DVC
+from ..lineage import document, md5
+
+
+@dataclass
+class Pointer:
+    """What data.dvc's `meta` says: partition → rows of the main table, and partition → hash of its folder."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    md5: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Recorded partitions, oldest first."""
+        return sorted(self.rows)
+
+
+def read() -> Pointer:
+    """Read data.dvc; where there is none, nothing is recorded. Raise `UserError` where its `meta` cannot be read."""
+    if not DATA_DVC.exists():
+        return Pointer()
+    meta = document(DATA_DVC).get("meta") or {}
+    try:
+        rows = {str(name): int(count) for name, count in (meta.get("partitions") or {}).items()}
+        return Pointer(rows, {str(name): str(value) for name, value in (meta.get("md5") or {}).items()})
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f"{DATA_DVC}: meta.partitions must map names to rows: `git checkout {DATA_DVC}`") from None
+
+
+def write(pointer: Pointer) -> None:
+    """Put the partitions into the data.dvc that `dvc add` has written."""
+    content: dict[str, Any] = document(DATA_DVC)
+    rows = {name: pointer.rows[name] for name in pointer.names}
+    hashes = {name: pointer.md5[name] for name in pointer.names}
+    content["meta"] = (content.get("meta") or {}) | {"partitions": rows, "md5": hashes}
+    new = DATA_DVC.with_suffix(".dvc.new")
+    new.write_text(yaml.safe_dump(content, sort_keys=False))
+    new.replace(DATA_DVC)
+
+
+def folder_md5(folder: Path) -> str:
+    """Hash a partition's folder as DVC does: the MD5 of the list of its files' MD5s."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = [{"md5": md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,62 @@
+"""A database: one SELECT per table, through SQLAlchemy."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import polars as pl
+from sqlalchemy import Connection, create_engine, make_url, text
+
+from ...errors import UserError
+from ...ml import TABLES
+from ...settings import SqlSource
+from .casting import conform
+
+
+class Sql:
+    """The queries of infra.yaml, with the partition's name bound to `:partition`.
+
+    The database's address stays in its environment variable; no error repeats its password.
+    """
+
+    def __init__(self, settings: SqlSource) -> None:
+        self._settings = settings
+        if odd := sorted(TABLES.keys() ^ settings.queries.keys()):
+            told = "has no query for" if odd[0] in TABLES else "has a query that the contract does not know:"
+            raise UserError(f"infra.yaml: source.queries {told} {odd[0]}, the tables are {', '.join(TABLES)}")
+        self._url = os.environ.get(settings.url_env, "")
+        try:
+            self._password = str(make_url(self._url).password or "")
+            self._engine = create_engine(self._url)
+        except Exception:  # noqa: BLE001, the error's own words may hold the password
+            raise UserError(
+                f"infra.yaml: source.url_env: the environment variable {settings.url_env} must hold the address of a "
+                "database whose driver is installed, such as postgresql://user:password@host/name"
+            ) from None
+
+    def partitions(self) -> list[str]:
+        """List the first column of the query `source.partitions`."""
+        with self._connect("infra.yaml: source.partitions") as connection:
+            return sorted(str(row[0]) for row in connection.execute(text(self._settings.partitions)))
+
+    def read(self, partition: str) -> dict[str, pl.DataFrame]:
+        """Run each table's query; raise `UserError` naming the one that fails."""
+        return {table: self._read(partition, table) for table in TABLES}
+
+    def _read(self, partition: str, table: str) -> pl.DataFrame:
+        bound = {"parameters": {"partition": partition}}
+        with self._connect(f"{partition}/{table}: source.queries.{table}") as connection:
+            query = text(self._settings.queries[table])
+            rows = pl.read_database(query, connection, infer_schema_length=None, execute_options=bound)
+        return conform(f"{partition}/{table}", rows, TABLES[table])
+
+    @contextmanager
+    def _connect(self, what: str) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except Exception as error:  # noqa: BLE001, drivers raise their own kinds
+            told = str(getattr(error, "orig", None) or error).split("\n", 1)[0]
+            raise UserError(
+                f"{what} failed: {told.replace(self._password, '***') if self._password else told}"
+            ) from None

@@ -1,0 +1,49 @@
+"""Stage `validate`: every partition in data/ keeps the contract; what was seen is noted for gate and report."""
+
+import json
+
+import polars as pl
+from rich.progress import track
+
+from ..errors import UserError, run
+from ..ops.contract import validate
+from ..paths import CONTRACT, DATA, partitions
+
+
+def examine(partition: str) -> dict[str, dict[str, object]]:
+    """Validate one partition; give rows and shares of nulls, table by table. Raises `UserError` at a violation."""
+    tables = {path.stem: _read(partition, path.stem) for path in sorted((DATA / partition).glob("*.parquet"))}
+    validate(partition, tables)
+    return {
+        name: {
+            "rows": table.height,
+            "null": {
+                column.name: round(column.null_count() / table.height, 6) for column in table if column.null_count()
+            },
+        }
+        for name, table in tables.items()
+    }
+
+
+def main() -> None:
+    """Write `reports/contract.json`: partition → table → rows, and column → share of nulls where there are any."""
+    names = partitions()
+    if not names:
+        raise UserError("data/ holds no partition: run `make data` first")
+    found = {name: examine(name) for name in track(names, "validate")}
+    CONTRACT.parent.mkdir(exist_ok=True)
+    CONTRACT.write_text(json.dumps({"partitions": found}, indent=2) + "\n")
+
+
+def _read(partition: str, table: str) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(DATA / partition / f"{table}.parquet")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        told = str(error).splitlines()[0]
+        raise UserError(
+            f"{partition}/{table}: {DATA / partition / table}.parquet is not a whole parquet file: {told}"
+        ) from None
+
+
+if __name__ == "__main__":
+    run(main)
