@@ -1,0 +1,61 @@
+"""Which files a reviewer has to read, from git."""
+
+import subprocess
+from dataclasses import dataclass
+
+from ...errors import UserError
+from ...paths import DATA_DVC, LOCK
+from ...settings import GATES, PARAMS
+from .markdown import MINUS, code, counted, details, table
+
+ROWS, MORE, NAMED = 8, 60, 8  # files shown, behind a click; other files named
+TOLD_ELSEWHERE = {str(LOCK), str(DATA_DVC), str(PARAMS)}
+
+
+@dataclass(frozen=True)
+class File:
+    """Lines added and removed; None for a binary file."""
+
+    path: str
+    added: int | None
+    removed: int | None
+
+
+def numstat(base: str) -> list[File]:
+    """Files of this folder that differ from `base`, committed or not; raise `UserError` if git fails."""
+    command = ["git", "diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--relative", base, "--", "."]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise UserError(f"git cannot tell what changed since {base[:12]}: {done.stderr.decode(errors='replace')}")
+    lines = [line.split("\t", 2) for line in done.stdout.decode(errors="replace").split("\0") if line]
+    return [File(path, *(None if n == "-" else int(n) for n in numbers)) for *numbers, path in lines]
+
+
+def told(files: list[File]) -> str:
+    """Code under src/ file by file, most changed first; a changed gate is said aloud; the rest is named."""
+    source = sorted((file for file in files if file.path.startswith("src/")), key=_size, reverse=True)
+    others = [f.path for f in files if f not in source and f.path not in TOLD_ELSEWHERE and f.path != str(GATES)]
+    told = [_code(source)]
+    if any(file.path == str(GATES) for file in files):
+        told.insert(0, f"⚠️ {code(GATES)} changed: this also changes what a model must show.")
+    if others:
+        more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
+        told.append(f"Outside `src/`: {', '.join(code(path) for path in others[:NAMED])}{more}.")
+    return "\n\n".join(told)
+
+
+def _code(source: list[File]) -> str:
+    if not source:
+        return "**Code**: nothing under `src/` changed."
+    added, removed = (sum(n or 0 for n in side) for side in zip(*((f.added, f.removed) for f in source), strict=True))
+    rows = [[code(f.path), *("binary" if n is None else f"{n:,}" for n in (f.added, f.removed))] for f in source]
+    header, rest = ["File", "+:", f"{MINUS}:"], len(source) - ROWS - MORE
+    text = f"**Code**: {counted(len(source), 'file')} under `src/`, +{added:,} {MINUS}{removed:,} lines.\n\n"
+    text += table(header, rows[:ROWS])
+    if more := rows[ROWS : ROWS + MORE]:
+        text += f"\n\n{details(f'{len(more)} more', table(header, more))}"
+    return text + (f"\n\n… and {rest:,} more" if rest > 0 else "")
+
+
+def _size(file: File) -> int:
+    return (file.added or 0) + (file.removed or 0)

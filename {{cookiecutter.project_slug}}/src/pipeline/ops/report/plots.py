@@ -1,0 +1,100 @@
+"""Plots as Mermaid charts inside the comment: GitHub draws them itself, so nothing is uploaded, to nobody.
+
+Mermaid's chart has no legend and evenly spaced points only: each is small and its caption says which line is which.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from ... import ml
+from . import curves, rival
+from .curves import Floats
+from .facts import Facts
+from .fit import Section
+from .markdown import code
+
+BLUE, ORANGE, GREY = "#2f81f7", "#e16f24", "#8b949e"  # seen on white and on black
+CHART = """```mermaid
+---
+config:
+  xyChart: {{width: 640, height: 280}}
+  themeVariables:
+    xyChart:
+      plotColorPalette: "{colours}"
+---
+xychart-beta
+  x-axis "{x}" {domain}
+  y-axis "{y}" {low} --> {high}
+{plots}
+```"""
+
+
+def section(facts: Facts) -> Section | None:
+    """Calibration, ROC and the loss while training, as far as there are figures for them."""
+    parts = [] if facts.predictions is None else _scored(facts, facts.predictions)
+    if facts.history is not None and (loss := _training(facts.history)):
+        parts.append(loss)
+    if not parts:
+        return None
+    pictures = "<sub>The same in full, with the scores by label: `dvc pull reports/plots`.</sub>"
+    return Section("plots", "\n\n".join(["### Plots", *parts, pictures]), rank=4)
+
+
+def chart(axes: tuple[str, str], domain: str, lines: Sequence[tuple[str, str, Floats]], low: float = 0) -> str:
+    """Make a Mermaid chart of (kind, colour, values), the first drawn first; the y axis ends at the highest value."""
+    high = max(float(values.max()) for _, _, values in lines)
+    return CHART.format(
+        colours=", ".join(colour for _, colour, _ in lines),
+        x=axes[0],
+        domain=domain,
+        y=axes[1],
+        low=f"{low:.3f}",
+        high=f"{max(high, low + 0.001):.3f}",
+        plots="\n".join(f"  {kind} [{', '.join(f'{v:.4f}' for v in values)}]" for kind, _, values in lines),
+    )
+
+
+def _scored(facts: Facts, predictions: pl.DataFrame) -> list[str]:
+    label, score = predictions[ml.LABEL].to_numpy().astype(bool), predictions["score"].to_numpy()
+    predicted, observed = curves.calibration(label, score)
+    tenths = f"[{', '.join(str(number + 1) for number in range(len(predicted)))}]"
+    bars = chart(
+        ("tenths of the rows, by score", "share of positives"),
+        tenths,
+        [("bar", BLUE, observed), ("line", ORANGE, predicted)],
+    )
+    parts = [f"**Calibration**: 🔵 bars are what happened, the 🟠 line what was predicted.\n\n{bars}"]
+    other = rival.score(facts.verdict.champion, label)
+    curve, chance = curves.roc(label, score), np.linspace(0, 1, 21)
+    if np.isfinite(curve).all():
+        lines = [("line", GREY, chance), ("line", BLUE, curve)]
+        caption = "🔵 this model, ⚪ a coin"
+        if other is not None:
+            lines.insert(1, ("line", ORANGE, curves.roc(label, other)))
+            caption = "🔵 this model, 🟠 the champion (under it where they agree), ⚪ a coin"
+        drawn = chart(("false positive rate", "true positive rate"), "0 --> 1", lines)
+        parts.append(f"**ROC**: {caption}.\n\n{drawn}")
+    return parts
+
+
+def _training(history: pl.DataFrame) -> str | None:
+    """Losses by epoch, of three columns at most; None where the model reports none."""
+    if "epoch" not in history.columns or history.height < 2:
+        return None
+    epoch = history["epoch"].cast(pl.Float64).to_numpy()
+    columns = [name for name in history.columns if name.endswith("loss") and history[name].dtype.is_numeric()]
+    values = {name: history[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns[:3]}
+    losses = {name: curves.thinned(epoch, value) for name, value in values.items() if np.isfinite(value).any()}
+    if not losses:
+        return None
+    colours = [BLUE, ORANGE, GREY]
+    lines = [("line", colour, value) for colour, value in zip(colours, losses.values(), strict=False)]
+    lowest = min(float(value.min()) for value in losses.values())
+    highest = max(float(value.max()) for value in losses.values())
+    drawn = chart(
+        ("epoch", "loss"), f"{epoch[0]:.0f} --> {epoch[-1]:.0f}", lines, low=lowest - 0.05 * (highest - lowest)
+    )
+    caption = ", ".join(f"{mark} {code(name)}" for mark, name in zip("🔵🟠⚪", losses, strict=False))
+    return f"**Training**: {caption}.\n\n{drawn}"

@@ -1,0 +1,89 @@
+"""Which stages this change made run, and which came out of the cache, read off dvc.lock."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...errors import UserError
+from ...paths import LOCK
+from .. import git
+from ..gate import record
+from .markdown import code, table
+
+CAUSES = 6  # named per stage
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the pipeline, and what made it differ from the base; nothing did where it is unchanged."""
+
+    name: str
+    causes: list[str]
+    same_outputs: bool = False
+
+    @property
+    def unchanged(self) -> bool:
+        """Nothing was to be done."""
+        return not self.causes
+
+
+def compared(base: str | None) -> list[Stage]:
+    """Each stage of the lock on disk against the lock at `base`, in the pipeline's order."""
+    new = _stages(LOCK.read_text(), str(LOCK)) if LOCK.exists() else {}
+    old = _stages(git.read(base, LOCK), f"{LOCK} at {base[:12]}") if base else {}
+    return [_compare(name, old.get(name), new[name]) for name in sorted(new, key=_order(new))]
+
+
+def told(base: str) -> str:
+    """One line, and a row a stage with what made it run."""
+    stages = compared(base)
+    unchanged = sum(stage.unchanged for stage in stages)
+    head = f"**Stages**: {len(stages) - unchanged} of {len(stages)} made anew, {unchanged} unchanged."
+    if unchanged == len(stages):
+        return head
+    return f"{head}\n\n{table(['Stage', '', 'Because of'], [_row(stage) for stage in stages])}"
+
+
+def _row(stage: Stage) -> list[str]:
+    if stage.unchanged:
+        return [code(stage.name), "unchanged", ""]
+    more = f" and {len(stage.causes) - CAUSES} more" if len(stage.causes) > CAUSES else ""
+    causes = ", ".join(code(cause) for cause in stage.causes[:CAUSES]) + more
+    return [code(stage.name), "made anew, same result" if stage.same_outputs else "made anew", causes]
+
+
+def _compare(name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> Stage:
+    if old is None:
+        return Stage(name, ["new stage"])
+    before, now = dict(_inputs(old)), dict(_inputs(new))
+    causes = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    same = _hashes(old, "outs") == _hashes(new, "outs")
+    return Stage(name, causes or ([] if same else ["another result from the same inputs"]), same_outputs=same)
+
+
+def _inputs(stage: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "command", stage.get("cmd")
+    yield from _hashes(stage, "deps").items()
+    for file, values in (stage.get("params") or {}).items():
+        yield from ((f"{file}:{key}", value) for key, value in values.items())
+
+
+def _hashes(stage: dict[str, Any], kind: str) -> dict[str, object]:
+    return {item["path"]: item.get("md5") for item in stage.get(kind) or []}
+
+
+def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
+    stages = record.parse(text, name).get("stages") if text else {}
+    if not isinstance(stages, dict):
+        raise UserError(f"{name} is not the YAML that DVC writes: restore it from git, or run `make pipeline`")
+    return stages
+
+
+def _order(known: dict[str, Any]) -> Any:
+    """dvc.lock is sorted by name, dvc.yaml by what comes first."""
+    path = Path("dvc.yaml")
+    names = list((yaml.safe_load(path.read_text()) or {}).get("stages", {})) if path.exists() else []
+    return lambda name: names.index(name) if name in names else len(names) + sorted(known).index(name)

@@ -1,0 +1,49 @@
+"""The first thing to be read: may this be merged, and if not, why."""
+
+from ..gate.show import MARKS, WORDS
+from ..gate.verdict import Check, Verdict
+from .facts import Facts
+from .fit import Section
+from .markdown import MINUS, counted, details, prose, table
+
+MARKER = "<!-- pipeline report -->"  # by which our own comment is found again
+REASONS, CHECKS = 20, 60  # shown at most
+
+
+def section(facts: Facts) -> Section:
+    """Marker, verdict, and the sentence of each check that is not green; all checks behind a click."""
+    verdict = facts.verdict
+    reasons = [check for result in ("block", "warn") for check in verdict.checks if check.result == result]
+    head = "\n".join([MARKER, f"## {MARKS[verdict.outcome]} The model {WORDS[verdict.outcome]}", "", _summary(facts)])
+    bullets = [f"- {MARKS[check.result]} **{prose(check.name)}**: {prose(check.why)}" for check in reasons[:REASONS]]
+    if len(reasons) > REASONS:
+        bullets.append(f"- … and {len(reasons) - REASONS} more in `reports/verdict.json`")
+    parts = [head, "\n".join(bullets), _all(verdict.checks)]
+    return Section("verdict", "\n\n".join(part for part in parts if part), rank=0)
+
+
+def _summary(facts: Facts) -> str:
+    verdict = facts.verdict
+    champion = f"the champion of `{verdict.champion[:12]}`" if verdict.champion else "no champion yet"
+    measured = facts.measured or {}
+    rows = f", {measured['rows']:,} labelled rows of {measured['days']} days" if measured else ""
+    holdout = f"**{prose(verdict.partition)}**{rows}" if verdict.partition else "unknown"
+    return f"{_tally(verdict)} Holdout {holdout}; against {champion}."
+
+
+def _tally(verdict: Verdict) -> str:
+    numbers = {result: sum(check.result == result for check in verdict.checks) for result in ("pass", "warn", "block")}
+    words = {"block": "blocking", "warn": "warning", "pass": "passed"}
+    told = [f"{numbers[result]} {word}" for result, word in words.items() if numbers[result]]
+    return f"{counted(len(verdict.checks), 'check')}: {', '.join(told)}."
+
+
+def _all(checks: list[Check]) -> str:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4g}".replace("-", MINUS)
+
+    rows = [
+        [prose(check.name, 80), MARKS[check.result], number(check.figure), number(check.limit), prose(check.why, 300)]
+        for check in checks[:CHECKS]
+    ]
+    return details(f"All {counted(len(checks), 'check')}", table(["Check", "", "Figure:", "Limit:", "Why"], rows))
