@@ -1,0 +1,71 @@
+"""Settings of a repository's Actions: variables, secrets' names, permissions, runners; and dispatching a workflow."""
+
+from typing import Any
+
+from .. import events
+from ..routes import ApiError, Call, route
+from ..transport import Response
+
+
+@route("GET", "/actions/variables", "variables:read")
+def _variables(call: Call) -> dict[str, Any]:
+    found = [{"name": name, "value": value} for name, value in call.repository.variables.items()]
+    return {"total_count": len(found), "variables": found}
+
+
+@route("GET", "/actions/variables/{variable}", "variables:read")
+def _variable(call: Call) -> dict[str, str]:
+    name = call.arguments["variable"]
+    if name not in call.repository.variables:
+        raise ApiError(404, "Not Found")
+    return {"name": name, "value": call.repository.variables[name]}
+
+
+@route("GET", "/actions/secrets", "administration:read")
+def _secrets(call: Call) -> dict[str, Any]:
+    found = [{"name": name} for name in call.repository.secrets]
+    return {"total_count": len(found), "secrets": found}
+
+
+@route("GET", "/actions/permissions", "administration:read")
+def _permissions(_: Call) -> dict[str, Any]:
+    return {"enabled": True, "allowed_actions": "all"}
+
+
+@route("GET", "/actions/permissions/workflow", "administration:read")
+def _workflow_permissions(call: Call) -> dict[str, Any]:
+    repository = call.repository
+    return {
+        "default_workflow_permissions": repository.default_permissions,
+        "can_approve_pull_request_reviews": repository.actions_may_open_pulls,
+    }
+
+
+@route("GET", "/actions/runners", "administration:read")
+def _runners(call: Call) -> dict[str, Any]:
+    return {"total_count": len(call.repository.runners), "runners": call.repository.runners}
+
+
+@route("POST", "/actions/workflows/{workflow}/dispatches", "actions:write")
+def _dispatch(call: Call) -> Response:
+    branch = call.json["ref"].removeprefix("refs/heads/")
+    workflow = call.arguments["workflow"]
+    if call.repository.read(f"refs/heads/{branch}", f".github/workflows/{workflow}") is None:
+        raise ApiError(404, "Not Found")
+    more = {"inputs": call.json.get("inputs", {}), "workflow": f".github/workflows/{workflow}"}
+    event = events.on_branch(call.repository, call.token, "workflow_dispatch", ref=f"refs/heads/{branch}", **more)
+    call.github.record(event)
+    return Response(204)
+
+
+@route("GET", "/actions/runs/{number}", "actions:read")
+def _run(call: Call) -> dict[str, Any]:
+    if call.number not in call.repository.runs:
+        raise ApiError(404, "Not Found")
+    return call.repository.runs[call.number]
+
+
+@route("GET", "/actions/runs/{number}/jobs", "actions:read")
+def _jobs(call: Call) -> dict[str, Any]:
+    jobs = _run(call)["jobs"]
+    return {"total_count": len(jobs), "jobs": jobs}

@@ -1,0 +1,31 @@
+"""Where jobs run."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HOSTED = frozenset({"ubuntu-24.04"})
+DOUBLES = {"actions/checkout": Path(__file__).parent / "actions" / "checkout"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The runners' labels, what their environment adds, and doubles of third-party actions ("owner/name" → folder).
+
+    A job may take `seconds`; with `keep`, the jobs' folders stay below it to be looked at.
+    """
+
+    runners: Sequence[Collection[str]] = (HOSTED,)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    doubles: Mapping[str, Path] = field(default_factory=lambda: DOUBLES)
+    seconds: float = 600
+    keep: Path | None = None
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Every label that some runner has."""
+        return frozenset(label for runner in self.runners for label in runner)
+
+    def has_runner(self, wanted: Collection[str]) -> bool:
+        """Whether one runner has all of these labels."""
+        return any(set(wanted) <= set(labels) for labels in self.runners)

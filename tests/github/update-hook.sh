@@ -1,0 +1,26 @@
+#!/bin/sh
+# What GitHub refuses on a push, per ref. The server says in the environment who pushes: STANDIN_PROTECTED (branch names),
+# STANDIN_BYPASS=1 (may push to protected branches), STANDIN_WORKFLOWS=1 (may change workflow files).
+ref=$1 old=$2 new=$3
+branch=${ref#refs/heads/}
+zero=0000000000000000000000000000000000000000
+for protected in $STANDIN_PROTECTED; do
+    [ "$branch" = "$protected" ] || continue
+    if [ "$old" != $zero ] && [ "$new" != $zero ] && ! git merge-base --is-ancestor "$old" "$new"; then
+        echo "error: GH006: Protected branch update failed for $ref." >&2
+        echo "error: Cannot force-push to this branch" >&2
+        exit 1
+    fi
+    [ "$STANDIN_BYPASS" = 1 ] && continue
+    echo "error: GH006: Protected branch update failed for $ref." >&2
+    echo "error: Changes must be made through a pull request." >&2
+    exit 1
+done
+if [ "$STANDIN_WORKFLOWS" != 1 ] && [ "$new" != $zero ]; then
+    changed=$(git log --format= --name-only "$new" --not --all -- .github/workflows | head -n 1)
+    if [ -n "$changed" ]; then
+        echo "refusing to allow a GitHub App to create or update workflow \`$changed\` without \`workflows\` permission" >&2
+        exit 1
+    fi
+fi
+exit 0
