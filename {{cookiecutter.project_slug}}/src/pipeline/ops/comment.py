@@ -1,7 +1,7 @@
 """Put the report where it is read: one comment on the pull request, kept up to date, and the job's summary.
 
-CML sends it where `cml` is there; where it is missing or fails, `gh` does; where both do, the summary has it and the job
-warns. Nothing is uploaded to a third party: the report names no local file, and CML is told not to publish.
+CML sends it where `cml` is there; where it is missing or fails, `gh` does; where both fail, the summary has it and the
+job warns. Nothing is uploaded to a third party: CML is told not to publish, and the report names no picture.
 """
 
 import os
@@ -15,73 +15,114 @@ from ..paths import REPORT
 from . import github
 from .event import Event, current
 
-MARKER = "<!-- pipeline report -->"
-CML_LOOKS_THROUGH = 30  # comments: one page, the first
-CML_WATERMARK = "CML watermark"  # how CML knows its own comment
+MARKER = "<!-- pipeline report -->"  # how we know our comment, whoever sent it last
+TITLE = "pipeline report"
+WATERMARK = f"CML watermark {TITLE}"  # how CML knows its own; the same in every workflow, as the comment is
+CML_LOOKS_THROUGH = 30  # comments: the first page, the oldest
+PATIENCE = 120  # seconds
+
+Comment = dict[str, Any]
 
 
-def find(event: Event) -> tuple[int, dict[str, Any] | None]:
-    """Our comment and its position among all comments, oldest first; None where there is none yet."""
-    pages = f"repos/{event.repository}/issues/{event.pull_request}/comments?per_page=100"
-    for position, comment in enumerate(github.api(pages, paginate=True) or []):
-        if MARKER in comment["body"]:
-            return position, comment
-    return 0, None
+def run() -> None:
+    """Send `reports/report.md`; a report that cannot be sent never turns a verdict."""
+    event, report = current(), _report()
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a") as file:
+            file.write(report)
+    if event.pull_request is None:
+        print(f"no pull request to comment on: the report is in {REPORT} and in the job's summary")
+        return
+    try:
+        send(event, report)
+    except UserError as error:
+        _warn(f"the report is in the job's summary only: {error}")
+    else:
+        print(f"the report is on pull request {event.pull_request}")
 
 
-def with_cml(event: Event) -> bool:
+def send(event: Event, report: str) -> None:
+    """Create our comment or update it in place, however many others there are; raise `UserError` if GitHub refuses."""
+    comments = _comments(event)
+    if ours(comments) == cmls(comments):
+        if _with_cml(event):
+            return
+        comments = _comments(event)  # CML may have failed with its work done
+    _with_gh(event, report, ours(comments))
+
+
+def ours(comments: list[Comment]) -> Comment | None:
+    """Find our comment, the newest of several. What an outsider posts is never ours, whatever it starts with."""
+    found = [comment for comment in comments if comment["body"].startswith(MARKER) and _by_us(comment)]
+    return found[-1] if found else None
+
+
+def cmls(comments: list[Comment]) -> Comment | None:
+    """Tell which comment CML would update; it would create one where this is None."""
+    found = [comment for comment in comments[:CML_LOOKS_THROUGH] if WATERMARK in comment["body"]]
+    return found[-1] if found else None
+
+
+def _report() -> str:
+    try:
+        return REPORT.read_text()
+    except FileNotFoundError:
+        raise UserError(f"{REPORT} is missing: run `make report` first") from None
+
+
+def _comments(event: Event) -> list[Comment]:
+    """All comments of the pull request, oldest first."""
+    path = f"repos/{event.repository}/issues/{event.pull_request}/comments?per_page=100"
+    return github.api(path, paginate=True) or []
+
+
+def _by_us(comment: Comment) -> bool:
+    """Tell by the author: a workflow's token comments as a bot, a personal one as somebody who may write here."""
+    bot = (comment.get("user") or {}).get("type") == "Bot"
+    return bot or comment.get("author_association") in ("OWNER", "MEMBER", "COLLABORATOR")
+
+
+def _with_cml(event: Event) -> bool:
     """Let CML create or update its comment; False where it is missing or fails."""
+    token = os.environ.get("GH_TOKEN")
+    if not token:
+        return False
     command = ["cml", "comment", "update", f"--target=pr/{event.pull_request}", "--no-publish"]
     # CML writes `safe.directory=*` into the global git configuration: let that be a throw-away one.
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "HOME": home, "ITERATIVE_DO_NOT_TRACK": "1", "REPO_TOKEN": os.environ["GH_TOKEN"]}
+        environment = {**os.environ, "HOME": home, "ITERATIVE_DO_NOT_TRACK": "1", "REPO_TOKEN": token}
         try:
             done = subprocess.run(
-                [*command, "--watermark-title={workflow}", str(REPORT)],
+                [*command, f"--watermark-title={TITLE}", str(REPORT)],
                 env=environment,
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=120,
+                timeout=PATIENCE,
             )
         except FileNotFoundError:
             return False
-        except subprocess.TimeoutExpired:
-            print("::warning::cml did not answer within 120 s: gh sends the report")
+        except (OSError, subprocess.TimeoutExpired) as error:
+            _warn(f"cml did not send the report ({type(error).__name__}), gh does")
             return False
     if done.returncode:
-        print(f"::warning::cml failed with exit code {done.returncode}: gh sends the report")
+        last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
+        _warn(f"cml did not send the report (exit code {done.returncode}, {last}), gh does")
     return done.returncode == 0
 
 
-def send(event: Event) -> None:
-    """Create our comment or update it in place, however many others there are."""
-    position, comment = find(event)
-    old = comment["body"] if comment else ""
-    cml_would_find_it = comment is None or (position < CML_LOOKS_THROUGH and CML_WATERMARK in old)
-    if cml_would_find_it and with_cml(event):
-        return
-    # Whoever wrote it last, CML must find it again next time.
-    watermark = [line for line in old.splitlines() if CML_WATERMARK in line]
-    body = {"body": "\n\n".join([REPORT.read_text(), *watermark])}
+def _with_gh(event: Event, report: str, comment: Comment | None) -> None:
+    """Create or update through the API; CML's watermark stays, so that CML finds the comment next time."""
+    watermark = [line for line in (comment or {"body": ""})["body"].splitlines() if WATERMARK in line]
+    body = {"body": "\n\n".join([report, *watermark])}
     if comment is None:
         github.api(f"repos/{event.repository}/issues/{event.pull_request}/comments", method="POST", body=body)
     else:
         github.api(f"repos/{event.repository}/issues/comments/{comment['id']}", method="PATCH", body=body)
 
 
-def run() -> None:
-    """Send `reports/report.md`; a report that cannot be sent never turns a verdict."""
-    event = current()
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a") as file:
-            file.write(REPORT.read_text())
-    if event.pull_request is None:
-        print(f"no pull request to comment on: the report is in {REPORT} and in the job's summary")
-        return
-    try:
-        send(event)
-    except UserError as error:
-        print(f"::warning::the report is in the job's summary only: {error}")
-    else:
-        print(f"the report is on pull request {event.pull_request}")
+def _warn(text: str) -> None:
+    """Say it as an annotation of the run, in one line, and without the token whoever let it slip."""
+    line = " ".join(text.split()).replace("%", "%25")
+    token = os.environ.get("GH_TOKEN")
+    print(f"::warning::{line.replace(token, '***') if token else line}")

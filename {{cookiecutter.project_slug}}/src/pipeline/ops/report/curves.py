@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+EPOCHS = 30  # shown of a history
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
@@ -31,7 +32,7 @@ def roc(label: Bools, score: Floats, points: int = 21) -> Floats:
     return rates
 
 
-def thinned(epoch: Floats, value: Floats, points: int = 30) -> Floats:
+def thinned(epoch: Floats, value: Floats, points: int = EPOCHS) -> Floats:
     """Give a history at no more than so many evenly spaced epochs, gaps bridged; shape (points,) or fewer."""
     known = np.isfinite(value)
     return np.interp(np.linspace(epoch[0], epoch[-1], min(points, len(epoch))), epoch[known], value[known])

@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 import polars as pl
 from pydantic import ValidationError
 
+from ... import ml
 from ...errors import UserError
 from ...paths import LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
 from .. import git
 from ..event import Event, current
 from ..gate.verdict import Verdict
+from . import rival
+from .curves import Bools, Floats
 
 Read = TypeVar("Read")
 
@@ -23,12 +26,15 @@ Read = TypeVar("Read")
 class Facts:
     """A verdict and what lies beside it; what a blocked gate came too early for is None.
 
+    `label`, `score` and `rival` (the champion's scores, where they can be had) are of N holdout rows, shape (N,).
     `base` is the commit that changes are told against: where this branch left the champion's.
     """
 
     verdict: Verdict
     measured: dict[str, Any] | None
-    predictions: pl.DataFrame | None
+    label: Bools | None
+    score: Floats | None
+    rival: Floats | None
     history: pl.DataFrame | None
     event: Event
     base: str | None
@@ -38,10 +44,13 @@ def read() -> Facts:
     """Read them; raise `UserError` where one is missing or cannot be read and the gate has not said so already."""
     verdict = _verdict()
     blocked = verdict.outcome == "block"
+    label, score = _needed(PREDICTIONS, _predictions, blocked=blocked) or (None, None)
     return Facts(
         verdict=verdict,
         measured=_needed(METRICS, _metrics, blocked=blocked),
-        predictions=_needed(PREDICTIONS, pl.read_parquet, blocked=blocked),
+        label=label,
+        score=score,
+        rival=None if label is None else rival.score(verdict.champion, label),
         history=_needed(TRAINING, pl.read_csv, blocked=blocked),
         event=current(),
         base=verdict.champion and (git.merge_base(verdict.champion, "HEAD") or verdict.champion),
@@ -66,6 +75,11 @@ def _metrics(path: Path) -> dict[str, Any]:
     if measured["model"].keys() != measured["baseline"].keys():
         raise ValueError("model and baseline differ in their metrics")
     return measured
+
+
+def _predictions(path: Path) -> tuple[Bools, Floats]:
+    table = pl.read_parquet(path)
+    return table[ml.LABEL].to_numpy().astype(bool), table["score"].to_numpy()
 
 
 def _needed(path: Path, reader: Callable[[Path], Read], *, blocked: bool) -> Read | None:

@@ -61,6 +61,11 @@ def _plain(text: str) -> str:
     return re.sub(r"\b(GH-)(?=\d)", rf"\1{SPACE}", MEANING.sub(_entity, text), flags=re.IGNORECASE)
 
 
+def unbroken(text: str) -> str:
+    """Keep the words of a cell on one line."""
+    return text.replace(" ", "\u00a0")
+
+
 def _entity(match: re.Match[str]) -> str:
     character = match.group()
     return f"&#{ord(character)};{SPACE if character in '@#' else ''}"

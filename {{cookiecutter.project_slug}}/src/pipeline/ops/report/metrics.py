@@ -1,12 +1,15 @@
 """What the model is worth beside the champion and a constant guess, and how sure that is."""
 
 from ... import ml, settings
+from ...holdout import figures
 from ..gate.verdict import Comparison
 from .facts import Facts
 from .fit import Section
-from .markdown import DASH, code, figure, table
+from .markdown import DASH, code, figure, table, unbroken
 
-SHOWN = {True: "🟢 better", False: "🔴 worse", None: "⚪ neither"}
+BETTER, WORSE, NEITHER = "🟢", "🔴", "⚪"
+
+LEGEND = f"{BETTER} shown better, {WORSE} shown worse, {NEITHER} neither."
 
 
 def section(facts: Facts) -> Section | None:
@@ -15,36 +18,44 @@ def section(facts: Facts) -> Section | None:
         return None
     model, guess = facts.measured["model"], facts.measured["baseline"]
     duels = {found.metric: found for found in facts.verdict.comparisons if found.column is None}
-    header = ["Metric", "This model:", "Champion:", "Change:", f"{interval()} interval:", "Shown", "Margin:", "Guess:"]
-    if not duels:
-        header = ["Metric", "This model:", "Guess:"]
+    against = ["Champion:", "Change:", f"{interval()} interval:", "Margin:"] if duels else []
+    header = ["Metric", "This model:", *against, "Guess:"]
+    champion = {} if facts.label is None or facts.rival is None else figures(facts.label, facts.rival)
     rows = []
     for name, value in model.items():
         compared = []
-        if duels:
-            compared = [*cells(duels[name]), figure(duels[name].margin)] if name in duels else [DASH] * 4 + [""]
-        rows.append([f"{code(name)} {_arrow(name)}", figure(value), *compared, figure(guess[name])])
+        if name in duels:
+            compared = [*cells(duels[name]), figure(duels[name].margin)]
+        elif duels:
+            compared = [*_unjudged(value, champion.get(name)), DASH, DASH]
+        rows.append([unbroken(f"{code(name)} {_arrow(name)}".strip()), figure(value), *compared, figure(guess[name])])
     note = "_Guess_ is a model that gives every row the share of positives seen in training."
     if duels:
         note = (
-            "_Change_ is this model less the champion on the same rows; its interval comes from resampling whole days. "
-            "_Margin_ is how much worse a model may be. " + note
+            f"{LEGEND} _Change_ is this model less the champion on the same rows; its interval comes from resampling "
+            f"whole days. _Margin_ is how much worse a model may be. {note}"
         )
     return Section("metrics", f"### Metrics\n\n{table(header, rows)}\n\n<sub>{note}</sub>", rank=1)
 
 
 def interval() -> str:
     """Name the two one-sided bounds taken together."""
-    return f"{2 * settings.gates().champion.confidence - 1:.0%}".replace("%", " %")
+    return f"{200 * settings.gates().champion.confidence - 100:.3g} %"
 
 
 def cells(found: Comparison) -> list[str]:
-    """Give champion, change, its interval and what that shows."""
+    """Give champion, change with what it shows, and its interval."""
     sign = -1 if (known := ml.METRICS.get(found.metric)) and known.greater_is_better else 1
     low, high = sorted([sign * found.low, sign * found.high])
-    shown = True if found.high < 0 else False if found.low > 0 else None
-    change = figure(sign * found.worse_by, sign=True)
-    return [figure(found.champion), change, f"{figure(low, sign=True)} … {figure(high, sign=True)}", SHOWN[shown]]
+    mark = BETTER if found.high < 0 else WORSE if found.low > 0 else NEITHER
+    change, span = figure(sign * found.worse_by, sign=True), f"{figure(low, sign=True)} … {figure(high, sign=True)}"
+    return [figure(found.champion), unbroken(f"{mark} {change}"), unbroken(span)]
+
+
+def _unjudged(value: float | None, champion: float | None) -> list[str]:
+    if value is None or champion is None:
+        return [figure(champion), DASH]
+    return [figure(champion), figure(value - champion, sign=True)]
 
 
 def _arrow(metric: str) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from ... import ml
-from . import curves, rival
-from .curves import Floats
+from . import curves
+from .curves import Bools, Floats
 from .facts import Facts
 from .fit import Section
 from .markdown import code
@@ -22,6 +21,7 @@ config:
   xyChart: {{width: 640, height: 280}}
   themeVariables:
     xyChart:
+      backgroundColor: "transparent"
       plotColorPalette: "{colours}"
 ---
 xychart-beta
@@ -33,7 +33,7 @@ xychart-beta
 
 def section(facts: Facts) -> Section | None:
     """Calibration, ROC and the loss while training, as far as there are figures for them."""
-    parts = [] if facts.predictions is None else _scored(facts, facts.predictions)
+    parts = [] if facts.label is None or facts.score is None else _scored(facts.label, facts.score, facts.rival)
     if facts.history is not None and (loss := _training(facts.history)):
         parts.append(loss)
     if not parts:
@@ -56,8 +56,7 @@ def chart(axes: tuple[str, str], domain: str, lines: Sequence[tuple[str, str, Fl
     )
 
 
-def _scored(facts: Facts, predictions: pl.DataFrame) -> list[str]:
-    label, score = predictions[ml.LABEL].to_numpy().astype(bool), predictions["score"].to_numpy()
+def _scored(label: Bools, score: Floats, other: Floats | None) -> list[str]:
     predicted, observed = curves.calibration(label, score)
     tenths = f"[{', '.join(str(number + 1) for number in range(len(predicted)))}]"
     bars = chart(
@@ -66,7 +65,6 @@ def _scored(facts: Facts, predictions: pl.DataFrame) -> list[str]:
         [("bar", BLUE, observed), ("line", ORANGE, predicted)],
     )
     parts = [f"**Calibration**: 🔵 bars are what happened, the 🟠 line what was predicted.\n\n{bars}"]
-    other = rival.score(facts.verdict.champion, label)
     curve, chance = curves.roc(label, score), np.linspace(0, 1, 21)
     if np.isfinite(curve).all():
         lines = [("line", GREY, chance), ("line", BLUE, curve)]
@@ -93,8 +91,9 @@ def _training(history: pl.DataFrame) -> str | None:
     lines = [("line", colour, value) for colour, value in zip(colours, losses.values(), strict=False)]
     lowest = min(float(value.min()) for value in losses.values())
     highest = max(float(value.max()) for value in losses.values())
-    drawn = chart(
-        ("epoch", "loss"), f"{epoch[0]:.0f} --> {epoch[-1]:.0f}", lines, low=lowest - 0.05 * (highest - lowest)
-    )
+    ends = f"{epoch[0]:.0f} --> {epoch[-1]:.0f}"
+    every = f"[{', '.join(f'{number:.0f}' for number in epoch)}]"  # no epoch 1.5 on the axis while all can be named
+    domain = ends if len(epoch) > curves.EPOCHS else every
+    drawn = chart(("epoch", "loss"), domain, lines, low=lowest - 0.05 * (highest - lowest))
     caption = ", ".join(f"{mark} {code(name)}" for mark, name in zip("🔵🟠⚪", losses, strict=False))
     return f"**Training**: {caption}.\n\n{drawn}"

@@ -30,7 +30,7 @@ def section(facts: Facts) -> Section | None:
 
 
 def _table(found: list[Comparison]) -> str:
-    header = ["Slice", "Rows:", "This model:", "Champion:", "Change:", f"{interval()} interval:", "Shown"]
+    header = ["Slice", "Rows:", "This model:", "Champion:", "Change:", f"{interval()} interval:"]
     return table(header, [[_name(one), f"{one.rows:,}", figure(one.challenger), *cells(one)] for one in found])
 
 

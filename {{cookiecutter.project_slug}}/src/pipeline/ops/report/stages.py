@@ -9,7 +9,7 @@ import yaml
 
 from ...errors import UserError
 from ...paths import LOCK
-from .. import git
+from .. import git, lineage
 from ..gate import record
 from .markdown import code, table
 
@@ -68,7 +68,7 @@ def _inputs(stage: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "command", stage.get("cmd")
     yield from _hashes(stage, "deps").items()
     for file, values in (stage.get("params") or {}).items():
-        yield from ((f"{file}:{key}", value) for key, value in values.items())
+        yield from ((f"{file}:{key}", value) for key, value in lineage.flat(values, ".").items())
 
 
 def _hashes(stage: dict[str, Any], kind: str) -> dict[str, object]:

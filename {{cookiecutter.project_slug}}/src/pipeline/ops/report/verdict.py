@@ -1,12 +1,12 @@
 """The first thing to be read: may this be merged, and if not, why."""
 
+from ..comment import MARKER
 from ..gate.show import MARKS, WORDS
 from ..gate.verdict import Check, Verdict
 from .facts import Facts
 from .fit import Section
 from .markdown import MINUS, counted, details, prose, table
 
-MARKER = "<!-- pipeline report -->"  # by which our own comment is found again
 REASONS, CHECKS = 20, 60  # shown at most
 
 
