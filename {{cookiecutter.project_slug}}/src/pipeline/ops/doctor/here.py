@@ -1,0 +1,90 @@
+"""Gathers the facts of this machine, its storage and its tracking server, each in at most some seconds."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ... import settings
+from ...errors import UserError
+from ..tracking.reach import reach
+from ..tracking.server import shown
+from . import machine as checks
+from . import probe
+from .finding import Finding, ok, problem, warning
+from .origin import origin
+
+PROBE_SECONDS = 60  # starting DVC is slow on a cold disk; the network has its own limit, in probe.py
+
+
+def machine() -> Iterator[Finding]:
+    """Tools, disk, GPU, and whether infra.yaml can be read."""
+    yield checks.tools([name for name in checks.WHY if shutil.which(name)])
+    yield checks.disk(shutil.disk_usage(".").free / 1e9)
+    try:
+        device = settings.infra().compute.device
+    except UserError as error:
+        yield problem("infra.yaml", str(error), "mend the file")
+        return
+    yield checks.gpu(driver(), *torch_build(), device)
+
+
+def driver() -> str | None:
+    """Version of NVIDIA's driver, or None where none answers."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(r"\d+(\.\d+)+", done.stdout)
+    return found[0] if found and done.returncode == 0 else None
+
+
+def torch_build() -> tuple[str | None, str | None]:
+    """Torch's version and the CUDA it was built for, from its files: importing it takes seconds."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None, None
+    text = Path(spec.origin).with_name("version.py").read_text()
+    found = dict(re.findall(r"^(__version__|cuda)\b.*?= '(.*)'", text, re.MULTILINE))
+    return found.get("__version__"), found.get("cuda")
+
+
+def storage() -> Iterator[Finding]:
+    """Try the DVC remote, in a process of its own: nothing it does can hang the doctor."""
+    command = [sys.executable, "-P", probe.__file__]  # alone: what this package imports takes longer than DVC
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        yield checks.remote(
+            "the default remote", f"DVC did not start within {PROBE_SECONDS} s", local=False, shared=False
+        )
+        return
+    told = {"url": "the default remote", "error": "no answer within 5 s", "local": False}
+    for line in done.stdout.splitlines():  # what it knew before it was stopped counts
+        told |= json.loads(line)
+    shared = origin() is not None
+    yield checks.remote(shown(str(told["url"])), _sentence(told["error"]), local=bool(told["local"]), shared=shared)
+
+
+def _sentence(error: object) -> str | None:
+    return shown(str(error).strip().splitlines()[0])[:200] if error else None
+
+
+def tracking() -> Iterator[Finding]:
+    """Where runs are recorded."""
+    try:
+        wanted = settings.infra().tracking
+    except UserError:
+        return  # said above
+    try:
+        reach(wanted.address)
+    except UserError as error:
+        level = problem if wanted.required else warning
+        yield level("tracking", str(error), "start the server (`make mlflow`) or set tracking.uri in infra.yaml")
+    else:
+        yield ok("tracking", f"{shown(wanted.address)} records runs")
