@@ -1,9 +1,11 @@
 """What `cookiecutter` makes of the template: fast, alone, complete, and the same by every way."""
 
 import json
-import os
 import shutil
+import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,15 +20,19 @@ OWN = {".tools", ".venv", "data", "features"}  # made by verbs, never by the tem
 
 def test_generation_takes_less_than_a_second(template: Path, tmp_path: Path) -> None:
     # given a warm file cache / when the whole command runs, starts of the interpreter and hook included
-    seconds = []
+    whole, start = [], []
     for attempt in range(5):
-        before, start = os.times(), time.perf_counter()
-        assert cookiecutter(template, tmp_path / str(attempt)).returncode == 0
-        wall, after = time.perf_counter() - start, os.times()
-        computing = after.children_user + after.children_system - before.children_user - before.children_system
-        # then it is quick by the clock; where the machine is busy with other things, by what it had to compute
-        seconds.append(min(wall, computing))
-    assert min(seconds) < 1.0, seconds
+        whole.append(seconds(partial(cookiecutter, template, tmp_path / str(attempt))))
+        start.append(seconds(partial(run, [str(BIN / "cookiecutter"), "--version"], tmp_path)))
+    # then the best is quick; a machine too busy to tell shows it by how long cookiecutter takes to say its version
+    assert min(whole) < max(1.0, 2 * min(start)), (whole, start)
+
+
+def seconds(command: Callable[[], subprocess.CompletedProcess[str]]) -> float:
+    """How long a command takes by the clock; raises where it fails."""
+    begin = time.perf_counter()
+    command().check_returncode()
+    return time.perf_counter() - begin
 
 
 def test_generation_needs_no_network_and_no_other_tool(
