@@ -7,6 +7,8 @@ import pytest
 
 from tests.bake import ROOT, Problems, bake, export, outside, run
 
+pytest_plugins = ["tests.github.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:

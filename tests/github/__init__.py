@@ -22,6 +22,7 @@ refs/pull/N/merge, 65,536 characters a comment, pages of 30 and 100. What `act` 
 """
 
 from .act import approve, run_event
+from .clone import Clone
 from .events import Event
 from .machine import HOSTED, Machine
 from .process import Running, Watch, missing_tools
@@ -32,7 +33,6 @@ from .tokens import Token
 from .workflows import WorkflowError
 
 __all__ = [
-    "HOSTED", "CheckRun", "Comment", "Event", "GitHub", "Issue", "Job", "Machine", "PullRequest", "Repository", "Run",
-    "Running",
-    "Step", "Token", "Watch", "WorkflowError", "approve", "missing_tools", "run_event",
+    "HOSTED", "CheckRun", "Clone", "Comment", "Event", "GitHub", "Issue", "Job", "Machine", "PullRequest", "Repository",
+    "Run", "Running", "Step", "Token", "Watch", "WorkflowError", "approve", "missing_tools", "run_event",
 ]  # fmt: skip

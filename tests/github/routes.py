@@ -61,7 +61,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], str, Handler]] = []
 
 
 def route(method: str, path: str, permission: str) -> Callable[[Handler], Handler]:
-    """Register an endpoint: `{a}` is a segment, `{a*}` any number. `permission` is "checks:write", or "" to ask later."""
+    """Register an endpoint: `{a}` is a segment, `{a*}` any number; `permission` is "checks:write", or "" to ask."""
     pattern = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.+)", path)
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)
 

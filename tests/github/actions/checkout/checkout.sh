@@ -25,9 +25,10 @@ esac
 
 # One commit into its tracking ref; a bare commit id has none.
 wanted=${commit:-${REF:-HEAD}}${tracking:+:$tracking}
-fetch=(git -c protocol.version=2 fetch -q --prune --no-recurse-submodules)
+fetch=(git -c protocol.version=2 fetch -q --no-recurse-submodules)
 if [ "$DEPTH" = 0 ]; then
-    "${fetch[@]}" --tags origin '+refs/heads/*:refs/remotes/origin/*' "+$wanted"
+    "${fetch[@]}" --tags origin '+refs/heads/*:refs/remotes/origin/*'
+    "${fetch[@]}" --no-tags origin "+$wanted"
 else
     "${fetch[@]}" --no-tags --depth="$DEPTH" origin "+$wanted"
 fi
