@@ -74,10 +74,11 @@ def _params(base: str) -> str:
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key, ...) != new.get(key, ...))
     if not keys:
         return "**Parameters**: unchanged."
-    rows = [[code(key), *(code(side[key], 40) if key in side else DASH for side in (old, new))] for key in keys]
+    shown = keys[: ROWS + MORE]
+    rows = [[code(key), *(code(side[key], 40) if key in side else DASH for side in (old, new))] for key in shown]
     header, rest = ["Key", "Before", "Now"], len(keys) - ROWS - MORE
     text = f"**Parameters**: {counted(len(keys), 'change')} in {code(PARAMS)}.\n\n{table(header, rows[:ROWS])}"
-    if more := rows[ROWS : ROWS + MORE]:
+    if more := rows[ROWS:]:
         text += f"\n\n{details(f'{len(more)} more', table(header, more))}"
     return text + (f"\n\n… and {rest:,} more in `git diff {base[:12]} -- {PARAMS}`" if rest > 0 else "")
 

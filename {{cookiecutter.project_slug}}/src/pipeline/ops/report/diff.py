@@ -9,7 +9,7 @@ from ...settings import GATES, PARAMS
 from .markdown import MINUS, code, counted, details, table
 
 ROWS, MORE, NAMED = 8, 60, 8  # files shown, behind a click; other files named
-TOLD_ELSEWHERE = {str(LOCK), str(DATA_DVC), str(PARAMS)}
+TOLD_ELSEWHERE = {str(path) for path in (LOCK, DATA_DVC, PARAMS, GATES)}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def numstat(base: str) -> list[File]:
 def told(files: list[File]) -> str:
     """Code under src/ file by file, most changed first; a changed gate is said aloud; the rest is named."""
     source = sorted((file for file in files if file.path.startswith("src/")), key=_size, reverse=True)
-    others = [f.path for f in files if f not in source and f.path not in TOLD_ELSEWHERE and f.path != str(GATES)]
+    others = [file.path for file in files if not file.path.startswith("src/") and file.path not in TOLD_ELSEWHERE]
     told = [_code(source)]
     if any(file.path == str(GATES) for file in files):
         told.insert(0, f"⚠️ {code(GATES)} changed: this also changes what a model must show.")
@@ -48,11 +48,12 @@ def _code(source: list[File]) -> str:
     if not source:
         return "**Code**: nothing under `src/` changed."
     added, removed = (sum(n or 0 for n in side) for side in zip(*((f.added, f.removed) for f in source), strict=True))
-    rows = [[code(f.path), *("binary" if n is None else f"{n:,}" for n in (f.added, f.removed))] for f in source]
+    shown = source[: ROWS + MORE]
+    rows = [[code(f.path), *("binary" if n is None else f"{n:,}" for n in (f.added, f.removed))] for f in shown]
     header, rest = ["File", "+:", f"{MINUS}:"], len(source) - ROWS - MORE
     text = f"**Code**: {counted(len(source), 'file')} under `src/`, +{added:,} {MINUS}{removed:,} lines.\n\n"
     text += table(header, rows[:ROWS])
-    if more := rows[ROWS : ROWS + MORE]:
+    if more := rows[ROWS:]:
         text += f"\n\n{details(f'{len(more)} more', table(header, more))}"
     return text + (f"\n\n… and {rest:,} more" if rest > 0 else "")
 

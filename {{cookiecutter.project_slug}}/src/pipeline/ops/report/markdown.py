@@ -8,7 +8,7 @@ DASH, MINUS = "\u2013", "\u2212"
 # What could mean something to Markdown or GitHub; an underscore within a word, and a colon before no slash, do not.
 MEANING = re.compile(r"[^\w .,:;()%=+→…\u2212\u2013'/-]|(?<!\w)_|_(?!\w)|:(?=/)|(?<=www)\.", re.IGNORECASE)
 NAME, SENTENCE = 80, 600  # characters shown of a name, of a sentence
-SPACE = "\u200b"  # zero width: behind @ and # it makes a mention plain text
+SPACE = "\u200b"  # zero width: behind @, # and : it makes a mention, a reference or an address plain text
 
 
 def clean(text: object, longest: int) -> str:
@@ -61,6 +61,17 @@ def _plain(text: str) -> str:
     return re.sub(r"\b(GH-)(?=\d)", rf"\1{SPACE}", MEANING.sub(_entity, text), flags=re.IGNORECASE)
 
 
+def within(budget: int, lines: Iterable[str]) -> list[str]:
+    """Take lines as long as their bytes fit: escaped, a hostile one is ten times as long as it looks."""
+    taken: list[str] = []
+    for line in lines:
+        budget -= len(line.encode())
+        if budget < 0:
+            break
+        taken.append(line)
+    return taken
+
+
 def unbroken(text: str) -> str:
     """Keep the words of a cell on one line."""
     return text.replace(" ", "\u00a0")
@@ -68,4 +79,4 @@ def unbroken(text: str) -> str:
 
 def _entity(match: re.Match[str]) -> str:
     character = match.group()
-    return f"&#{ord(character)};{SPACE if character in '@#' else ''}"
+    return f"&#{ord(character)};{SPACE if character in '@#:.' else ''}"

@@ -5,9 +5,10 @@ from ..gate.show import MARKS, WORDS
 from ..gate.verdict import Check, Verdict
 from .facts import Facts
 from .fit import Section
-from .markdown import MINUS, counted, details, prose, table
+from .markdown import MINUS, NAME, counted, details, prose, table, within
 
 REASONS, CHECKS = 20, 60  # shown at most
+BUDGET = 12_000  # bytes, for either
 
 
 def section(facts: Facts) -> Section:
@@ -15,9 +16,12 @@ def section(facts: Facts) -> Section:
     verdict = facts.verdict
     reasons = [check for result in ("block", "warn") for check in verdict.checks if check.result == result]
     head = "\n".join([MARKER, f"## {MARKS[verdict.outcome]} The model {WORDS[verdict.outcome]}", "", _summary(facts)])
-    bullets = [f"- {MARKS[check.result]} **{prose(check.name)}**: {prose(check.why)}" for check in reasons[:REASONS]]
-    if len(reasons) > REASONS:
-        bullets.append(f"- … and {len(reasons) - REASONS} more in `reports/verdict.json`")
+    bullets = within(
+        BUDGET,
+        (f"- {MARKS[check.result]} **{prose(check.name, NAME)}**: {prose(check.why)}" for check in reasons[:REASONS]),
+    )
+    if len(reasons) > len(bullets):
+        bullets.append(f"- … and {len(reasons) - len(bullets)} more in `reports/verdict.json`")
     parts = [head, "\n".join(bullets), _all(verdict.checks)]
     return Section("verdict", "\n\n".join(part for part in parts if part), rank=0)
 
@@ -42,8 +46,9 @@ def _all(checks: list[Check]) -> str:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.4g}".replace("-", MINUS)
 
-    rows = [
-        [prose(check.name, 80), MARKS[check.result], number(check.figure), number(check.limit), prose(check.why, 300)]
+    rows = (
+        [prose(check.name, NAME), MARKS[check.result], number(check.figure), number(check.limit), prose(check.why, 300)]
         for check in checks[:CHECKS]
-    ]
-    return details(f"All {counted(len(checks), 'check')}", table(["Check", "", "Figure:", "Limit:", "Why"], rows))
+    )
+    header, *lines = table(["Check", "", "Figure:", "Limit:", "Why"], rows).split("\n")
+    return details(f"All {counted(len(checks), 'check')}", "\n".join([header, *within(BUDGET, lines)]))
