@@ -16,7 +16,7 @@ from tests.infra.conftest import Script, executable, named
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make files and processes of another user")
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., subprocess.Popen[Any]]
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start a process in a group of its own; what is left of it ends with the test."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[subprocess.Popen[Any]] = []
 
-    def run(*command: object, **options: Any) -> subprocess.Popen[bytes]:
+    def run(*command: object, **options: Any) -> subprocess.Popen[Any]:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen([*map(str, command)], start_new_session=True, **(quiet | options))
         started.append(process)
