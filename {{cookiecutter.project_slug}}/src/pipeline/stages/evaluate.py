@@ -22,7 +22,7 @@ def main() -> None:
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
     keys = [*(ml.TABLES[MAIN].unique or []), ml.LABEL]
     newest.table.select(keys).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
-    plots.draw(PLOTS, newest.label, score, pl.read_csv(TRAINING))
+    plots.draw(PLOTS, newest.label, score, pl.read_csv(TRAINING, raise_if_empty=False))
 
 
 if __name__ == "__main__":

@@ -47,23 +47,22 @@ def baseline(names: list[str], measured: dict[str, Any]) -> Iterator[Check]:
         yield Check(name=f"baseline: {name}", result=result, figure=figure, limit=limit, why=why)
 
 
-def floors(bounds: dict[str, Bound], measured: dict[str, Any]) -> Iterator[Check]:
+def floors(limits: dict[str, Bound], measured: dict[str, Any]) -> Iterator[Check]:
     """Check that each metric lies within its bounds, both included."""
-    for name, bound in bounds.items():
+    for name, bound in limits.items():
         figure = measured["model"][name]
         low, high = bound.min, bound.max
         limit = high if low is None else low
         if figure is None:
             result, why = "block", f"{name} cannot be told (NaN), so its bounds are not met."
         elif low is not None and figure < low:
-            result, why, limit = "block", f"{name} is below the {low:g} that gates.yaml asks for.", low
+            result, why = "block", f"{name} is below the {low:g} that gates.yaml asks for."
         elif high is not None and figure > high:
             result, why, limit = "block", f"{name} is above the {high:g} that gates.yaml allows.", high
         else:
-            result, why = (
-                "pass",
-                f"{name} lies within {'' if low is None else f'{low:g}'}…{'' if high is None else f'{high:g}'}.",
-            )
+            sides = {"at least": low, "at most": high}
+            kept = " and ".join(f"{words} {value:g}" for words, value in sides.items() if value is not None)
+            result, why = "pass", f"{name} is {kept}."
         yield Check(name=f"floor: {name}", result=result, figure=figure, limit=limit, why=why)
 
 

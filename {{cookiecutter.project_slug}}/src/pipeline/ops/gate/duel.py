@@ -78,7 +78,7 @@ def _why(seen: Comparison, confidence: float, needed: int) -> str:
     bound = f"with {confidence:.0%} confidence at most {seen.high:.4f} worse"
     if seen.high <= seen.margin:
         return f"{sure}, {bound}."
-    if seen.worse_by > seen.margin:
+    if seen.worse_by > seen.margin and seen.low > 0:
         return f"{sure}: more than the margin."
     if needed > seen.days:
         rows = needed * seen.rows // seen.days

@@ -27,8 +27,7 @@ class Ledger:
         try:
             yield
         except UserError as error:
-            why = " ".join(str(error).split())
-            self.add(Check(name=name, result="block", why=f"{why[:1].upper()}{why[1:]}."))
+            self.add(Check(name=name, result="block", why=f"{' '.join(str(error).split())}."))
 
     def verdict(self, commit: str | None, lock: str | None) -> Verdict:
         """Close the books."""

@@ -1,14 +1,10 @@
 """What the gate says, as a file that others may rely on: `reports/verdict.json`, described by `verdict.schema.json`."""
 
-import json
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Result = Literal["pass", "warn", "block"]
-
-SCHEMA = Path(__file__).with_name("verdict.schema.json")
 
 
 class Record(BaseModel):
@@ -67,12 +63,3 @@ def worst(checks: list[Check]) -> Result:
     """Give the outcome of all checks together; nothing checked is nothing shown, and blocks."""
     results = {check.result for check in checks}
     return "block" if "block" in results or not results else "warn" if "warn" in results else "pass"
-
-
-def schema() -> str:
-    """Give the JSON schema of a verdict; `python -m pipeline.ops.gate.verdict` publishes it."""
-    return json.dumps(Verdict.model_json_schema(), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(schema())
