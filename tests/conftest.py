@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bake import ROOT, Problems, bake, export, outside, run
+from tests.bake import ROOT, Problems, bake, export, git, outside, run
 
 pytest_plugins = ["tests.github.fixtures"]
 
@@ -24,10 +24,17 @@ def fresh(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def project(template: Path) -> Path:
-    """The flights project as `make demo` leaves it: environment, data, model and verdict. Clone it to change it."""
+    """The flights project with its first commit, as generated; what `make demo` made since is not committed.
+
+    Environment, data, caches and model are there, so that tests need not make them again. Clone it to change it.
+    """
     result = run(["make", "demo"], template, **outside())
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
-    return template / "demo/flight-delays"
+    folder = template / "demo/flight-delays"
+    git(folder, "reset", "-q")
+    git(folder, "add", "-A", "--", ".", ":!dvc.lock")
+    git(folder, "commit", "-q", "-m", "Generated")
+    return folder
 
 
 @pytest.fixture(scope="session")

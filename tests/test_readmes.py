@@ -9,7 +9,7 @@ from tests.readme import commands
 
 EXCUSED = {
     "uvx cookiecutter@2.7.1 --output-dir .. .": "asks questions; test_generation runs the same with the answers given",
-    "make test": "here it would run itself; in a project, test_product runs it",
+    "make test": "here it would run itself; in a project, test_project runs the same tests",
     "make demo": "the fixture `project` runs it",
 }
 READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / PRODUCT / "README.md"]

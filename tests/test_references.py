@@ -1,0 +1,112 @@
+"""Whatever a workflow, a Makefile, dvc.yaml or a README names exists: verbs, modules, commands, files, links."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.bake import ROOT, files
+
+# Where a command stands, not English: at the start of a line, after a key or between commands.
+# `make data UNTIL=2013-07` names one verb.
+VERB = re.compile(
+    r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:make|\$\(MAKE\)(?: --[a-z-]+)*)((?: +[a-z][a-z-]*(?![\w=/.-]))+)", re.M
+)
+MODULE = re.compile(r"python3? -m (pipeline[\w.]*)(?: ([a-z-]+))?")
+MADE = {"data", "features", "models/model.onnx", "mlflow.db", "dvc.lock", ".venv", "demo", ".dvc/config.local"}
+
+
+def verbs(makefile: Path) -> set[str]:
+    """The targets that a person may name."""
+    return set(re.findall(r"^([a-z][a-z-]*):", makefile.read_text(), re.MULTILINE))
+
+
+def spans(readme: Path) -> list[str]:
+    """The code spans and `sh` fences of a page."""
+    found = re.findall(r"```sh\n(.*?)```|`([^`\n]+)`", readme.read_text(), re.DOTALL)
+    return [fence or span for fence, span in found]
+
+
+def callers(project: Path) -> dict[str, str]:
+    """Everything in a generated project that calls a verb or a module, by name."""
+    code = {str(name): (project / name).read_text() for name in files(project) if name.suffix in {".yaml", ".sh"}}
+    pages = {str(name): "\n".join(spans(project / name)) for name in files(project) if name.suffix == ".md"}
+    return code | pages | {"Makefile": (project / "Makefile").read_text()}
+
+
+def test_every_verb_exists(fresh: Path) -> None:
+    known = verbs(fresh / "Makefile")
+    named = {(who, verb) for who, text in callers(fresh).items() for m in VERB.findall(text) for verb in m.split()}
+    assert {verb for _, verb in named} >= {"check", "test", "plan", "train", "gate", "verdict", "setup", "pipeline"}
+    assert not {(who, verb) for who, verb in named if verb not in known}
+
+
+def test_the_templates_verbs_exist() -> None:
+    known = verbs(ROOT / "Makefile")
+    pages = {name: "\n".join(spans(ROOT / name)) for name in ("README.md", "CONTRIBUTING.md")}
+    hooks = {".pre-commit-config.yaml": (ROOT / ".pre-commit-config.yaml").read_text()}
+    named = {(who, verb) for who, text in (pages | hooks).items() for m in VERB.findall(text) for verb in m.split()}
+    assert not {(who, verb) for who, verb in named if verb not in known}
+
+
+def test_every_module_and_command_exists(fresh: Path) -> None:
+    # given the commands that the program knows
+    tree = ast.parse((fresh / "src/pipeline/__main__.py").read_text())
+    commands = {node.name.replace("_", "-") for node in tree.body if isinstance(node, ast.FunctionDef)}
+    # then whoever calls a module or a command finds it
+    for who, text in callers(fresh).items():
+        for module, command in MODULE.findall(text):
+            path = fresh / "src" / module.replace(".", "/")
+            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), (who, module)
+            assert module != "pipeline" or command in commands, (who, command)
+
+
+def test_every_file_of_the_pipeline_exists(fresh: Path) -> None:
+    stages = yaml.safe_load((fresh / "dvc.yaml").read_text())["stages"].values()
+    made = {"data"} | {out for stage in stages for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])}
+    for stage in stages:
+        for path in stage["deps"]:
+            assert path in made or (fresh / path).exists(), path
+        for entry in stage.get("params", []):
+            for name, keys in entry.items() if isinstance(entry, dict) else [("params.yaml", [entry])]:
+                assert set(keys) <= set(yaml.safe_load((fresh / name).read_text())), (name, keys)
+        # what a stage writes, git leaves to DVC
+        for out in (out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])):
+            folder = fresh / Path(out).parent
+            assert f"/{Path(out).name}" in (folder / ".gitignore").read_text().splitlines(), out
+
+
+def test_every_local_action_and_workflow_exists(fresh: Path) -> None:
+    for workflow in [*fresh.glob(".github/workflows/*.yaml"), *ROOT.glob(".github/workflows/*.yaml")]:
+        for used in re.findall(r"uses: \./(\S+)", workflow.read_text()):
+            target = workflow.parents[2] / used
+            assert target.is_file() or (target / "action.yaml").is_file(), (workflow.name, used)
+
+
+def test_every_owned_and_packed_path_exists(fresh: Path) -> None:
+    owned = [
+        line.split()[0] for line in (fresh / ".github/CODEOWNERS").read_text().splitlines() if line.startswith("/")
+    ]
+    bento = yaml.safe_load((fresh / "bentofile.yaml").read_text())
+    module, name = bento["service"].split(":")
+    assert f"class {name}" in (fresh / "src" / f"{module.replace('.', '/')}.py").read_text()
+    for path in [*owned, *bento["include"]]:
+        assert path in MADE or (fresh / path.strip("/")).exists(), path
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "project"])
+def test_every_path_and_link_on_a_page_exists(fresh: Path, page: str) -> None:
+    # given a page / then its links and the paths in its code spans lead somewhere, now or after a run
+    home, readme = (fresh, fresh / "README.md") if page == "project" else (ROOT, ROOT / page)
+    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", readme.read_text()) if link]
+    paths = [
+        span.strip("/")
+        for span in spans(readme)
+        if re.fullmatch(r"(?!\.\./)[\w.][\w./-]*/[\w./-]*|[\w.-]+\.(yaml|md|dvc|lock|json|db)", span)
+    ]
+    places = [home, fresh, fresh / "src/pipeline", ROOT]
+    for path in [*(link.replace("%7B", "{").replace("%7D", "}") for link in links), *paths]:
+        found = path in MADE or path.startswith("reports/") or any((place / path).exists() for place in places)
+        assert found, path
