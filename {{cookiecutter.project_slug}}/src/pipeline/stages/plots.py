@@ -14,7 +14,7 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#d9650f", "#888888"
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 10}
+STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 10}
 
 
 def draw(folder: Path, label: Bools, score: Floats, history: pl.DataFrame) -> None:
@@ -53,7 +53,7 @@ def _calibration(axes: Axes, label: Bools, score: Floats, bins: int = 15) -> Non
 
 
 def _scores(axes: Axes, label: Bools, score: Floats) -> None:
-    bins = np.linspace(0, 1, 41)
+    bins = list(np.linspace(0, 1, 41))
     for rows, name, colour in ((~label, "negative", BLUE), (label, "positive", ORANGE)):
         axes.hist(score[rows], bins=bins, density=True, alpha=0.55, color=colour, label=f"{name} ({rows.sum():,} rows)")
     axes.set(title="Scores by label", xlabel="score", ylabel="density", xlim=(0, 1))
