@@ -35,7 +35,9 @@ def _cast(what: str, values: pl.Series, target: pl.DataType, *, text: bool) -> p
     elif isinstance(target, pl.Datetime) and values.dtype.is_temporal():
         lost |= (cast.cast(values.dtype) != values).fill_null(value=False)
     if lost.any():
-        raise UserError(f"{what} must be {target}, but {lost.sum():,} values do not fit, e.g. {values.filter(lost)[0]}")
+        raise UserError(
+            f"{what} must be {target}, but {lost.sum():,} of {len(values):,} do not fit, e.g. {values.filter(lost)[0]}"
+        )
     return cast
 
 

@@ -1,0 +1,47 @@
+"""The sample against its own contract, over all twelve months."""
+
+import polars as pl
+import pytest
+
+from pipeline.ml.schema import TABLES
+from pipeline.ops.contract import validate
+from pipeline.ops.sources.flights import Flights
+
+
+@pytest.fixture(scope="module")
+def year() -> dict[str, dict[str, pl.DataFrame]]:
+    source = Flights()
+    return {month: source.read(month) for month in source.partitions()}
+
+
+def test_every_month_of_the_sample_keeps_the_contract(year: dict[str, dict[str, pl.DataFrame]]) -> None:
+    for month, tables in year.items():
+        validate(month, tables)
+
+    assert sum(tables["flights"].height for tables in year.values()) == 336_776
+
+
+def test_keys_are_unique_over_the_year_not_only_in_a_month(year: dict[str, dict[str, pl.DataFrame]]) -> None:
+    for table in ("flights", "weather"):
+        rows = pl.concat([tables[table] for tables in year.values()])
+
+        assert not rows.select(TABLES[table].unique).is_duplicated().any()
+
+
+def test_an_impossible_wind_is_unknown_and_the_repeated_hour_keeps_its_second_reading(
+    year: dict[str, dict[str, pl.DataFrame]],
+) -> None:
+    storm = year["2013-02"]["weather"].filter(pl.col("time") == pl.datetime(2013, 2, 12, 3), pl.col("origin") == "EWR")
+    repeated = year["2013-11"]["weather"].filter(
+        pl.col("time") == pl.datetime(2013, 11, 3, 1), pl.col("origin") == "EWR"
+    )
+
+    assert storm["wind_speed"].to_list() == [None]
+    assert repeated["temp"].to_list() == pytest.approx([50.0])  # the first reading was 51.98
+
+
+def test_clock_times_become_moments_and_minutes(year: dict[str, dict[str, pl.DataFrame]]) -> None:
+    first = year["2013-01"]["flights"].filter(pl.col("carrier") == "UA", pl.col("flight") == 1545).row(0, named=True)
+
+    assert str(first["sched_dep"]) == "2013-01-01 05:15:00"  # 515 on the clock
+    assert first["sched_arr"] == 8 * 60 + 19  # 819

@@ -1,0 +1,157 @@
+"""Each kind of source delivers the same month in the contract's types, or one sentence."""
+
+from pathlib import Path
+
+import fsspec
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from pydantic import ValidationError
+from sqlalchemy import create_engine
+
+from pipeline.errors import UserError
+from pipeline.ml import TABLES
+from pipeline.ops.sources import open_source
+from pipeline.ops.sources.casting import conform
+from pipeline.settings import FilesSource, SqlSource
+
+Tables = dict[str, pl.DataFrame]
+QUERIES = {
+    "flights": "select * from flights where to_char(sched_dep, 'YYYY-MM') = :partition",
+    "weather": "select * from weather where to_char(time, 'YYYY-MM') = :partition",
+    "planes": "select * from planes",
+}
+
+
+@pytest.fixture(scope="module")
+def month(flights: dict[str, Tables]) -> Tables:
+    return {table: rows.gather_every(20) for table, rows in flights["2013-01"].items()}
+
+
+@pytest.fixture(scope="module")
+def database(postgres_url: str, month: Tables) -> str:
+    with create_engine(postgres_url).begin() as connection:
+        for table, rows in month.items():
+            rows.write_database(table, connection, engine="sqlalchemy")
+    return postgres_url
+
+
+def sql(**changed: str | dict[str, str]) -> SqlSource:
+    partitions = "select distinct to_char(sched_dep, 'YYYY-MM') from flights"
+    settings = {"kind": "sql", "url_env": "SOURCE_URL", "partitions": partitions, "queries": QUERIES}
+    return SqlSource.model_validate(settings | changed)
+
+
+def same(one: Tables, other: Tables) -> None:
+    assert one.keys() == other.keys()
+    for table in one:
+        assert_frame_equal(one[table], other[table], check_row_order=False)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("root", ["folder", "memory://bucket"])
+def test_files_anywhere_give_the_rows_they_hold(
+    kind: str, root: str, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a month as files, where every partition's name stands twice, beside files of others
+    monkeypatch.chdir(tmp_path)
+    url = f"{root}/{kind}/{{partition}}/{{table}}-{{partition}}.{kind}"
+    for table, rows in month.items():
+        with fsspec.open(url.format(partition="2013-01", table=table), "wb", auto_mkdir=True) as file:
+            rows.write_parquet(file) if kind == "parquet" else rows.write_csv(file)
+    with fsspec.open(url.format(partition="2012-12", table="notes"), "wb", auto_mkdir=True) as file:
+        file.write(b"none of the contract's tables")
+
+    # when it is read
+    source = open_source(FilesSource(kind="files", url=url))
+
+    # then it is the same month
+    assert source.partitions() == ["2013-01"]
+    same(source.read("2013-01"), month)
+
+
+def test_a_file_that_is_missing_empty_or_cut_short_is_named(month: Tables, tmp_path: Path) -> None:
+    source = open_source(FilesSource(kind="files", url=f"{tmp_path}/{{partition}}-{{table}}.parquet"))
+    file = tmp_path / "2013-01-flights.parquet"
+
+    with pytest.raises(UserError, match=r"2013-01/flights: the file .*2013-01-flights.parquet is missing"):
+        source.read("2013-01")
+    file.touch()
+    with pytest.raises(UserError, match=r"2013-01/flights: .*2013-01-flights.parquet is not a whole parquet file"):
+        source.read("2013-01")
+    month["flights"].write_parquet(file)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"2013-01/flights: .*2013-01-flights.parquet is not a whole parquet file"):
+        source.read("2013-01")
+
+
+@pytest.mark.parametrize("url", ["month.parquet", "{partition}/{table}.xlsx", "{table}.csv"])
+def test_a_url_that_cannot_name_a_file_per_table_and_partition_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"must hold \{partition\} and \{table\} and end in"):
+        FilesSource(kind="files", url=url)
+
+
+def test_a_database_gives_the_rows_it_holds(database: str, month: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_URL", database)
+
+    source = open_source(sql())
+
+    assert source.partitions() == ["2013-01"]
+    same(source.read("2013-01"), month)
+
+
+def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_URL", database)
+
+    assert open_source(sql()).read("' or 'a' = 'a")["flights"].is_empty()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "variable SOURCE_URL must hold the address"),
+        ("postgresql://me:hunter2@host:port/x", "variable SOURCE_URL must hold the address"),
+        ("odd://me:hunter2@host/x", "variable SOURCE_URL must hold the address"),
+        ("postgresql://me:hunter2@127.0.0.1:1/x", "2013-01/flights: .* failed: connection"),
+        ("DATABASE", "2013-01/flights: .* failed: column .* does not exist"),
+    ],
+)
+def test_a_database_that_fails_never_tells_its_password(
+    url: str, sentence: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a wrong address with a password, or a query whose failure would repeat it
+    if url == "DATABASE":
+        url = database.replace("postgres@", "postgres:hunter2@")
+    monkeypatch.setenv("SOURCE_URL", url)
+
+    with pytest.raises(UserError, match=sentence) as told:
+        open_source(sql(queries=QUERIES | {"flights": "select hunter2 from flights"})).read("2013-01")
+
+    assert "hunter2" not in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_queries_and_contract_name_the_same_tables() -> None:
+    with pytest.raises(
+        UserError, match=r"source\.queries has no query for planes, the tables are flights, weather, planes"
+    ):
+        open_source(sql(queries={key: QUERIES[key] for key in ("flights", "weather")}))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (pl.Series([200, 70_000]), "m/flights: column air_time must be Int16, but 1 of 2 do not fit, e.g. 70000"),
+        (pl.Series([200.0, 1.5]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. 1.5"),
+        (pl.Series(["200", "NA"]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. NA"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_type_is_refused_not_bent(values: pl.Series, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        conform("m/flights", pl.DataFrame({"air_time": values}), TABLES["flights"], text=True)
+
+
+def test_what_only_parsing_could_turn_into_a_number_is_left_to_the_contract() -> None:
+    typed = conform("m/flights", pl.DataFrame({"air_time": ["200"]}), TABLES["flights"])
+
+    assert typed.schema["air_time"] == pl.String
