@@ -72,6 +72,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("infra.yaml").write_text(INFRA)
     run("git", "init", "-q", "-b", "main")
     store("../../remotes/flights")
+    Path(".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")  # DVC makes it where it is not
     return folder
 
 

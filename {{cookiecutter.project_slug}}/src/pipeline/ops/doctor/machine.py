@@ -58,7 +58,7 @@ def remote(url: str, error: str | None, *, local: bool, shared: bool) -> Finding
         mend = "check core.remote in .dvc/config and its credentials in .dvc/config.local (secret DVC_CONFIG in CI)"
         return problem("DVC remote", f"{url}: {error}", mend)
     if local and shared:
-        mend = "fine for one machine; with a GitHub runner elsewhere: `dvc remote modify storage url s3://…`"
+        mend = "CI's jobs pass outputs on through it: `dvc remote modify storage url s3://…`, or the same in DVC_CONFIG"
         return warning("DVC remote", f"{url} works, but it is a folder of this machine, which no other can see", mend)
     return ok("DVC remote", f"{url}: wrote, read and deleted an object")
 
