@@ -69,6 +69,7 @@ class Invocation:
         """A runner's environment. `act` gives steps a terminal, which GitHub does not: pagers are switched off."""
         return {
             "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": self._file("home"), "TMPDIR": self._file("tmp"),
-            "TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat", "ACT_DISABLE_VERSION_CHECK": "1",
-            "RUNNER_ENVIRONMENT": "self-hosted", "RUNNER_NAME": "stand-in", **self.environment,
+            "TERM": "dumb", "NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat",
+            "RUNNER_ENVIRONMENT": "self-hosted", "RUNNER_NAME": "stand-in", "ACT_DISABLE_VERSION_CHECK": "1",
+            **self.environment,
         }  # fmt: skip
