@@ -8,19 +8,19 @@ from ...paths import DATA, DATA_DVC, partitions
 from ..dvc_cli import DvcError, dvc
 from .pointer import Pointer, folder_md5
 
+ABSENT = "the DVC remote does not hold what data.dvc records"
+
 
 def restore(recorded: Pointer) -> list[str]:
     """Give the recorded partitions that DVC could not bring back, and that the source must deliver again.
 
     Raises `UserError` where data/ holds what no one recorded: it is never overwritten or taken in unseen.
     """
-    if recorded.names and not _is_true(recorded):
-        reason = _from_remote()
-        if reason:
-            print(f"the DVC remote has no copy of data/ ({reason}): reading the source", flush=True)
-            for name in set(partitions()) & set(recorded.names):
-                if folder_md5(DATA / name) != recorded.md5.get(name):
-                    raise UserError(f"data/{name} is not what {DATA_DVC} records: delete that folder, run this again")
+    if recorded.names and not _is_true(recorded) and (reason := _from_remote()):
+        print(f"{reason}: reading the source", flush=True)
+        for name in sorted(set(partitions()) & set(recorded.names)):
+            if folder_md5(DATA / name) != recorded.md5.get(name):
+                raise UserError(f"data/{name} is not what {DATA_DVC} records: delete that folder, run this again")
     if unknown := sorted(_entries() - set(recorded.names)):
         raise UserError(
             f"data/{unknown[0]} is not recorded in {DATA_DVC}: delete that folder, "
@@ -41,7 +41,7 @@ def _from_remote() -> str | None:
         # Fetched first: a checkout from an incomplete cache would remove what it cannot replace.
         dvc("fetch", str(DATA_DVC))
         if json.loads(dvc("data", "status", "--json")).get("not_in_cache"):
-            return "it is not there"
+            return ABSENT
         dvc("checkout", str(DATA_DVC))
     except DvcError as error:
         if "unsaved" in str(error):
@@ -55,7 +55,7 @@ def _pull() -> str | None:
         dvc("pull", str(DATA_DVC))
     except DvcError as error:
         shutil.rmtree(DATA, ignore_errors=True)  # it was empty: what lies there now is half a pull
-        return str(error)
+        return ABSENT if "Checkout failed" in str(error) else str(error)
     return None
 
 
