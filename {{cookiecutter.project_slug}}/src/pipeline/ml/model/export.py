@@ -1,0 +1,72 @@
+"""One ONNX file that takes the feature columns by name: strings are looked up and numbers normalised inside."""
+
+import onnx
+import torch
+from onnx import TensorProto, compose, helper
+
+from .encoding import Encoding
+from .network import Network, Score
+
+OPSET, ML_OPSET = 20, 4
+
+
+def to_onnx(network: Network, encoding: Encoding) -> bytes:
+    """Export; every input has the shape (N, 1), the output `score` (N,)."""
+    rows = torch.export.Dim("rows", min=1)
+    example = (torch.zeros(2, len(encoding.vocabularies), dtype=torch.int64), torch.zeros(2, len(encoding.numbers)))
+    program = torch.onnx.export(
+        Score(network).eval(),
+        example,
+        input_names=["categories", "numbers"],
+        output_names=["score"],
+        dynamic_shapes=({0: rows}, {0: rows}),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    core = program.model_proto
+    clean(core)
+    joined = compose.merge_models(columns(encoding, core.ir_version), core, [("categories",) * 2, ("numbers",) * 2])
+    onnx.checker.check_model(joined, full_check=True)
+    return bytes(joined.SerializeToString(deterministic=True))
+
+
+def columns(encoding: Encoding, ir_version: int) -> onnx.ModelProto:
+    """The graph before the network: from named columns to `categories` and `numbers`."""
+    inputs, nodes = [], []
+    for name, words in encoding.vocabularies.items():
+        inputs.append(helper.make_tensor_value_info(name, TensorProto.STRING, ["rows", 1]))
+        # Without any word the operator is not valid: the empty string is the unknown one anyhow.
+        keys, places = ["", *words], list(range(len(words) + 1))
+        nodes.append(
+            helper.make_node(
+                "LabelEncoder",
+                [name],
+                [f"{name}_place"],
+                domain="ai.onnx.ml",
+                keys_strings=keys,
+                values_int64s=places,
+                default_int64=0,
+            )
+        )
+    inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 1]) for name in encoding.numbers]
+    nodes.append(
+        helper.make_node("Concat", [f"{name}_place" for name in encoding.vocabularies], ["categories"], axis=1)
+    )
+    nodes.append(helper.make_node("Concat", encoding.numbers, ["numbers"], axis=1))
+    outputs = [
+        helper.make_tensor_value_info("categories", TensorProto.INT64, ["rows", len(encoding.vocabularies)]),
+        helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["rows", len(encoding.numbers)]),
+    ]
+    graph = helper.make_graph(nodes, "columns", inputs, outputs)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
+
+
+def clean(model: onnx.ModelProto) -> None:
+    """Remove stack traces and paths: the same training must give the same bytes wherever it runs."""
+    del model.metadata_props[:]
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]

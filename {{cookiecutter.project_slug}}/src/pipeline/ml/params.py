@@ -1,0 +1,45 @@
+"""What params.yaml may hold: every key, its type and its range. No defaults: what a model was made with is written down."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """A key that nothing reads is a typo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Features(Strict):
+    """What a feature row looks back on."""
+
+    late_minutes: Annotated[int, Field(ge=0, le=600)]
+    weather_lag_hours: Annotated[int, Field(ge=1, le=48)]
+    history_hours: Annotated[int, Field(ge=1, le=48)]
+    history_days: Annotated[int, Field(ge=1, le=27)]  # the stage hands over one month before, and February has 28
+
+
+class Train(Strict):
+    """Network and optimiser."""
+
+    seed: int
+    epochs: Count
+    batch_rows: Count
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    weight_decay: Rate
+    dropout: Rate
+    width: Count
+    bins: Annotated[int, Field(ge=2, le=256)]
+    embedding: Count
+    minimum_category_rows: Count
+
+
+class Params(Strict):
+    """All of params.yaml."""
+
+    features: Features
+    train: Train
