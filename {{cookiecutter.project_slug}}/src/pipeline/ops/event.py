@@ -50,5 +50,7 @@ def current() -> Event:
         before = payload.get("before", NEVER)
         branch = os.environ["GITHUB_REF_NAME"]
         champion = None if before == NEVER else before
-        return Event(name=name, commit=os.environ["GITHUB_SHA"], champion=champion, branch=branch, repository=repository)
+        return Event(
+            name=name, commit=os.environ["GITHUB_SHA"], champion=champion, branch=branch, repository=repository
+        )
     return Event(name="", commit=git.resolve("HEAD") or NEVER, champion=None)

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +11,7 @@ import yaml
 from ..errors import UserError
 from ..paths import DATA, LOCK, MODEL
 from . import git, github
+from .dvc_cli import dvc
 from .event import Event, current
 
 Work = Literal["nothing", "judge", "train"]
@@ -32,11 +31,7 @@ def stale_stages() -> list[str]:
     pipeline = list(yaml.safe_load(Path("dvc.yaml").read_text())["stages"])
     if not LOCK.exists():  # `--dry --allow-missing` does not survive this
         return pipeline
-    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"dvc cannot tell which stages are out of date: {done.stderr.strip().splitlines()[-1]}")
-    changed = set(re.findall(r"Running stage '([^']+)'", done.stdout))
+    changed = set(re.findall(r"Running stage '([^']+)'", dvc("repro", "--dry", "--allow-missing")))
     return [stage for stage in pipeline if stage in changed]
 
 
@@ -66,15 +61,23 @@ def decide(event: Event) -> Plan:
         if judged(event.commit) == judged(base):
             return Plan("nothing", "dvc.lock is true, and model, data and gate are as they were", stale)
         if event.fork:
-            raise UserError("a fork's model is not judged here: a maintainer has to push this branch to the repository itself")
+            raise UserError(
+                "a fork's model is not judged here: a maintainer has to push this branch to the repository itself"
+            )
         return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
     outdated = f"dvc.lock is not true ({', '.join(stale)} would run)"
     if event.fork:
-        raise UserError(f"{outdated}: a fork never trains here, a maintainer has to push this branch to the repository itself")
+        raise UserError(
+            f"{outdated}: a fork never trains here, a maintainer has to push this branch to the repository itself"
+        )
     if event.name == "merge_group":
-        raise UserError(f"{outdated}: nothing is trained in the merge queue; bring the branch up to date and let its pull request train")
+        raise UserError(
+            f"{outdated}: nothing is trained in the merge queue; bring the branch up to date and let its pull request train"
+        )
     if event.name == "push" and github.is_protected(event):
-        raise UserError(f"{outdated} and {event.branch} is protected: open a pull request, which trains and commits the lock")
+        raise UserError(
+            f"{outdated} and {event.branch} is protected: open a pull request, which trains and commits the lock"
+        )
     return Plan("train", outdated, stale)
 
 

@@ -1,0 +1,120 @@
+"""What a push needs, told from git and dvc.lock alone."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.ops import github, plan
+from pipeline.ops.event import Event
+
+PIPELINE = """
+stages:
+  features: {cmd: cp data/x features, deps: [data], outs: [features]}
+  train: {cmd: mkdir -p models && cat features params.yaml > models/model.onnx,
+          deps: [features], params: [depth], outs: [models/model.onnx]}
+"""
+
+
+@pytest.fixture
+def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """A project with data, two stages and a first commit without a lock; commits all, and gives the commit."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+
+    def commit(message: str) -> str:
+        subprocess.run(["git", "add", "-A"], check=True)
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *identity, "commit", "-qm", message], check=True)
+        return subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+    for command in (["git", "init", "-qb", "main"], ["dvc", "init", "-q"]):
+        subprocess.run(command, check=True)
+    Path("data").mkdir()
+    Path("data/x").write_text("rows")
+    subprocess.run(["dvc", "add", "-q", "data"], check=True)
+    Path("dvc.yaml").write_text(PIPELINE)
+    Path("params.yaml").write_text("depth: 1\n")
+    Path("gates.yaml").write_text("floors: {}\n")
+    Path("README.md").write_text("one\n")
+    return commit
+
+
+def repro() -> None:
+    subprocess.run(["dvc", "repro", "-q"], check=True)
+
+
+def pull_request(head: str, base: str | None, *, fork: bool = False) -> Event:
+    return Event("pull_request", head, base, branch="work", pull_request=1, fork=fork, repository="o/r")
+
+
+def test_a_project_without_a_lock_trains_everything(commit: Callable[[str], str]) -> None:
+    assert plan.decide(Event("", commit("first"), None)).stale == ["features", "train"]
+
+
+def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str], tmp_path: Path) -> None:
+    # given a locked model, and a change of the README in a clone that has no data
+    repro()
+    base = commit("model")
+    Path("README.md").write_text("two\n")
+    head = commit("words")
+    for gone in ("data", "features", "models", ".dvc/cache"):
+        subprocess.run(["rm", "-rf", str(tmp_path / gone)], check=True)
+    # then nothing would run
+    assert plan.decide(pull_request(head, base)).work == "nothing"
+    assert not Path("data").exists()
+
+
+def test_a_parameter_trains_only_what_depends_on_it(commit: Callable[[str], str]) -> None:
+    repro()
+    base = commit("model")
+    Path("params.yaml").write_text("depth: 2\n")
+    decided = plan.decide(pull_request(commit("deeper"), base))
+    assert (decided.work, decided.stale) == ("train", ["train"])
+    assert not plan.reads_data(decided.stale)
+    assert plan.reads_data(["features"])
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "gates.yaml"])
+def test_a_lock_or_gate_that_changed_is_judged_again(commit: Callable[[str], str], name: str) -> None:
+    repro()
+    base = commit("model")
+    Path(name).write_text("depth: 2\n" if name == "params.yaml" else "floors: {auc: {min: 0.9}}\n")
+    repro()
+    assert plan.decide(pull_request(commit("trained at home"), base)).work == "judge"
+
+
+def test_a_branch_that_is_merely_behind_offers_no_model(commit: Callable[[str], str]) -> None:
+    # given main went on to a new model after the branch left
+    repro()
+    commit("model")
+    subprocess.run(["git", "checkout", "-qb", "work"], check=True)
+    Path("README.md").write_text("two\n")
+    head = commit("words")
+    subprocess.run(["git", "checkout", "-q", "main"], check=True)
+    Path("params.yaml").write_text("depth: 2\n")
+    repro()
+    main = commit("newer model")
+    subprocess.run(["git", "checkout", "-q", "work"], check=True)
+    # then the branch's old model is not held against it
+    assert plan.decide(pull_request(head, main)).work == "nothing"
+
+
+def test_nothing_is_trained_where_it_must_not_be(commit: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    head = commit("no lock")
+    monkeypatch.setattr(github, "is_protected", lambda event: True)
+    for event, why in (
+        (pull_request(head, None, fork=True), "a fork never trains"),
+        (Event("merge_group", head, None), "merge queue"),
+        (Event("push", head, None, branch="main"), "main is protected"),
+    ):
+        with pytest.raises(UserError, match=why):
+            plan.decide(event)
+
+
+def test_a_push_to_an_unprotected_branch_trains(commit: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    head = commit("no lock")
+    monkeypatch.setattr(github, "is_protected", lambda event: False)
+    assert plan.decide(Event("push", head, None, branch="main")).work == "train"
