@@ -64,9 +64,11 @@ class Project:
         }
         self.write("dvc.lock", {"schema": "2.0", "stages": stages})
 
-    def data(self, partitions: dict[str, Any]) -> None:
-        md5 = _md5(str(partitions))
-        self.write("data.dvc", {"outs": [{"md5": f"{md5}.dir", "path": "data"}], "meta": {"partitions": partitions}})
+    def data(self, partitions: dict[str, Any], **content: str) -> None:
+        """Write data.dvc; `content` gives partitions another one than their rows alone would."""
+        hashes = {name: _md5(f"{name} {rows} {content.get(name)}") for name, rows in partitions.items()}
+        outs = [{"md5": f"{_md5(str(hashes))}.dir", "path": "data"}]
+        self.write("data.dvc", {"outs": outs, "meta": {"partitions": partitions, "md5": hashes}})
 
     def judge(self, checks: list[Check], comparisons: list[Comparison], champion: str | None) -> Verdict:
         """Write the verdict that the gate would."""
