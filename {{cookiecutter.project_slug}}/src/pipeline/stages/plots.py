@@ -8,13 +8,20 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#d9650f", "#888888"
-STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 10}
+STYLE: dict[Any, Any] = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "font.size": 10,
+}
 
 
 def draw(folder: Path, label: Bools, score: Floats, history: pl.DataFrame) -> None:
@@ -65,4 +72,5 @@ def _training(axes: Axes, history: pl.DataFrame) -> None:
         if name.endswith("loss"):
             axes.plot(history["epoch"], history[name], marker="o", markersize=3, label=name.replace("_", " "))
     axes.set(title="Training", xlabel="epoch", ylabel="loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
