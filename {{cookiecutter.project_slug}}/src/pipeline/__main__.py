@@ -16,9 +16,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 def data(
     until: Annotated[str | None, typer.Option(help="newest partition to fetch, e.g. 2013-07")] = None,
     accept: Annotated[str | None, typer.Option(help="take this partition as the source has it now")] = None,
-    if_needed: Annotated[
-        bool, typer.Option("--if-needed", help="only where a stage that is out of date reads it")
-    ] = False,
+    if_needed: Annotated[bool, typer.Option("--if-needed", help="only where an outdated stage reads it")] = False,
 ) -> None:
     """Make data/ true for data.dvc, and add the partitions up to UNTIL."""
     from .ops.data import fetch

@@ -16,7 +16,10 @@ NOW = pl.col("sched_dep")
 MINUTE = NOW.dt.hour().cast(pl.Int32) * 60 + NOW.dt.minute()
 # A delay is known once the flight has left, and not before it was to leave: so no flight ever sees its own.
 KNOWN = NOW + pl.duration(minutes=pl.max_horizontal("dep_delay", 0))
-ROUTE = ["carrier", "origin", "dest"]
+
+RECENT = {"origin": ["origin"], "airline": ["origin", "carrier"], "fleet": ["carrier"], "dest": ["dest"]}
+QUEUES = {"origin": ["origin"], "airline": ["origin", "carrier"]}
+HABITS = {"route": ["carrier", "origin", "dest"], "number": ["carrier", "flight"], "season": ["origin"]}
 
 
 def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
@@ -27,23 +30,19 @@ def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
 
 
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
-    """Give one row per flight of `tables["flights"]`: keys, `date`, `hour`, the inputs, and the label where it is known."""
+    """Give a row per flight: keys, `date`, `hour`, the inputs, and the label where it is known."""
     chosen = params.features
     flights = tables["flights"].sort("sched_dep", "carrier", "flight")
     rows = flights.with_columns((pl.col("arr_delay") > chosen.late_minutes).alias(LABEL)).drop("air_time", "arr_delay")
     rows = rows.drop("dep_delay").pipe(calendar).pipe(aircraft, tables["planes"])
     rows = rows.pipe(weather, tables["weather"], chosen.weather_lag_hours)
-    for name, by in {
-        "origin": ["origin"],
-        "airline": ["origin", "carrier"],
-        "fleet": ["carrier"],
-        "dest": ["dest"],
-    }.items():
-        rows = rows.pipe(delays, flights, name, by, pl.duration(hours=chosen.history_hours))
-    rows = rows.pipe(delays, flights, "aircraft", ["tailnum"], pl.duration(hours=16))
-    for name, by in {"origin": ["origin"], "airline": ["origin", "carrier"]}.items():
-        rows = rows.pipe(waiting, flights, name, by, pl.duration(hours=chosen.history_hours))
-    for name, by in {"route": ROUTE, "number": ["carrier", "flight"], "season": ["origin"]}.items():
+    hours = pl.duration(hours=chosen.history_hours)
+    for name, by in RECENT.items():
+        rows = rows.pipe(delays, flights, name, by, hours)
+    rows = rows.pipe(delays, flights, "aircraft", ["tailnum"], pl.duration(hours=16))  # since yesterday evening
+    for name, by in QUEUES.items():
+        rows = rows.pipe(waiting, flights, name, by, hours)
+    for name, by in HABITS.items():
         rows = rows.pipe(punctuality, flights, name, by, chosen)
     return rows
 
@@ -116,17 +115,13 @@ def waiting(rows: pl.LazyFrame, flights: pl.LazyFrame, name: str, by: list[str],
 
 def punctuality(rows: pl.LazyFrame, flights: pl.LazyFrame, name: str, by: list[str], chosen: Features) -> pl.LazyFrame:
     """How late flights of the last days arrived; an arrival counts as known a day after departure."""
-    arrived, delay = (
-        flights.filter(pl.col("arr_delay").is_not_null()),
-        pl.col("arr_delay").cast(pl.Int64).clip(-60, 240),
-    )
-    late = pl.col("arr_delay") > chosen.late_minutes
-    sums = {"count": pl.lit(1, pl.Int64), "mean": delay, "share": late.cast(pl.Int64)}
+    arrived, delay = flights.filter(pl.col("arr_delay").is_not_null()), pl.col("arr_delay").cast(pl.Int64)
+    late = delay > chosen.late_minutes
+    sums = {"count": pl.lit(1, pl.Int64), "mean": delay.clip(-60, 240), "share": late.cast(pl.Int64)}
     known = KNOWN + pl.duration(hours=24)
     summed = rolling(rows, arrived, by, known, known + pl.duration(days=chosen.history_days), sums)
-    return summed.with_columns(
-        ratio(f"{name}_arrival", "mean"), ratio(f"{name}_punctual", "share"), count(f"{name}_flights")
-    ).drop(sums)
+    told = [ratio(f"{name}_arrival", "mean"), ratio(f"{name}_late_arrivals", "share"), count(f"{name}_flights")]
+    return summed.with_columns(told).drop(sums)
 
 
 def rolling(

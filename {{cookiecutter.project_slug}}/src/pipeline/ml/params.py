@@ -1,4 +1,4 @@
-"""What params.yaml may hold: every key, its type and its range. No defaults: what a model was made with is written down."""
+"""What params.yaml may hold: each key, its type and range. No defaults: what a model was made with is written down."""
 
 from typing import Annotated
 

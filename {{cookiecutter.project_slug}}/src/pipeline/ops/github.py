@@ -25,9 +25,7 @@ def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
             timeout=60,
         )
     except FileNotFoundError:
-        raise UserError(
-            "gh is not installed on this runner: it is how GitHub is spoken to (see infra/runner/README.md)"
-        ) from None
+        raise UserError("gh is not installed on this runner, see infra/runner/README.md") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"GitHub did not answer {method} {path} within 60 s: run the job again") from None
     if done.returncode:

@@ -14,6 +14,7 @@ from . import git, github
 from .dvc_cli import dvc
 from .event import Event, current
 
+FORK = "a maintainer has to push this branch to the repository itself"
 Work = Literal["nothing", "judge", "train"]
 
 
@@ -61,22 +62,18 @@ def decide(event: Event) -> Plan:
         if judged(event.commit) == judged(base):
             return Plan("nothing", "dvc.lock is true, and model, data and gate are as they were", stale)
         if event.fork:
-            raise UserError(
-                "a fork's model is not judged here: a maintainer has to push this branch to the repository itself"
-            )
+            raise UserError(f"a fork's model is not judged here: {FORK}")
         return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
     outdated = f"dvc.lock is not true ({', '.join(stale)} would run)"
     if event.fork:
-        raise UserError(
-            f"{outdated}: a fork never trains here, a maintainer has to push this branch to the repository itself"
-        )
+        raise UserError(f"{outdated}, and a fork never trains here: {FORK}")
     if event.name == "merge_group":
         raise UserError(
-            f"{outdated}: nothing is trained in the merge queue; bring the branch up to date and let its pull request train"
+            f"{outdated}, and the merge queue trains nothing: bring the branch up to date, its pull request trains"
         )
     if event.name == "push" and github.is_protected(event):
         raise UserError(
-            f"{outdated} and {event.branch} is protected: open a pull request, which trains and commits the lock"
+            f"{outdated}, and {event.branch} is protected: open a pull request, it trains and commits the lock"
         )
     return Plan("train", outdated, stale)
 

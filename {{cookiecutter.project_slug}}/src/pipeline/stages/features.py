@@ -3,8 +3,6 @@
 The one before carries the history that the first hours of a month look back on.
 """
 
-from itertools import pairwise
-
 import polars as pl
 from rich.progress import track
 
@@ -36,8 +34,7 @@ def main() -> None:
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")
     FEATURES.mkdir(exist_ok=True)
-    for previous, name in track(list(pairwise([None, *names])), "features"):
-        assert name
+    for previous, name in track(list(zip([None, *names], names, strict=False)), "features"):
         build(name, previous, params).sink_parquet(FEATURES / f"{name}.parquet", compression="zstd")
 
 

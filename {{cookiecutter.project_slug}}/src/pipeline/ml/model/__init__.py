@@ -30,7 +30,7 @@ def train(
 
 
 def predict(session: ort.InferenceSession, table: pl.DataFrame) -> NDArray[np.float32]:
-    """Give the probability that the label is true for each row, shape (N,); raise `KeyError` naming a column it lacks."""
+    """Give the probability of the label for each row, shape (N,); raise `KeyError` naming a column that is missing."""
     feeds = {}
     for column in session.get_inputs():
         if column.name not in table.columns:

@@ -24,7 +24,8 @@ def to_onnx(network: Network, encoding: Encoding) -> bytes:
         dynamo=True,
         verbose=False,
     )
-    assert program is not None
+    if program is None:  # only ever with options that are not used here
+        raise RuntimeError("torch exported no program")
     core = program.model_proto
     clean(core)
     joined = compose.merge_models(columns(encoding, core.ir_version), core, [("categories",) * 2, ("numbers",) * 2])
@@ -38,7 +39,7 @@ def columns(encoding: Encoding, ir_version: int) -> onnx.ModelProto:
     for name, words in encoding.vocabularies.items():
         inputs.append(helper.make_tensor_value_info(name, TensorProto.STRING, ["rows", 1]))
         # Without any word the operator is not valid: the empty string is the unknown one anyhow.
-        keys, places = ["", *words], list(range(len(words) + 1))
+        keys, values = ["", *words], list(range(len(words) + 1))
         nodes.append(
             helper.make_node(
                 "LabelEncoder",
@@ -46,7 +47,7 @@ def columns(encoding: Encoding, ir_version: int) -> onnx.ModelProto:
                 [f"{name}_place"],
                 domain="ai.onnx.ml",
                 keys_strings=keys,
-                values_int64s=places,
+                values_int64s=values,
                 default_int64=0,
             )
         )

@@ -12,7 +12,7 @@ class Network(nn.Module):
     """
 
     def __init__(self, edges: Tensor, sizes: list[int], *, embedding: int, width: int, dropout: float) -> None:
-        """`edges` (F, bins + 1) are each number's quantiles; `sizes` counts each category's values, unknown included."""
+        """`edges` (F, bins + 1) are the numbers' quantiles; `sizes` counts each category's values, unknown included."""
         super().__init__()
         self.low: Tensor
         self.scale: Tensor
