@@ -68,7 +68,7 @@ def test_a_change_has_the_metrics_own_sign_and_says_what_it_shows(
     row = next(row for row in tables(written())[1] if row["Metric"].startswith(metric))
     assert row["Change"] == change
     assert row["90 % interval"] == interval  # two one-sided bounds at 95 %
-    assert (row["Champion"], row["Margin"]) == (f"{found.champion:.4f}", "0.0100")
+    assert (row["Champion"], row["Margin"]) == (f"{found.champion:.4f}", "0.01")
 
 
 def test_without_a_champion_the_metrics_stand_beside_a_guess_alone(project: Project) -> None:

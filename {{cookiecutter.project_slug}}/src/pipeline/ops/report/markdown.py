@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 DASH, MINUS = "\u2013", "\u2212"
 # What could mean something to Markdown or GitHub; an underscore within a word, and a colon before no slash, do not.
-MEANING = re.compile(r"[^\w .,:;()%=+→…\u2212\u2013'/-]|(?<!\w)_|_(?!\w)|:(?=/)|(?<=www)\.", re.IGNORECASE)
+MEANING = re.compile(r"[^\w .,:;()%=+→…\u2212\u2013'/-]|(?<![^\W_])_|_(?![^\W_])|:(?=/)|(?<=www)\.", re.IGNORECASE)
 NAME, SENTENCE = 80, 600  # characters shown of a name, of a sentence
 SPACE = "\u200b"  # zero width: behind @, # and : it makes a mention, a reference or an address plain text
 

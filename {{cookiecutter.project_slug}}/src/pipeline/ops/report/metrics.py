@@ -25,7 +25,7 @@ def section(facts: Facts) -> Section | None:
     for name, value in model.items():
         compared = []
         if name in duels:
-            compared = [*cells(duels[name]), figure(duels[name].margin)]
+            compared = [*cells(duels[name]), f"{duels[name].margin:g}"]
         elif duels:
             compared = [*_unjudged(value, champion.get(name)), DASH, DASH]
         rows.append([unbroken(f"{code(name)} {_arrow(name)}".strip()), figure(value), *compared, figure(guess[name])])

@@ -17,7 +17,7 @@ def section(facts: Facts) -> Section | None:
     found.sort(key=lambda comparison: comparison.worse_by, reverse=True)
     worse = sum(comparison.low > 0 for comparison in found)
     intro = (
-        f"{code(found[0].metric)} on {counted(len(found), 'slice')}, worst first; margin {figure(found[0].margin)}. "
+        f"{code(found[0].metric)} on {counted(len(found), 'slice')}, worst first; margin {found[0].margin:g}. "
         f"Taken one by one, {worse} {'is' if worse == 1 else 'are'} shown worse; the checks above judge all together."
     )
     text = f"### Slices\n\n{intro}\n\n{_table(found[:FIRST])}"

@@ -11,7 +11,7 @@ from ...errors import UserError
 from ...paths import LOCK
 from .. import git, lineage
 from ..gate import record
-from .markdown import code, table
+from .markdown import code, table, unbroken
 
 CAUSES = 6  # named per stage
 
@@ -52,7 +52,8 @@ def _row(stage: Stage) -> list[str]:
         return [code(stage.name), "unchanged", ""]
     more = f" and {len(stage.causes) - CAUSES} more" if len(stage.causes) > CAUSES else ""
     causes = ", ".join(code(cause) for cause in stage.causes[:CAUSES]) + more
-    return [code(stage.name), "made anew, same result" if stage.same_outputs else "made anew", causes]
+    how = "made anew, same result" if stage.same_outputs else "made anew"
+    return [code(stage.name), unbroken(how), causes]
 
 
 def _compare(name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> Stage:

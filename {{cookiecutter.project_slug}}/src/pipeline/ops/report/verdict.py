@@ -38,6 +38,8 @@ def _summary(facts: Facts) -> str:
 def _tally(verdict: Verdict) -> str:
     numbers = {result: sum(check.result == result for check in verdict.checks) for result in ("pass", "warn", "block")}
     words = {"block": "blocking", "warn": "warning", "pass": "passed"}
+    if numbers["pass"] == len(verdict.checks):
+        return f"All {counted(len(verdict.checks), 'check')} passed."
     told = [f"{numbers[result]} {word}" for result, word in words.items() if numbers[result]]
     return f"{counted(len(verdict.checks), 'check')}: {', '.join(told)}."
 
