@@ -217,4 +217,15 @@ def test_the_cost_is_what_github_counted(
     monkeypatch.setenv("GPU_RUNNER", variable)
     text = written()
     assert said in text
+    assert "The cache saved 0 of 4 stages." in text
     assert "[run 77](https://github.com/o/r/actions/runs/77)" in text.splitlines()[-1]
+
+
+def test_a_commit_that_brought_its_lock_cost_nothing(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = project.commit("Lock what was trained")
+    opened(tmp_path / "github", monkeypatch, head, project.champion).change(jobs=[JOB | {"conclusion": "skipped"}])
+    text = written()
+    assert "Nothing was trained in this run: 0 minutes. The cache saved 4 of 4 stages" in text
+    assert "**Stages**: 4 of 4 made anew, 0 unchanged." in text  # against the champion

@@ -16,7 +16,10 @@ from .markdown import code, counted, prose
 def section(facts: Facts) -> Section:
     """Tell of the job `train` where there is one, and the stages that needed no run."""
     found = stages.compared(facts.base)
-    saved = [stage.name for stage in found if stage.unchanged]
+    # In CI the commit's own lock is from before the run: what it names already was restored, not run.
+    before = stages.compared(facts.event.commit) if facts.event.name else []
+    restored = {stage.name for stage in (*found, *before) if stage.unchanged}
+    saved = [stage.name for stage in found if stage.name in restored]
     cache = f"The cache saved {len(saved)} of {counted(len(found), 'stage')}"
     cache += f" ({', '.join(code(name) for name in saved)})." if saved else "."
     return Section("cost", "\n\n".join(["### Cost", " ".join([*_training(facts), cache])]), rank=5)
