@@ -3,6 +3,7 @@
 What the model may be tuned by is declared beside the model, in `ml/params.py`.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -58,11 +59,16 @@ Source = Annotated[FlightsSource | FilesSource | SqlSource, Field(discriminator=
 
 
 class Tracking(Strict):
-    """Where runs are mirrored to; `MLFLOW_TRACKING_URI` overrides `uri`."""
+    """Where runs are mirrored to: a database or a server. Not `required`: one that is down is a warning."""
 
-    uri: str
-    experiment: str
+    uri: Annotated[str, Field(min_length=1)]
+    experiment: Annotated[str, Field(min_length=1)]
     required: bool = True
+
+    @property
+    def address(self) -> str:
+        """`uri`, unless MLflow's own variable names another; it may hold credentials."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or self.uri
 
 
 class Compute(Strict):

@@ -1,0 +1,89 @@
+"""MLflow's client without its noise, and its errors as sentences."""
+
+import logging
+import os
+import re
+import signal
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ...errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LONG = 300  # characters; MLflow's messages can hold whole requests
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # an upload's answer may take that long; a dead server is told before
+}
+
+
+class TrackingError(UserError):
+    """The tracking server is down, refuses or failed; what was trained is not lost by it."""
+
+
+def shown(text: str) -> str:
+    """`text` without the credentials of any address in it."""
+    return re.sub(r"((?:password|passwd|secret|token)\w*=)[^&\s]+", r"\1…", re.sub(r"://[^/\s]*@", "://", text))
+
+
+def quiet() -> None:
+    """Before MLflow is imported: no telemetry, no log lines, and none of its minutes of retrying."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def connected(uri: str) -> "Iterator[MlflowClient]":
+    """MLflow's client for `uri`; whatever fails inside is a `TrackingError` of one line."""
+    import mlflow
+
+    with spoken(uri):
+        mlflow.set_tracking_uri(uri)
+        yield mlflow.MlflowClient(uri)
+
+
+@contextmanager
+def spoken(uri: str) -> Iterator[None]:
+    """Turn what MLflow and the libraries below it raise into a `TrackingError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise TrackingError(explained(uri, error)) from error
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Make Ctrl-C and CI's cancelling a `KeyboardInterrupt` at once.
+
+    polars handles Ctrl-C in a way that restarts system calls: it would wait for a server that does not answer.
+    """
+    handlers = {end: signal.signal(end, signal.default_int_handler) for end in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for end, handler in handlers.items():
+            signal.signal(end, handler)
+
+
+def explained(uri: str, error: Exception) -> str:
+    """One sentence, without credentials, on what went wrong at `uri`."""
+    if isinstance(error, urllib.error.URLError | ConnectionError | TimeoutError):
+        reason = getattr(error, "reason", error)
+        what = f"does not answer ({reason}): start it, or choose another by MLFLOW_TRACKING_URI or infra.yaml"
+    else:
+        text = " ".join(str(error).split())
+        what = f"failed ({type(error).__name__}: {text if len(text) < LONG else text[:LONG] + '…'})"
+    return shown(f"the tracking server {uri} {what}")
