@@ -72,6 +72,14 @@ def test_changing_between_cml_and_gh_keeps_one_comment(pull: PullRequest, sender
     assert body.count("CML watermark") <= 1
 
 
+def test_cml_takes_its_comment_up_again_after_gh_had_to_write_it(pull: PullRequest) -> None:
+    for cml in (True, False, True):
+        pull.cml(there=cml)
+        report("first")
+        comment.run()
+    assert pull.state["sent_by"] == ["cml", "gh", "cml"]
+
+
 @pytest.mark.parametrize("failure", ["fails", "fails after it posted"])
 def test_where_cml_fails_gh_sends(pull: PullRequest, capfd: pytest.CaptureFixture[str], failure: str) -> None:
     pull.cml(there=True)
