@@ -15,7 +15,7 @@ help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## generate the flights project into demo/, train it, judge it, and show the verdict
-	@python scripts/demo.py $(DEMO)
+	@python -m scripts.demo $(DEMO)
 
 test: $(READY) ## everything: lint, types, then the tests from cheap to dear
 	@$(MAKE) --no-print-directory check

@@ -1,0 +1,77 @@
+"""The generated project at work: its checks, its data, its pipeline and its gate, through its own verbs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.bake import PRODUCT, ROOT, files, git, outside, run
+from tests.work import clone, make
+
+pytestmark = pytest.mark.dear
+
+DATA_HASH = yaml.safe_load((ROOT / PRODUCT / "data.dvc").read_text())["outs"][0]["md5"]
+
+
+@pytest.fixture(scope="session")
+def trained(project: Path) -> Path:
+    """The project after its README's first command, with the result committed and pushed to its DVC remote."""
+    make(project, "setup")
+    make(project, "data", "pipeline", "gate")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "First model")
+    make(project, "push")
+    return project
+
+
+def test_the_project_keeps_its_own_checks(project: Path) -> None:
+    make(project, "setup")
+    assert "kept" in make(project, "check")
+
+
+def test_the_product_is_tested_unrendered_as_it_stands(project: Path) -> None:
+    # given the environment of a generated project, when its tests run in the template's own folder
+    make(project, "setup")
+    done = run([str(project / ".venv/bin/python"), "-m", "pytest"], ROOT / PRODUCT, **outside(), PYTHONPATH="src")
+    # then they pass
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_the_data_is_the_data_that_the_template_promises(trained: Path) -> None:
+    assert yaml.safe_load((trained / "data.dvc").read_text())["outs"][0]["md5"] == DATA_HASH
+    assert git(trained, "status", "--porcelain", "--", "data.dvc") == ""
+
+
+def test_the_first_model_is_judged_and_may_be_merged(trained: Path) -> None:
+    verdict = json.loads((trained / "reports/verdict.json").read_text())
+    assert verdict["outcome"] != "block", verdict
+    assert {check["name"] for check in verdict["checks"]} > {"data contract", "auc", "log_loss"}
+
+
+def test_the_same_input_gives_the_same_lock(trained: Path, tmp_path: Path) -> None:
+    # given a clone elsewhere on disk, with the same data and no cache
+    again = clone(trained, tmp_path / "elsewhere")
+    shutil.copytree(trained / "data", again / "data")
+    lock = (again / "dvc.lock").read_text()
+    (again / "dvc.lock").unlink()
+    # when everything is made anew
+    done = run(["dvc", "repro"], again, **outside() | {"PATH": f"{trained}/.venv/bin:/usr/bin:/bin"}, PYTHONPATH=f"{again}/src")
+    assert done.returncode == 0, done.stderr
+    # then every hash is the same
+    assert yaml.safe_load((again / "dvc.lock").read_text()) == yaml.safe_load(lock)
+
+
+def test_a_fresh_clone_with_a_lock_fetches_and_trains_nothing(trained: Path, tmp_path: Path) -> None:
+    fresh = clone(trained, tmp_path / "fresh")
+    said = make(fresh, "pipeline")
+    assert "Running stage" not in said
+    assert not (fresh / ".dvc/cache").exists() or not list(files(fresh / ".dvc/cache"))
+    assert not (fresh / "models/model.onnx").exists()
+
+
+def test_a_second_run_changes_nothing(trained: Path) -> None:
+    said = make(trained, "data", "pipeline", "gate")
+    assert "Running stage" not in said
+    assert git(trained, "status", "--porcelain") == ""
