@@ -31,7 +31,8 @@ def run() -> None:
         with Path(summary).open("a") as file:
             file.write(report)
     if event.pull_request is None:
-        print(f"no pull request to comment on: the report is in {REPORT} and in the job's summary")
+        also = " and in the job's summary" if summary else ""
+        print(f"no pull request to comment on: the report is in {REPORT}{also}")
         return
     try:
         send(event, report)
