@@ -1,20 +1,16 @@
-"""Real MLflow servers on loopback: one on SQLite, one on PostgreSQL, started side by side and once a session."""
+"""A real MLflow server on loopback."""
 
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 PATIENCE = 120  # seconds; on an idle machine a server is up in 10
@@ -62,41 +58,3 @@ def wait(uri: str, process: "subprocess.Popen[Any]") -> None:
         else:
             return
     pytest.fail(f"MLflow did not start at {uri} (exit code {process.returncode})")
-
-
-@pytest.fixture(scope="session")
-def servers(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
-    """`sqlite` and `postgresql`; `empty.db` in the former's folder is a database as MLflow makes it."""
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE mlflow")
-    database = {"sqlite": "sqlite:///mlflow.db", "postgresql": postgres_url.rpartition("/")[0] + "/mlflow"}
-    running = {name: start(tmp_path_factory.mktemp(name), uri) for name, uri in database.items()}
-    try:
-        for server in running.values():
-            wait(server.uri, server.process)
-        sqlite = running["sqlite"].folder
-        shutil.copy(sqlite / "mlflow.db", sqlite / "empty.db")
-        yield running
-    finally:
-        for server in running.values():
-            os.killpg(server.process.pid, signal.SIGKILL)  # nothing in them outlives the session
-        for server in running.values():
-            server.process.wait(timeout=30)
-
-
-@dataclass(frozen=True)
-class Backend:
-    """Where a test records, and where the artifacts of its experiment N go."""
-
-    uri: str
-    artifacts: Callable[[str], Path]
-
-
-@pytest.fixture(params=["sqlite", "http over sqlite", "http over postgresql"])
-def backend(request: pytest.FixtureRequest, servers: dict[str, Server], tmp_path: Path) -> Backend:
-    """Each kind of place that a run can be recorded at."""
-    if request.param == "sqlite":
-        shutil.copy(servers["sqlite"].folder / "empty.db", tmp_path / "store.db")
-        return Backend(f"sqlite:///{tmp_path}/store.db", lambda number: Path("mlruns") / number)
-    server = servers[request.param.rpartition(" ")[-1]]
-    return Backend(server.uri, lambda number: server.folder / "mlartifacts" / number)

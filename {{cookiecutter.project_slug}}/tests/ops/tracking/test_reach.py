@@ -1,0 +1,132 @@
+"""What is said before anything trains, and where there is nothing to record."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.ops.tracking.servers import Server, free_port, wait
+
+from pipeline.errors import UserError
+from pipeline.ops import tracking
+from pipeline.ops.tracking.server import shown
+
+SOURCE = Path(__file__).parents[3] / "src"
+
+
+def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", "track", *words],
+        env={**os.environ, "PYTHONPATH": str(SOURCE), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_default_needs_no_server_and_says_one_line(project: Path, servers: dict[str, Server]) -> None:
+    # given a database as MLflow makes it (making it takes seconds)
+    shutil.copy(servers["sqlite"].folder / "empty.db", project / "mlflow.db")
+    # when
+    check, log = command("--check"), command()
+    # then
+    assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
+    assert (log.returncode, log.stderr) == (0, "")
+    assert log.stdout.endswith("`make mlflow` opens it\n")
+    assert log.stdout.count("\n") == 1
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://me:secret@127.0.0.1:1", "http://me:secret@{deaf}", "postgresql://me:secret@127.0.0.1:1/mlflow"]
+)
+def test_a_server_that_is_down_is_told_before_anything_trains(project: Path, deaf: str, uri: str) -> None:
+    # when
+    started = time.monotonic()
+    check = command("--check", MLFLOW_TRACKING_URI=uri.format(deaf=deaf))
+    # then
+    assert check.returncode == 1
+    assert check.stderr.count("\n") == 1
+    assert "does not answer" in check.stderr
+    assert "secret" not in check.stderr
+    assert time.monotonic() - started < 12  # five seconds of waiting, and starting Python on a busy machine
+
+
+def test_a_server_that_is_not_required_is_only_missed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    infra = project / "infra.yaml"
+    infra.write_text(infra.read_text() + "  required: false\n")
+    # when
+    tracking.check()
+    tracking.log()
+    # then
+    assert capsys.readouterr().err.count("warning: the tracking server http://127.0.0.1:1 does not answer") == 2
+
+
+def test_what_is_no_tracking_server_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for uri, why in (("mlruns", "no longer writes folders"), (f"sqlite:///{project}/infra.yaml", "not a database")):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(UserError, match=why):
+            tracking.check()
+
+
+@pytest.mark.parametrize("absent", ["models/model.onnx", "reports/metrics.json", "dvc.lock"])
+def test_a_fresh_clone_has_nothing_to_record(project: Path, absent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / absent).unlink()
+    tracking.log()
+    assert capsys.readouterr().out == f"nothing trained here ({absent} is not on disk), so nothing to record\n"
+
+
+def test_nothing_is_imported_for_nothing(project: Path) -> None:
+    (project / "models/model.onnx").unlink()
+    code = "import sys; from pipeline.ops import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True)
+
+
+def test_browsing_serves_the_database_and_ends_quietly(project: Path, servers: dict[str, Server]) -> None:
+    # given
+    shutil.copy(servers["sqlite"].folder / "empty.db", project / "mlflow.db")
+    port = free_port()
+    # when
+    browsing = subprocess.Popen(
+        [sys.executable, "-c", "from pipeline.ops import tracking; tracking.browse()"],
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "MLFLOW_PORT": port},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait(f"http://127.0.0.1:{port}", browsing)
+    browsing.send_signal(signal.SIGINT)
+    # then
+    said, _ = browsing.communicate(timeout=30)
+    assert said.startswith(f"http://127.0.0.1:{port} shows the runs in sqlite:///mlflow.db")
+    assert "Traceback" not in said
+    assert browsing.returncode == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)))
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("at http://me:p@ss@host:5000/x: no", "at http://host:5000/x: no"),
+        ("postgresql+psycopg://host/db?user=me&password=p", "postgresql+psycopg://host/db?user=me&password=…"),
+    ],
+)
+def test_credentials_are_never_shown(text: str, safe: str) -> None:
+    assert shown(text) == safe
