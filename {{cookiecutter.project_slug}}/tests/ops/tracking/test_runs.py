@@ -43,7 +43,7 @@ def test_a_training_becomes_one_whole_run(
     assert run.info.status == "FINISHED"
     # and it holds what git, DVC and the reports say
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    lineage = {"commit": commit, "branch": "trunk", "dirty": "false", "data": "abc.dir"}
+    lineage = {"commit": commit, "branch": "trunk", "dirty": "false", "data": "abc.dir", "partition": "2013-06"}
     lineage |= {"lock": trained.md5(project / "dvc.lock"), "model": trained.md5(project / "models/model.onnx")}
     assert lineage.items() <= run.data.tags.items()
     assert run.data.params == {"train.epochs": "2", "train.rate": "0.01", "compute.threads": "2"}

@@ -61,10 +61,11 @@ def read() -> Record:
     for path in (MODEL, METRICS, TRAINING):
         if lineage.md5(path) != written.get(path.as_posix()):
             raise UserError(f"{path} is not the one that {LOCK} names: run `make pipeline`")
+    figures = lineage.flat(json.loads(METRICS.read_text()), "/")
     return Record(
-        tags=tags,
+        tags={**tags, **{name: value for name, value in figures.items() if isinstance(value, str)}},
         params=lineage.params(lock),
-        metrics=_metrics(),
+        metrics={name.removeprefix("model/"): float(v) for name, v in figures.items() if isinstance(v, int | float)},
         history=_history(),
         plots=sorted(PLOTS.glob("*.png")),
         model=_shipped(),
@@ -76,13 +77,6 @@ def verdict(lock: str) -> str | None:
     """Give the gate's outcome for this lock; None where it has not judged yet, or judged another one."""
     said = json.loads(VERDICT.read_text()) if VERDICT.exists() else {}
     return str(said["outcome"]) if said.get("lock") == lock else None
-
-
-def _metrics() -> dict[str, float]:
-    figures = lineage.flat(json.loads(METRICS.read_text()), "/")
-    return {
-        name.removeprefix("model/"): float(value) for name, value in figures.items() if isinstance(value, int | float)
-    }
 
 
 def _history() -> list[dict[str, float]]:
