@@ -3,6 +3,7 @@
 Run it again and it goes on where it is: a project that is there is kept, and its verbs do only what is out of date.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def main(folder: Path) -> int:
     for number, (what, command, _) in enumerate(STEPS, start=1):
         left = sum(seconds for _, _, seconds in STEPS[number - 1 :])
         print(f"\n▶ {number}/{len(STEPS)} {what} (about {left} s left)", flush=True)
-        code = subprocess.run(command, cwd=project, env=outside(), check=False).returncode
+        code = subprocess.run(command, cwd=project, env=os.environ | outside(), check=False).returncode
         if code:
             print(f"\n{' '.join(command)} failed in {project}", file=sys.stderr)
             return code
@@ -55,4 +56,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]).resolve()))

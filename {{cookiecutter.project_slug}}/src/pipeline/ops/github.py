@@ -30,8 +30,17 @@ def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
         raise UserError(f"GitHub did not answer {method} {path} within 60 s: run the job again") from None
     if done.returncode:
         raise UserError(f"GitHub refused {method} {path}: {(done.stderr or done.stdout).strip()}")
-    # Pages are printed one JSON list after the other.
-    return json.loads(done.stdout.replace("][", ",")) if done.stdout.strip() else None
+    return pages(done.stdout) if paginate else json.loads(done.stdout or "null")
+
+
+def pages(text: str) -> list[Any]:
+    """All elements of JSON lists that are printed one after the other, as `gh --paginate` does."""
+    decoder, found, rest = json.JSONDecoder(), [], text.strip()
+    while rest:
+        page, end = decoder.raw_decode(rest)
+        found += page
+        rest = rest[end:].lstrip()
+    return found
 
 
 def is_protected(event: Event) -> bool:

@@ -56,6 +56,9 @@ def push(event: Event) -> str | None:
 def run() -> None:
     """Commit and push, and tell the workflow which commit the verdict belongs to."""
     event = current()
+    if not event.name:
+        print("on a laptop: commit dvc.lock with your own change")
+        return
     commit = push(event)
     if commit is None:
         print(f"{event.branch} moved on while this trained: its own run finds the training in the cache")

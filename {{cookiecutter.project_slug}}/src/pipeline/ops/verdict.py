@@ -20,7 +20,11 @@ def judge(needs: dict[str, dict[str, object]]) -> list[str]:
 
 def run() -> None:
     """Exit 1 unless all is well, and put the same verdict on the commit that carries the lock."""
-    event, needs = current(), json.loads(os.environ["NEEDS"])
+    event = current()
+    if not event.name:
+        print("on a laptop: whatever came this far succeeded")
+        return
+    needs = json.loads(os.environ["NEEDS"])
     missing = judge(needs)
     summary = f"not green: {', '.join(missing)}" if missing else "all jobs that had to run succeeded"
     commit = needs.get("train", {}).get("outputs", {}).get("commit")
