@@ -17,8 +17,8 @@ def clone(project: Path, to: Path) -> Path:
 
 def attempt(project: Path, *verb: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `make <verb>`; the caller judges the exit status."""
-    # The borrowed environment would import the project that it was made for.
-    return run(["make", *verb], project, **outside(), **({"PYTHONPATH": str(project / "src")} | env))
+    # A borrowed environment would import the project that it was made for.
+    return run(["make", *verb], project, **(outside() | {"PYTHONPATH": str(project / "src")} | env))
 
 
 def make(project: Path, *verb: str, **env: str) -> str:

@@ -61,6 +61,14 @@ def track(
 
 
 @app.command()
+def mlflow() -> None:
+    """Browse the recorded runs."""
+    from .ops import tracking
+
+    tracking.browse()
+
+
+@app.command()
 def gate(
     champion: Annotated[str | None, typer.Option(help="commit whose model is the champion; default main")] = None,
 ) -> None:
