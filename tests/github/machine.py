@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOSTED = frozenset({"ubuntu-24.04"})
-DOUBLES = {"actions/checkout": Path(__file__).parent / "actions" / "checkout"}
+DOUBLES = {
+    f"actions/{name}": Path(__file__).parent / "actions" / name for name in ("checkout", "create-github-app-token")
+}
 
 
 @dataclass(frozen=True)

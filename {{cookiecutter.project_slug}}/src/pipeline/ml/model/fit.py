@@ -61,7 +61,7 @@ def fit(
                 logits = network(categories[batch], numbers[batch]).float()
             loss = binary_cross_entropy_with_logits(logits, label[batch])
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             cycle.step()
             total += loss.detach()

@@ -18,10 +18,11 @@ class Network(nn.Module):
         self.scale: Tensor
         self.register_buffer("low", edges[:, :-1])
         self.register_buffer("scale", 1 / edges.diff(dim=1))
-        self.embeddings = nn.ModuleList(nn.Embedding(size, min(embedding, size // 2 + 1)) for size in sizes)
-        for layer in self.embeddings:
+        embeddings = [nn.Embedding(size, min(embedding, size // 2 + 1)) for size in sizes]
+        for layer in embeddings:
             nn.init.normal_(layer.weight, std=0.3)
-        encoded = edges.numel() + sum(layer.embedding_dim for layer in self.embeddings)
+        self.embeddings = nn.ModuleList(embeddings)
+        encoded = edges.numel() + sum(layer.embedding_dim for layer in embeddings)
         self.layers = nn.Sequential(
             *(nn.Linear(encoded, width), nn.ReLU(), nn.Dropout(dropout)),
             *(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout)),
