@@ -23,14 +23,15 @@ def fresh(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def project(template: Path) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The flights project with its first commit, as generated; what `make demo` made since is not committed.
 
     Environment, data, caches and model are there, so that tests need not make them again. Clone it to change it.
     """
-    result = run(["make", "demo"], template, **outside())
+    stranger = export(tmp_path_factory.mktemp("stranger"))
+    result = run(["make", "demo"], stranger, **outside())
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
-    folder = template / "demo/flight-delays"
+    folder = stranger / "demo/flight-delays"
     git(folder, "reset", "-q")
     git(folder, "add", "-A", "--", ".", ":!dvc.lock")
     git(folder, "commit", "-q", "-m", "Generated")
