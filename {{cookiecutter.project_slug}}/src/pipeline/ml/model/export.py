@@ -1,5 +1,8 @@
 """One ONNX file that takes the feature columns by name: strings are looked up and numbers normalised inside."""
 
+import logging
+import warnings
+
 import onnx
 import torch
 from onnx import TensorProto, compose, helper
@@ -12,18 +15,20 @@ OPSET, ML_OPSET = 20, 4
 
 def to_onnx(network: Network, encoding: Encoding) -> bytes:
     """Export; every input has the shape (N, 1), the output `score` (N,)."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists the packages that it can do without
     rows = torch.export.Dim("rows", min=1)
     example = (torch.zeros(2, len(encoding.vocabularies), dtype=torch.int64), torch.zeros(2, len(encoding.numbers)))
-    program = torch.onnx.export(
-        Score(network).eval(),
-        example,
-        input_names=["categories", "numbers"],
-        output_names=["score"],
-        dynamic_shapes=({0: rows}, {0: rows}),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings(category=UserWarning, action="ignore"):  # that both inputs have as many rows is meant
+        program = torch.onnx.export(
+            Score(network).eval(),
+            example,
+            input_names=["categories", "numbers"],
+            output_names=["score"],
+            dynamic_shapes=({0: rows}, {0: rows}),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:  # only ever with options that are not used here
         raise RuntimeError("torch exported no program")
     core = program.model_proto

@@ -1,0 +1,85 @@
+"""What ships is one ONNX file that takes raw columns."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+import pytest
+import torch
+import yaml
+
+from pipeline import ml
+from pipeline.ml.model.encoding import quantiles
+from pipeline.ml.model.export import to_onnx
+from pipeline.ml.model.fit import fit
+
+PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
+SMALL = PARAMS.model_copy(update={"train": PARAMS.train.model_copy(update={"epochs": 1, "width": 16})})
+
+
+def train(table: pl.DataFrame) -> bytes:
+    return ml.train(table, SMALL, device="cpu", precision="float32", threads=2, progress=lambda figures: None)
+
+
+@pytest.fixture(scope="module")
+def rows(flights: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
+    tables = {name: table.lazy() for name, table in flights["2013-01"].items()}
+    return ml.build_features(tables, PARAMS).filter(pl.col(ml.LABEL).is_not_null()).collect()
+
+
+@pytest.fixture(scope="module")
+def model(rows: pl.DataFrame) -> bytes:
+    return train(rows)
+
+
+def test_the_same_rows_give_the_same_bytes(rows: pl.DataFrame, model: bytes) -> None:
+    assert train(rows) == model
+
+
+def test_the_file_scores_as_the_network_does(rows: pl.DataFrame) -> None:
+    network, encoding = fit(
+        rows, SMALL.train, device="cpu", precision="float32", threads=2, progress=lambda figures: None
+    )
+    with torch.no_grad():
+        expected = torch.sigmoid(network(encoding.categories(rows), encoding.values(rows))).numpy()
+    session = ort.InferenceSession(to_onnx(network, encoding))
+    np.testing.assert_allclose(ml.predict(session, rows), expected, atol=1e-5)
+    np.testing.assert_allclose(ml.predict(session, rows.head(1)), expected[:1], atol=1e-5)
+
+
+def test_what_was_never_seen_is_scored(rows: pl.DataFrame, model: bytes) -> None:
+    # given airlines that do not exist, no aircraft, and no number known
+    session = ort.InferenceSession(model)
+    strange = rows.head(3).with_columns(
+        pl.lit("??").alias("carrier"),
+        pl.lit(None, pl.String).alias("manufacturer"),
+        pl.selectors.float() * float("nan"),
+    )
+    scores = ml.predict(session, strange)
+    assert np.isfinite(scores).all()
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_a_missing_column_is_named(rows: pl.DataFrame, model: bytes) -> None:
+    with pytest.raises(KeyError, match="origin"):
+        ml.predict(ort.InferenceSession(model), rows.drop("origin"))
+
+
+def test_the_file_tells_nothing_of_where_it_was_made(model: bytes) -> None:
+    assert str(Path.cwd()).encode() not in model
+    assert b"site-packages" not in model
+
+
+def test_whoever_only_predicts_needs_no_torch() -> None:
+    code = "import sys, pipeline.ml; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("values", [[], [3.0], [0.0] * 99 + [1.0], list(range(100))])
+def test_edges_always_increase(values: list[float]) -> None:
+    edges = quantiles(np.array(values), 8)
+    assert len(edges) == 9
+    assert (np.diff(edges) > 0).all()
