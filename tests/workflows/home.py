@@ -60,7 +60,7 @@ class Home:
 
 
 def settle(github: GitHub, project: Path, folder: Path) -> Home:
-    """Push a small version of `project` to a new repository: three months, one epoch, few tests."""
+    """Push a small version of `project` to a new repository: three months, a small network, few tests."""
     repository = github.create("acme/flight-delays")
     remote = folder / "dvc-remote"
     repository.variables |= {"GPU_RUNNER": '["self-hosted", "gpu"]'}
@@ -78,7 +78,7 @@ def settle(github: GitHub, project: Path, folder: Path) -> Home:
             (alice.folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(small / name, alice.folder / name)
     settings = yaml.safe_load((alice.folder / "params.yaml").read_text())
-    settings["train"] |= {"epochs": 1, "width": 32}
+    settings["train"] |= {"epochs": 2, "batch_rows": 512, "width": 32}
     alice.commit("A new project", {"params.yaml": yaml.safe_dump(settings, sort_keys=False)})
     cache = subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
     environment = {
@@ -97,3 +97,11 @@ def with_cml(folder: Path) -> str:
     program.write_text(Path(__file__).with_name("cml.py").read_text())
     program.chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def results(run: Run) -> dict[str, str]:
+    """Each job's result."""
+    return {name: job.result for name, job in run.jobs.items()}
+
+
+GREEN = dict.fromkeys(["checks", "plan", "train / train", "train / report", "verdict"], "success")

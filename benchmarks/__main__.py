@@ -1,0 +1,19 @@
+"""`make bench`: every table, in the project that `make demo` makes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import pipeline
+
+PROJECT = Path("demo/flight-delays").resolve()
+
+if __name__ == "__main__":
+    if not (PROJECT / "dvc.lock").exists():
+        sys.exit("error: demo/flight-delays holds no trained project: run `make demo` first")
+    print(f"{os.cpu_count()} cores\n\n## What DVC costs\n", flush=True)
+    pipeline.main(PROJECT)
+    print("\n## How good the model is\n", flush=True)
+    quality = Path(__file__).with_name("quality.py")
+    subprocess.run([PROJECT / ".venv/bin/python", quality], cwd=PROJECT, check=True)

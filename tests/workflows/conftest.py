@@ -1,0 +1,29 @@
+"""One project in the stand-in of GitHub, shared by all tests here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.github import GitHub, Run
+from tests.github.fixtures import require_tools
+from tests.workflows.home import Home, settle
+
+
+@pytest.fixture(scope="session")
+def started(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Run]]:
+    """A project whose first push went straight to main, and the run that came of it."""
+    require_tools()
+    folder = tmp_path_factory.mktemp("workflows")
+    with GitHub(folder / "github") as github:
+        home = settle(github, project, folder)
+        home.alice.push("main")
+        (event,) = home.events()
+        yield home, home.run(event)
+
+
+@pytest.fixture
+def home(started: tuple[Home, Run]) -> Iterator[Home]:
+    """The project after its first push; nothing unknown may be asked of GitHub."""
+    yield started[0]
+    started[0].github.assert_no_unknown()
