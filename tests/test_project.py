@@ -12,6 +12,7 @@ from tests.work import clone, make
 
 pytestmark = pytest.mark.dear
 
+TESTS = "pytest -p no:cacheprovider --durations=5"
 DATA_HASH = yaml.safe_load((ROOT / PRODUCT / "data.dvc").read_text())["outs"][0]["md5"]
 
 
@@ -30,12 +31,17 @@ def test_the_project_keeps_its_own_checks(project: Path) -> None:
     assert "kept" in make(project, "check")
 
 
-def test_the_product_is_tested_unrendered_as_it_stands(project: Path) -> None:
-    # given the environment of a generated project, when its tests run in the template's own folder
-    command = [str(project / ".venv/bin/python"), "-m", "pytest", "-p", "no:cacheprovider"]
-    done = run(command, ROOT / PRODUCT, **(outside() | {"PYTHONPATH": "src"}))
-    # then they pass
-    assert done.returncode == 0, done.stdout[-5000:]
+@pytest.mark.parametrize(
+    "command",
+    ["ruff check --no-cache src tests", "ruff format --no-cache --check src tests", "mypy", "lint-imports", TESTS],
+)
+def test_the_product_is_linted_typed_and_tested_unrendered(project: Path, tmp_path: Path, command: str) -> None:
+    # given the environment of a generated project, when its tools run in the template's own folder
+    program, *arguments = command.split()
+    environment = outside() | {"PYTHONPATH": "src", "MYPY_CACHE_DIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = run([str(project / ".venv/bin" / program), *arguments], ROOT / PRODUCT, **environment)
+    # then they find nothing
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
 
 
 def test_the_data_is_the_data_that_the_template_promises(trained: Path) -> None:

@@ -43,11 +43,11 @@ def test_githubs_schemas_hold(rendered: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def scalars(node: yaml.Node) -> list[yaml.ScalarNode]:
+def scalars(node: yaml.Node | None) -> list[yaml.ScalarNode]:
     """Every scalar below a node of YAML."""
     if isinstance(node, yaml.ScalarNode):
         return [node]
-    children = node.value if isinstance(node.value, list) else []
+    children = node.value if node and isinstance(node.value, list) else []
     return [
         found
         for child in children
