@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import pipeline
+from benchmarks import cost
 
 PROJECT = Path("demo/flight-delays").resolve()
 
@@ -13,7 +13,7 @@ if __name__ == "__main__":
     if not (PROJECT / "dvc.lock").exists():
         sys.exit("error: demo/flight-delays holds no trained project: run `make demo` first")
     print(f"{os.cpu_count()} cores\n\n## What DVC costs\n", flush=True)
-    pipeline.main(PROJECT)
+    cost.main(PROJECT)
     print("\n## How good the model is\n", flush=True)
     quality = Path(__file__).with_name("quality.py")
     subprocess.run([PROJECT / ".venv/bin/python", quality], cwd=PROJECT, check=True)

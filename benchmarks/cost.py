@@ -1,6 +1,6 @@
 """What DVC costs: `dvc repro` of the whole pipeline against the same functions in one process, and with nothing to do.
 
-    python -m benchmarks.pipeline PROJECT     (a generated project with its environment and its data)
+    python -m benchmarks.cost PROJECT     (a generated project with its environment and its data)
 
 Prints a Markdown table; both runs start from the same empty caches, the in-process one includes the imports.
 """
