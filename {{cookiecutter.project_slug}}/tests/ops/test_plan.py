@@ -1,5 +1,6 @@
 """What a push needs, told from git and dvc.lock alone."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,8 @@ from pipeline.ops.event import Event
 
 PIPELINE = """
 stages:
-  features: {cmd: cp data/x features, deps: [data], outs: [features]}
-  train: {cmd: mkdir -p models && cat features params.yaml > models/model.onnx,
+  features: {cmd: mkdir -p features && cp data/x features, deps: [data], outs: [features]}
+  train: {cmd: mkdir -p models && cat features/x params.yaml > models/model.onnx,
           deps: [features], params: [depth], outs: [models/model.onnx]}
 """
 
@@ -54,27 +55,41 @@ def test_a_project_without_a_lock_trains_everything(commit: Callable[[str], str]
     assert plan.decide(Event("", commit("first"), None)).stale == ["features", "train"]
 
 
-def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str], tmp_path: Path) -> None:
+def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str]) -> None:
     # given a locked model, and a change of the README in a clone that has no data
     repro()
     base = commit("model")
     Path("README.md").write_text("two\n")
     head = commit("words")
     for gone in ("data", "features", "models", ".dvc/cache"):
-        subprocess.run(["rm", "-rf", str(tmp_path / gone)], check=True)
+        shutil.rmtree(gone)
     # then nothing would run
     assert plan.decide(pull_request(head, base)).work == "nothing"
     assert not Path("data").exists()
 
 
 def test_a_parameter_trains_only_what_depends_on_it(commit: Callable[[str], str]) -> None:
+    # given a locked model, and another parameter in a clone that has none of the files
     repro()
     base = commit("model")
+    for gone in ("data", "features", "models", ".dvc/cache"):
+        shutil.rmtree(gone)
     Path("params.yaml").write_text("depth: 2\n")
     decided = plan.decide(pull_request(commit("deeper"), base))
     assert (decided.work, decided.stale) == ("train", ["train"])
     assert not plan.reads_data(decided.stale)
     assert plan.reads_data(["features"])
+
+
+def test_other_data_run_everything_even_where_no_file_is_there(commit: Callable[[str], str]) -> None:
+    repro()
+    base = commit("model")
+    Path("data/x").write_text("other rows")
+    subprocess.run(["dvc", "add", "-q", "data"], check=True)
+    head = commit("next month")
+    for gone in ("data", "features", "models", ".dvc/cache"):
+        shutil.rmtree(gone)
+    assert plan.decide(pull_request(head, base)).stale == ["features", "train"]
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "gates.yaml"])
@@ -98,6 +113,7 @@ def test_a_branch_that_is_merely_behind_offers_no_model(commit: Callable[[str], 
     repro()
     main = commit("newer model")
     subprocess.run(["git", "checkout", "-q", "work"], check=True)
+    subprocess.run(["dvc", "checkout", "-q"], check=True)
     # then the branch's old model is not held against it
     assert plan.decide(pull_request(head, main)).work == "nothing"
 

@@ -1,7 +1,6 @@
 """Would any stage run, and may it run here? Decided from git and dvc.lock alone: nothing is fetched."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,6 @@ import yaml
 from ..errors import UserError
 from ..paths import DATA, LOCK, MODEL
 from . import git, github
-from .dvc_cli import dvc
 from .event import Event, current
 
 FORK = "a maintainer has to push this branch to the repository itself"
@@ -28,18 +26,38 @@ class Plan:
 
 
 def stale_stages() -> list[str]:
-    """Stages whose inputs differ from those in dvc.lock, in the pipeline's order."""
-    pipeline = list(yaml.safe_load(Path("dvc.yaml").read_text())["stages"])
-    if not LOCK.exists():  # `--dry --allow-missing` does not survive this
-        return pipeline
-    changed = set(re.findall(r"Running stage '([^']+)'", dvc("repro", "--dry", "--allow-missing")))
-    return [stage for stage in pipeline if stage in changed]
+    """Stages that `dvc repro` would run, in the pipeline's order, told without any of their files."""
+    # DVC's own `repro --dry` needs the files of the stages that would run.
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo, repo.lock:
+            stages = repo.index.stages
+            changed = {stage.addressing for stage in stages if stage.changed(allow_missing=True, upstream=stages)}
+    except DvcException as error:
+        raise UserError(f"dvc cannot tell which stages are out of date: {error}") from None
+    stale: list[str] = []
+    spoiled: set[str] = set()
+    for name, stage in _pipeline().items():
+        if name in changed or spoiled & set(_paths(stage, "deps")):
+            stale.append(name)
+            spoiled |= {path for kind in ("outs", "metrics", "plots") for path in _paths(stage, kind)}
+    return stale
+
+
+def _pipeline() -> dict[str, dict[str, Any]]:
+    stages: dict[str, dict[str, Any]] = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    return stages
+
+
+def _paths(stage: dict[str, Any], kind: str) -> list[str]:
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in stage.get(kind, [])]
 
 
 def reads_data(stages: list[str]) -> bool:
     """Tell whether any of these stages reads the partitions themselves."""
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-    return any(str(DATA) in pipeline[stage].get("deps", []) for stage in stages)
+    return any(str(DATA) in _paths(_pipeline()[stage], "deps") for stage in stages)
 
 
 def judged(commit: str | None) -> dict[str, Any]:
