@@ -22,7 +22,7 @@ def trained(project: Path) -> Path:
     folder = clone(project, project.parent / "trained")
     shutil.copytree(project / "data", folder / "data")
     make(folder, "pipeline", "gate", "push")
-    git(folder, "add", "-A", "--", ".", ":!.venv")
+    git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "First model")
     return folder
 
@@ -79,4 +79,4 @@ def test_a_fresh_clone_with_a_lock_fetches_and_trains_nothing(trained: Path, tmp
 def test_a_second_run_changes_nothing(trained: Path) -> None:
     said = make(trained, "data", "pipeline", "gate")
     assert "Running stage" not in said
-    assert git(trained, "status", "--porcelain", "--", ".", ":!.venv") == ""
+    assert git(trained, "status", "--porcelain") == ""

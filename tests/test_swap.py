@@ -12,6 +12,7 @@ from tests.work import clone, make, python
 
 SWAP = Path(__file__).parent / "swap"
 WRITE_PARTITIONS = """
+import pathlib
 import sys
 import polars as pl
 from sklearn.datasets import load_breast_cancer
@@ -24,7 +25,8 @@ table = pl.DataFrame(rows, schema=[f"measure_{number:02}" for number in range(30
     *[f"measure_{number:02}" for number in range(30)],
 )
 for name, part in zip(["2024-q1", "2024-q2", "2024-q3"], [table[:200], table[200:400], table[400:]]):
-    part.write_parquet(f"{sys.argv[1]}/{name}.parquet")
+    pathlib.Path(sys.argv[1], name).mkdir()
+    part.write_parquet(f"{sys.argv[1]}/{name}/cells.parquet")
 """
 
 
@@ -41,7 +43,7 @@ def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path
     for name in ("params.yaml", "gates.yaml"):
         shutil.copy(SWAP / name, swapped)
     infra = yaml.safe_load((swapped / "infra.yaml").read_text())
-    infra["source"] = {"kind": "files", "url": f"{delivered}/{{partition}}.parquet"}
+    infra["source"] = {"kind": "files", "url": f"{delivered}/{{partition}}/{{table}}.parquet"}
     (swapped / "infra.yaml").write_text(yaml.safe_dump(infra))
     (swapped / "data.dvc").unlink()
     python(swapped, "-c", WRITE_PARTITIONS, str(delivered))

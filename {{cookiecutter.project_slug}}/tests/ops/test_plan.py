@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.ops import github, plan
 from pipeline.ops.event import Event
 
+DVC = [sys.executable, "-m", "dvc"]
 PIPELINE = """
 stages:
   features: {cmd: mkdir -p features && cp data/x features, deps: [data], outs: [features]}
@@ -31,11 +33,11 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
         subprocess.run(["git", *identity, "commit", "-qm", message], check=True)
         return subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
-    for command in (["git", "init", "-qb", "main"], ["dvc", "init", "-q"]):
+    for command in (["git", "init", "-qb", "main"], [*DVC, "init", "-q"]):
         subprocess.run(command, check=True)
     Path("data").mkdir()
     Path("data/x").write_text("rows")
-    subprocess.run(["dvc", "add", "-q", "data"], check=True)
+    subprocess.run([*DVC, "add", "-q", "data"], check=True)
     Path("dvc.yaml").write_text(PIPELINE)
     Path("params.yaml").write_text("depth: 1\n")
     Path("gates.yaml").write_text("floors: {}\n")
@@ -44,7 +46,7 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
 
 
 def repro() -> None:
-    subprocess.run(["dvc", "repro", "-q"], check=True)
+    subprocess.run([*DVC, "repro", "-q"], check=True)
 
 
 def pull_request(head: str, base: str | None, *, fork: bool = False) -> Event:
@@ -85,7 +87,7 @@ def test_other_data_run_everything_even_where_no_file_is_there(commit: Callable[
     repro()
     base = commit("model")
     Path("data/x").write_text("other rows")
-    subprocess.run(["dvc", "add", "-q", "data"], check=True)
+    subprocess.run([*DVC, "add", "-q", "data"], check=True)
     head = commit("next month")
     for gone in ("data", "features", "models", ".dvc/cache"):
         shutil.rmtree(gone)
@@ -113,7 +115,7 @@ def test_a_branch_that_is_merely_behind_offers_no_model(commit: Callable[[str], 
     repro()
     main = commit("newer model")
     subprocess.run(["git", "checkout", "-q", "work"], check=True)
-    subprocess.run(["dvc", "checkout", "-q"], check=True)
+    subprocess.run([*DVC, "checkout", "-q"], check=True)
     # then the branch's old model is not held against it
     assert plan.decide(pull_request(head, main)).work == "nothing"
 

@@ -44,6 +44,7 @@ def test_a_failing_last_step_puts_everything_back(project: Path) -> None:
 def test_a_ctrl_c_in_the_last_step_puts_everything_back(project: Path) -> None:
     # given someone who presses Ctrl-C once the new month lies in data/
     before = seen()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 
     def press() -> None:
         while not Path("data/2013-03").exists():
