@@ -63,6 +63,14 @@ def test_what_was_never_seen_is_scored(rows: pl.DataFrame, model: bytes) -> None
     assert ((scores > 0) & (scores < 1)).all()
 
 
+def test_one_number_in_all_rows_and_no_rows_at_all_are_scored(rows: pl.DataFrame) -> None:
+    # given a column without variance, too large to tell from its successor in float32
+    flat = rows.head(500).with_columns(pl.lit(1e9).alias("seats"))
+    session = ort.InferenceSession(train(flat))
+    assert np.isfinite(ml.predict(session, flat)).all()
+    assert ml.predict(session, flat.clear()).shape == (0,)
+
+
 def test_a_missing_column_is_named(rows: pl.DataFrame, model: bytes) -> None:
     with pytest.raises(KeyError, match="origin"):
         ml.predict(ort.InferenceSession(model), rows.drop("origin"))
@@ -78,7 +86,7 @@ def test_whoever_only_predicts_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("values", [[], [3.0], [0.0] * 99 + [1.0], list(range(100))])
+@pytest.mark.parametrize("values", [[], [3.0], [0.0] * 99 + [1.0], list(range(100)), [1.0, float("nan"), 2.0]])
 def test_edges_always_increase(values: list[float]) -> None:
     edges = quantiles(np.array(values), 8)
     assert len(edges) == 9

@@ -20,7 +20,9 @@ class Features(Strict):
     late_minutes: Annotated[int, Field(ge=0, le=600)]
     weather_lag_hours: Annotated[int, Field(ge=1, le=48)]
     history_hours: Annotated[int, Field(ge=1, le=48)]
-    history_days: Annotated[int, Field(ge=1, le=27)]  # the stage hands over one month before, and February has 28
+    # The stage hands over one month before: 28 days in February, less the two that a flight may leave late, by the
+    # contract, and the one until its arrival counts as known.
+    history_days: Annotated[int, Field(ge=1, le=25)]
 
 
 class Train(Strict):

@@ -4,6 +4,7 @@ Whoever only predicts (gate, service) never imports torch.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -11,6 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..params import Params
+
+CHUNK = 16_384  # rows scored at once, so that memory does not grow with the table
+NUMBERS = {"tensor(float)": pl.Float32, "tensor(double)": pl.Float64, "tensor(int64)": pl.Int64}
 
 
 def train(
@@ -30,14 +34,29 @@ def train(
 
 
 def predict(session: ort.InferenceSession, table: pl.DataFrame) -> NDArray[np.float32]:
-    """Give the probability of the label for each row, shape (N,); raise `KeyError` naming a column that is missing."""
-    feeds = {}
+    """Give the probability of the label for each row, shape (N,), by any ONNX that takes columns by name.
+
+    Nulls reach it as "" or NaN. Raise `KeyError` naming a column that the table lacks.
+    """
     for column in session.get_inputs():
         if column.name not in table.columns:
             raise KeyError(column.name)
+    scores = [
+        np.asarray(session.run(["score"], feeds(session, table.slice(start, CHUNK)))[0], dtype=np.float32).reshape(-1)
+        for start in range(0, max(table.height, 1), CHUNK)
+    ]
+    return np.concatenate(scores)
+
+
+def feeds(session: ort.InferenceSession, table: pl.DataFrame) -> dict[str, NDArray[Any]]:
+    """Columns as the session takes them, each of shape (N, 1)."""
+    arrays = {}
+    for column in session.get_inputs():
+        series = table[column.name]
         if column.type == "tensor(string)":
-            values = table[column.name].fill_null("").to_numpy().astype(object)
+            values = series.cast(pl.String).fill_null("").to_numpy().astype(object)
         else:
-            values = table[column.name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        feeds[column.name] = values[:, None]
-    return np.asarray(session.run(["score"], feeds)[0], dtype=np.float32).reshape(-1)
+            numbers = series.cast(NUMBERS[column.type])
+            values = (numbers.fill_null(float("nan")) if numbers.dtype.is_float() else numbers).to_numpy()
+        arrays[column.name] = values[:, None]
+    return arrays

@@ -47,6 +47,7 @@ def learn(table: pl.DataFrame, *, bins: int, minimum_category_rows: int) -> Enco
 
 def quantiles(values: np.ndarray, bins: int) -> np.ndarray:
     """Give `bins + 1` increasing edges; where values repeat, the distinct quantiles are spread over all bins."""
+    values = values[np.isfinite(values)]
     if len(values) == 0:
         values = np.zeros(1)
     distinct = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1)))

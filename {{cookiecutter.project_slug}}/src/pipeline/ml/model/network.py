@@ -17,7 +17,8 @@ class Network(nn.Module):
         self.low: Tensor
         self.scale: Tensor
         self.register_buffer("low", edges[:, :-1])
-        self.register_buffer("scale", 1 / edges.diff(dim=1))
+        # Edges that are apart in the data may be one in float32: a step, then, and not a division by zero.
+        self.register_buffer("scale", 1 / edges.diff(dim=1).clamp_min(torch.finfo(edges.dtype).tiny))
         embeddings = [nn.Embedding(size, min(embedding, size // 2 + 1)) for size in sizes]
         for layer in embeddings:
             nn.init.normal_(layer.weight, std=0.3)
