@@ -9,9 +9,9 @@ import polars as pl
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from .features import LABEL
-from .params import Params
-from .schema import MEASURES
+from ..features import LABEL
+from ..params import Params
+from ..schema import MEASURES
 
 
 def train(
