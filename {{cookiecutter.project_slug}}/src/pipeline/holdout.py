@@ -16,8 +16,6 @@ from . import ml
 from .errors import UserError
 from .paths import FEATURES
 
-DATE = "date"
-
 
 @dataclass(frozen=True)
 class Holdout:
@@ -69,7 +67,6 @@ def measure(holdout: Holdout, score: NDArray[np.floating[Any]]) -> dict[str, Any
     return {
         "partition": holdout.partition,
         "rows": len(label),
-        "days": holdout.table[DATE].n_unique(),
         "positive_share": float(label.mean()),
         "model": figures(label, score),
         "baseline": figures(label, np.full(len(label), holdout.prior)),

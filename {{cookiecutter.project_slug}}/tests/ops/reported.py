@@ -94,7 +94,7 @@ class Project:
         score = (1 / (1 + np.exp(-logit))).astype(np.float32)
         model = {name: metric(label, score.astype(np.float64)) for name, metric in ml.METRICS.items()}
         guess = {"auc": 0.5, "log_loss": 0.5934, "brier": 0.2, "ece": 0.021, "calibration_slope": None}
-        measured = {"partition": "2013-06", "rows": rows, "days": 30, "positive_share": label.mean(), "model": model}
+        measured = {"partition": "2013-06", "rows": rows, "positive_share": label.mean(), "model": model}
         self.write("reports/metrics.json", json.dumps(measured | {"baseline": guess}))
         pl.DataFrame({ml.LABEL: label, "score": score}).write_parquet(self.root / "reports/predictions.parquet")
         epoch = np.arange(1, 9)

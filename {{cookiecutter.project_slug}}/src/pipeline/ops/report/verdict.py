@@ -30,7 +30,7 @@ def _summary(facts: Facts) -> str:
     verdict = facts.verdict
     champion = f"the champion of `{verdict.champion[:12]}`" if verdict.champion else "no champion yet"
     measured = facts.measured or {}
-    rows = f", {measured['rows']:,} labelled rows of {measured['days']} days" if measured else ""
+    rows = f", {measured['rows']:,} labelled rows" if measured else ""
     holdout = f"**{prose(verdict.partition)}**{rows}" if verdict.partition else "unknown"
     return f"{_tally(verdict)} Holdout {holdout}; against {champion}."
 
