@@ -15,7 +15,7 @@ def test_broken_data_is_refused_in_one_line(home: Home) -> None:
     schema = home.alice.git("show", "origin/main:src/pipeline/ml/schema.py")
     stricter = schema.replace('"distance": number(pl.Int16, 1, 6000', '"distance": number(pl.Int16, 1, 100')
     assert stricter != schema
-    run = home.run(home.propose("strict", {"src/pipeline/ml/schema.py": stricter}))
+    run = home.run(home.propose("strict", {"src/pipeline/ml/schema.py": f"{stricter}\n"}))
     red = {"train / train": "failure", "train / report": "skipped", "verdict": "failure"}
     assert results(run) == GREEN | red, run.log
     assert [line for line in run["train / train"].log.splitlines() if "2013-01" in line and "distance" in line]
