@@ -78,6 +78,7 @@ def test_main_trains_nothing_where_it_is_protected(home: Home) -> None:
     home.repository.protected["main"] = ("verdict",)
     try:
         home.alice.commit("Past the rules", home.params(epochs=2, width=20))
+        home.events()
         home.alice.push("main")
         (event,) = home.events()
         run = home.run(event)
