@@ -45,24 +45,6 @@ def test_a_better_model_is_reported_locked_and_green(home: Home) -> None:
     assert len([check for check in home.repository.checks if check.head_sha == lock]) == 1
 
 
-def test_a_lock_pushed_by_an_app_is_judged_by_a_run_of_its_own(home: Home) -> None:
-    # given an App's credentials
-    home.repository.variables["APP_CLIENT_ID"] = "Iv1.app"
-    home.repository.secrets["APP_PRIVATE_KEY"] = "-----the key-----"
-    token = home.github.token("app", "flights-app[bot]", home.repository.full_name, permissions={"contents": "write"})
-    try:
-        run = home.run(home.propose("by-app", home.params(epochs=3, width=48)), APP_TOKEN=token.value)
-        assert results(run) == GREEN, run.log
-        # then its push starts a second run, which finds nothing to train
-        (event,) = home.events()
-        second = home.run(event, APP_TOKEN=token.value)
-    finally:
-        del home.repository.variables["APP_CLIENT_ID"], home.repository.secrets["APP_PRIVATE_KEY"]
-    assert results(second) == GREEN | {"train / train": "skipped"}, second.log
-    assert home.events() == []
-    assert len(home.repository.pulls[-1].comments) == 1
-
-
 def test_a_worse_model_is_red_with_its_reasons(home: Home, tmp_path: Path) -> None:
     # given cml on the runner, and a network that learns nothing
     path = with_cml(tmp_path / "bin")
