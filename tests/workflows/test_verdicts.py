@@ -24,27 +24,6 @@ def test_the_first_push_trains_judges_and_commits_the_lock(started: tuple[Home, 
     assert home.events() == []
 
 
-def test_a_better_model_is_reported_locked_and_green(home: Home) -> None:
-    before = home.repository.branch("main")
-    event = home.propose("better", home.params(epochs=3))
-    run = home.run(event)
-    assert results(run) == GREEN, run.log
-    pull = home.repository.pulls[-1]
-    lock = run["train / report"].outputs["commit"]
-    assert home.repository.branch("better") == lock
-    assert home.model(lock) != home.model(before or "")
-    (comment,) = pull.comments
-    assert "| auc |" in comment.body
-    assert "train.epochs" in comment.body
-
-    # when the same push is run again, nothing changes any more
-    again = home.run(event)
-    assert results(again) == GREEN, again.log
-    assert home.repository.branch("better") == lock
-    assert len(pull.comments) == 1
-    assert len([check for check in home.repository.checks if check.head_sha == lock]) == 1
-
-
 def test_a_worse_model_is_red_with_its_reasons(home: Home, tmp_path: Path) -> None:
     # given cml on the runner, and a network that learns nothing
     path = with_cml(tmp_path / "bin")
