@@ -24,8 +24,8 @@ echo "runner $version"
 systemctl list-units --plain --no-legend --state=running 'actions-runner@*.service' | while read -r unit _; do
   group=${RUNNER_CGROUPS:-/sys/fs/cgroup}$(systemctl show --property ControlGroup --value "$unit")
   names=$(xargs -rI{} cat /proc/{}/comm <"$group/cgroup.procs" 2>/dev/null || true)
-  [[ $names == *Runner.Listener* && $names != *Runner.Worker* ]] && systemctl restart "$unit"
-done || true
+  if [[ $names == *Runner.Listener* && $names != *Runner.Worker* ]]; then systemctl restart "$unit"; fi
+done
 
 # The one before stays: a job may still be running from it.
 find "$root" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n +3 | cut -d ' ' -f 2- | xargs -r rm -rf --
