@@ -63,6 +63,7 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, head: str = "0" * 40, 
     path = [str(folder / "bin"), *(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "cml").exists())]
     for name, value in {
         "PATH": os.pathsep.join(path),
+        "HOME": folder,  # cml writes into it
         "GITHUB_DOUBLE": folder / "github.json",
         "GITHUB_ACTIONS": "true",
         "GITHUB_EVENT_NAME": "pull_request",

@@ -13,12 +13,16 @@ import polars as pl
 import yaml
 
 from pipeline import ml
+from pipeline.ops import report
 from pipeline.ops.gate.verdict import Check, Comparison, Verdict
+from pipeline.paths import REPORT
 from pipeline.settings import Gates
 
 GATES = Path(__file__).parents[2] / "gates.yaml"
 ROWS = {f"2013-0{month}": 24_000 + 700 * month for month in range(1, 7)}
 PARAMS = {"features": {"history_hours": 3}, "train": {"learning_rate": 0.002, "epochs": 8, "widths": [64, 32]}}
+BLOCK = Check(name="champion: auc", result="block", figure=0.02, limit=0.01, why="auc is 0.0161 worse.")
+WARN = Check(name="slices: origin", result="warn", why="log_loss seems worse: EWR by 0.0201 (9,000 rows).")
 
 
 def git(folder: Path, *words: str) -> str:
@@ -174,3 +178,9 @@ def _stage(
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def written() -> str:
+    """The report of the folder that a test is in."""
+    report.run()
+    return REPORT.read_text()

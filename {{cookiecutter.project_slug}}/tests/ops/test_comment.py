@@ -36,6 +36,7 @@ def test_cml_sends_where_it_is_there_and_leaves_no_trace_in_the_home(pull: PullR
     (body,) = pull.by_us()
     assert body.startswith(f"{MARKER}\n## first")
     assert not Path(pull.state["cml_home"]).exists()
+    assert not (pull.folder / ".gitconfig").exists()
 
 
 def test_gh_sends_where_there_is_no_cml(pull: PullRequest) -> None:

@@ -4,13 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from ...errors import UserError
 from ...paths import DATA_DVC
-from ..lineage import document, md5
+from .. import dvc_files
 
 
 @dataclass
@@ -30,7 +29,7 @@ def read() -> Pointer:
     """Read data.dvc; where there is none, nothing is recorded. Raise `UserError` where its `meta` cannot be read."""
     if not DATA_DVC.exists():
         return Pointer()
-    meta = document(DATA_DVC).get("meta") or {}
+    meta = dvc_files.read(DATA_DVC).get("meta") or {}
     try:
         rows = {str(name): int(count) for name, count in (meta.get("partitions") or {}).items()}
         return Pointer(rows, {str(name): str(value) for name, value in (meta.get("md5") or {}).items()})
@@ -40,7 +39,7 @@ def read() -> Pointer:
 
 def write(pointer: Pointer) -> None:
     """Put the partitions into the data.dvc that `dvc add` has written."""
-    content: dict[str, Any] = document(DATA_DVC)
+    content = dict(dvc_files.read(DATA_DVC))
     rows = {name: pointer.rows[name] for name in pointer.names}
     hashes = {name: pointer.md5[name] for name in pointer.names}
     content["meta"] = (content.get("meta") or {}) | {"partitions": rows, "md5": hashes}
@@ -52,5 +51,5 @@ def write(pointer: Pointer) -> None:
 def folder_md5(folder: Path) -> str:
     """Hash a partition's folder as DVC does: the MD5 of the list of its files' MD5s."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listed = [{"md5": md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
+    listed = [{"md5": dvc_files.md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

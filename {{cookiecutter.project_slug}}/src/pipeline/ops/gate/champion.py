@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK, MODEL
-from .. import git
-from . import record
+from .. import dvc_files, git
 
 DEFAULTS = ("origin/main", "main")
 
@@ -31,9 +30,9 @@ def find(ref: str | None) -> Champion | None:
     lock, data = git.read(commit, LOCK), git.read(commit, DATA_DVC)
     if lock is None:
         return None
-    partitions = record.partitions(record.parse(data, f"{DATA_DVC} at {commit[:12]}")) if data else {}
+    partitions = dvc_files.partitions(dvc_files.parse(data, f"{DATA_DVC} at {commit[:12]}")) if data else {}
     name = f"{LOCK} at {commit[:12]}"
-    return Champion(commit, record.model(record.parse(lock, name), name), max(partitions, default=None))
+    return Champion(commit, dvc_files.model(dvc_files.parse(lock, name), name), max(partitions, default=None))
 
 
 def fetch(champion: Champion) -> bytes:

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ...settings import PARAMS
-from .. import git, lineage
-from ..gate import record
+from .. import dvc_files, git
 from . import data, diff, stages
 from .facts import Facts
 from .fit import Section
@@ -41,7 +40,7 @@ def _params(base: str) -> str:
 
 
 def _flat(text: str | None, name: str) -> dict[str, Any]:
-    return lineage.flat(record.parse(text, name), ".") if text and text.strip() else {}
+    return dvc_files.flat(dvc_files.parse(text, name), ".") if text and text.strip() else {}
 
 
 def _disk(path: Path) -> str | None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...paths import DATA_DVC
-from .. import git
-from ..gate import record
+from .. import dvc_files, git
 from .markdown import code, counted
 
 NAMED = 12  # partitions
@@ -67,10 +66,10 @@ def _disk() -> dict[str, Partition]:
 def _read(text: str | None, name: str) -> dict[str, Partition]:
     if text is None:
         return {}
-    content = record.parse(text, name)
+    content = dvc_files.parse(text, name)
     try:
         hashes = (content.get("meta") or {}).get("md5") or {}
-        rows = record.partitions(content).items()
+        rows = dvc_files.partitions(content).items()
         return {str(partition): Partition(int(count), hashes.get(partition)) for partition, count in rows}
     except (AttributeError, TypeError, ValueError):
         raise UserError(f"{name}: meta.partitions must map each partition to its rows: run `make data`") from None

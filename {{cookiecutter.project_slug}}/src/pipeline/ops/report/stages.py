@@ -9,8 +9,7 @@ import yaml
 
 from ...errors import UserError
 from ...paths import LOCK
-from .. import git, lineage
-from ..gate import record
+from .. import dvc_files, git
 from .markdown import code, table, unbroken
 
 CAUSES = 6  # named per stage
@@ -69,7 +68,7 @@ def _inputs(stage: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "command", stage.get("cmd")
     yield from _hashes(stage, "deps").items()
     for file, values in (stage.get("params") or {}).items():
-        yield from ((f"{file}:{key}", value) for key, value in lineage.flat(values, ".").items())
+        yield from ((f"{file}:{key}", value) for key, value in dvc_files.flat(values, ".").items())
 
 
 def _hashes(stage: dict[str, Any], kind: str) -> dict[str, object]:
@@ -77,7 +76,7 @@ def _hashes(stage: dict[str, Any], kind: str) -> dict[str, object]:
 
 
 def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
-    stages = record.parse(text, name).get("stages") if text else {}
+    stages = dvc_files.parse(text, name).get("stages") if text else {}
     if not isinstance(stages, dict):
         raise UserError(f"{name} is not the YAML that DVC writes: restore it from git, or run `make pipeline`")
     return stages

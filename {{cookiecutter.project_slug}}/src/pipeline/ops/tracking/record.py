@@ -14,7 +14,8 @@ import polars as pl
 from ... import holdout
 from ...errors import UserError
 from ...paths import FEATURES, LOCK, METRICS, MODEL, PLOTS, TRAINING, VERDICT
-from .. import lineage
+from .. import dvc_files
+from ..lineage import lineage
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 KINDS: dict[str, type[np.generic]] = {
@@ -56,15 +57,15 @@ class Record:
 
 def read() -> Record:
     """Read it; raise `UserError` where a file is not the one that dvc.lock names, or cannot be used."""
-    lock, tags = lineage.document(LOCK), lineage.lineage()
-    written = lineage.outs(lock)
+    lock, tags = dvc_files.read(LOCK), lineage()
+    written = dvc_files.outs(lock)
     for path in (MODEL, METRICS, TRAINING):
-        if lineage.md5(path) != written.get(path.as_posix()):
+        if dvc_files.md5(path) != written.get(path.as_posix()):
             raise UserError(f"{path} is not the one that {LOCK} names: run `make pipeline`")
-    figures = lineage.flat(json.loads(METRICS.read_text()), "/")
+    figures = dvc_files.flat(json.loads(METRICS.read_text()), "/")
     return Record(
         tags={**tags, **{name: value for name, value in figures.items() if isinstance(value, str)}},
-        params=lineage.params(lock),
+        params=dvc_files.params(lock),
         metrics={name.removeprefix("model/"): float(v) for name, v in figures.items() if isinstance(v, int | float)},
         history=_history(),
         plots=sorted(PLOTS.glob("*.png")),

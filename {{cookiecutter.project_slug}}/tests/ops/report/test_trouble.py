@@ -3,29 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tests.ops import reported
 from tests.ops.pull_request import opened
-from tests.ops.reported import Project, git
+from tests.ops.reported import BLOCK, Project, git, written
 
 from pipeline.errors import UserError
 from pipeline.ops import report
-from pipeline.ops.gate.verdict import Check
-from pipeline.paths import METRICS, PREDICTIONS, REPORT, TRAINING, VERDICT
-
-BLOCK = Check(name="champion: auc", result="block", figure=0.02, limit=0.01, why="auc is 0.0161 worse.")
-WARN = Check(name="slices: origin", result="warn", why="log_loss seems worse: EWR by 0.0201 (9,000 rows).")
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    made = reported.made(tmp_path / "checkout")
-    monkeypatch.chdir(made.root)
-    return made
-
-
-def written() -> str:
-    report.run()
-    return REPORT.read_text()
+from pipeline.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
 
 
 def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: Project) -> None:

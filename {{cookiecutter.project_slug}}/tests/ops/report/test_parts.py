@@ -1,32 +1,12 @@
 """What a reviewer reads, part by part."""
 # ruff: noqa: RUF001 (minus signs are real ones)
 
-from pathlib import Path
-
 import pytest
 from tests.ops import reported
 from tests.ops.markdown_tables import tables
-from tests.ops.reported import Project, checks, duel, git, slices
+from tests.ops.reported import BLOCK, WARN, Project, checks, duel, git, slices, written
 
-from pipeline.ops import report
 from pipeline.ops.comment import MARKER
-from pipeline.ops.gate.verdict import Check
-from pipeline.paths import REPORT
-
-BLOCK = Check(name="champion: auc", result="block", figure=0.02, limit=0.01, why="auc is 0.0161 worse.")
-WARN = Check(name="slices: origin", result="warn", why="log_loss seems worse: EWR by 0.0201 (9,000 rows).")
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    made = reported.made(tmp_path / "checkout")
-    monkeypatch.chdir(made.root)
-    return made
-
-
-def written() -> str:
-    report.run()
-    return REPORT.read_text()
 
 
 def test_the_order_is_the_one_in_which_a_reviewer_decides(project: Project) -> None:
