@@ -71,6 +71,13 @@ def test_one_number_in_all_rows_and_no_rows_at_all_are_scored(rows: pl.DataFrame
     assert ml.predict(session, flat.clear()).shape == (0,)
 
 
+@pytest.mark.parametrize("kind", [pl.String, pl.Float32])
+def test_inputs_may_all_be_of_one_kind(rows: pl.DataFrame, kind: pl.DataType) -> None:
+    some = rows.head(2_000).select(pl.selectors.by_dtype(kind), ml.LABEL)
+    session = ort.InferenceSession(train(some))
+    assert len(np.unique(ml.predict(session, some))) > 10
+
+
 def test_a_missing_column_is_named(rows: pl.DataFrame, model: bytes) -> None:
     with pytest.raises(KeyError, match="origin"):
         ml.predict(ort.InferenceSession(model), rows.drop("origin"))

@@ -20,18 +20,18 @@ class Encoding:
 
     def categories(self, table: pl.DataFrame) -> Tensor:
         """Places in the vocabularies, shape (N, C)."""
-        columns = [
-            table[name]
-            .replace_strict(words, list(range(1, len(words) + 1)), default=0, return_dtype=pl.Int64)
-            .fill_null(0)
-            for name, words in self.vocabularies.items()
-        ]
-        return torch.from_numpy(np.stack([column.to_numpy() for column in columns], axis=1))
+        places = np.zeros((table.height, len(self.vocabularies)), np.int64)
+        for column, (name, words) in enumerate(self.vocabularies.items()):
+            known = dict(zip(words, range(1, len(words) + 1), strict=True))
+            places[:, column] = table[name].replace_strict(known, default=0, return_dtype=pl.Int64).fill_null(0)
+        return torch.from_numpy(places)
 
     def values(self, table: pl.DataFrame) -> Tensor:
         """Numbers, shape (N, F); NaN where missing."""
-        columns = table.select(pl.col(self.numbers).cast(pl.Float32).fill_null(float("nan")))
-        return torch.from_numpy(columns.to_numpy().copy())
+        values = np.zeros((table.height, len(self.numbers)), np.float32)
+        for column, name in enumerate(self.numbers):
+            values[:, column] = table[name].cast(pl.Float32).fill_null(float("nan"))
+        return torch.from_numpy(values)
 
 
 def learn(table: pl.DataFrame, *, bins: int, minimum_category_rows: int) -> Encoding:
@@ -41,8 +41,10 @@ def learn(table: pl.DataFrame, *, bins: int, minimum_category_rows: int) -> Enco
     for name in categories:
         counted = table[name].drop_nulls().value_counts().filter(pl.col("count") >= minimum_category_rows)
         vocabularies[name] = sorted(counted[name])
-    edges = np.stack([quantiles(table[name].drop_nulls().to_numpy(), bins) for name in numbers])
-    return Encoding(vocabularies, numbers, torch.from_numpy(edges.astype(np.float32)))
+    edges = np.zeros((len(numbers), bins + 1), np.float32)
+    for row, name in enumerate(numbers):
+        edges[row] = quantiles(table[name].drop_nulls().to_numpy(), bins)
+    return Encoding(vocabularies, numbers, torch.from_numpy(edges))
 
 
 def quantiles(values: np.ndarray, bins: int) -> np.ndarray:

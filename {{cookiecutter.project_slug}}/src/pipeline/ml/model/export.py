@@ -57,10 +57,11 @@ def columns(encoding: Encoding, ir_version: int) -> onnx.ModelProto:
             )
         )
     inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 1]) for name in encoding.numbers]
-    nodes.append(
-        helper.make_node("Concat", [f"{name}_place" for name in encoding.vocabularies], ["categories"], axis=1)
-    )
-    nodes.append(helper.make_node("Concat", encoding.numbers, ["numbers"], axis=1))
+    places = [f"{name}_place" for name in encoding.vocabularies]
+    matrices = [(places, "categories", TensorProto.INT64), (encoding.numbers, "numbers", TensorProto.FLOAT)]
+    matrices.sort(key=lambda matrix: not matrix[0])
+    for names, joined, dtype in matrices:
+        nodes += side_by_side(names, joined, dtype, like=matrices[0][1])
     outputs = [
         helper.make_tensor_value_info("categories", TensorProto.INT64, ["rows", len(encoding.vocabularies)]),
         helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["rows", len(encoding.numbers)]),
@@ -68,6 +69,18 @@ def columns(encoding: Encoding, ir_version: int) -> onnx.ModelProto:
     graph = helper.make_graph(nodes, "columns", inputs, outputs)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
+
+
+def side_by_side(names: list[str], joined: str, dtype: int, *, like: str) -> list[onnx.NodeProto]:
+    """Columns as one matrix, shape (rows, names); where there are none, an empty one as long as the matrix `like`."""
+    if names:
+        return [helper.make_node("Concat", names, [joined], axis=1)]
+    nothing = helper.make_tensor("nothing", TensorProto.INT64, [0], [])
+    return [
+        helper.make_node("Constant", [], ["nothing"], value=nothing),
+        helper.make_node("Gather", [like, "nothing"], ["none"], axis=1),
+        helper.make_node("Cast", ["none"], [joined], to=dtype),
+    ]
 
 
 def clean(model: onnx.ModelProto) -> None:
