@@ -1,0 +1,50 @@
+"""params.yaml, gates.yaml and infra.yaml as typed, validated settings.
+
+What the model may be tuned by is declared beside the model, in `ml/params.py`.
+"""
+
+from pathlib import Path
+
+from ..ml import Params
+from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, Slices
+from .infra_yaml import Compute, FilesSource, FlightsSource, Infra, Source, SqlSource, Tracking
+from .strict import load
+
+__all__ = [
+    "GATES",
+    "INFRA",
+    "PARAMS",
+    "Bootstrap",
+    "Bound",
+    "Champion",
+    "Compute",
+    "Cost",
+    "FilesSource",
+    "FlightsSource",
+    "Gates",
+    "Infra",
+    "Slices",
+    "Source",
+    "SqlSource",
+    "Tracking",
+    "gates",
+    "infra",
+    "params",
+]
+
+PARAMS, GATES, INFRA = Path("params.yaml"), Path("gates.yaml"), Path("infra.yaml")
+
+
+def params() -> Params:
+    """What the model is made with."""
+    return load(PARAMS, Params)
+
+
+def gates() -> Gates:
+    """What a model must show."""
+    return load(GATES, Gates)
+
+
+def infra() -> Infra:
+    """Where things run."""
+    return load(INFRA, Infra)

@@ -1,0 +1,79 @@
+"""gates.yaml: what a model must show before it may be merged."""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ..ml import METRICS
+from .strict import Count, Positive, Share, Strict
+
+
+def _known(metric: str) -> str:
+    if metric not in METRICS:
+        raise ValueError(f"no such metric, ml/metrics.py has {', '.join(METRICS)}")
+    return metric
+
+
+def _directed(metric: str) -> str:
+    if METRICS[_known(metric)].greater_is_better is None:
+        raise ValueError("a value in between is best, so there is no worse by a margin: give it a floor instead")
+    return metric
+
+
+MetricName = Annotated[str, AfterValidator(_known)]
+DirectedMetric = Annotated[str, AfterValidator(_directed)]
+
+
+class Bound(Strict):
+    """What a metric must stay within, on the holdout."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        return self
+
+
+class Champion(Strict):
+    """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric."""
+
+    confidence: Share = 0.95
+    margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)]
+
+
+class Slices(Strict):
+    """Parts of the holdout on which a challenger must not be shown worse than the champion."""
+
+    columns: list[str]
+    metric: DirectedMetric
+    margin: Positive
+    minimum_rows: Count
+
+
+class Bootstrap(Strict):
+    """Resampling of whole blocks (days), so that what rows of a day share does not look like evidence."""
+
+    block: str
+    resamples: Annotated[int, Field(ge=200)] = 1000
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Cost(Strict):
+    """What the shipped artifact may weigh, and how long one row may take."""
+
+    model_mb: Positive
+    latency_p95_ms: Positive
+
+
+class Gates(Strict):
+    """gates.yaml: what a model must show before it may be merged."""
+
+    floors: Annotated[dict[MetricName, Bound], Field(min_length=1)]
+    beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1)]
+    champion: Champion
+    slices: Slices
+    bootstrap: Bootstrap
+    cost: Cost

@@ -1,0 +1,70 @@
+"""infra.yaml: where things run."""
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from .strict import Count, Strict
+
+
+class FlightsSource(Strict):
+    """The packaged sample: the 2013 flights of New York's airports, a month a partition."""
+
+    kind: Literal["flights"]
+
+
+class FilesSource(Strict):
+    """A folder or bucket; `url` names `{partition}` and `{table}` and ends in .parquet or .csv."""
+
+    kind: Literal["files"]
+    url: str
+    options: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("url")
+    @classmethod
+    def _names_every_file(cls, url: str) -> str:
+        if "{partition}" in url and "{table}" in url and url.endswith((".parquet", ".csv")):
+            return url
+        raise ValueError("must hold {partition} and {table} and end in .parquet or .csv")
+
+
+class SqlSource(Strict):
+    """A database; `queries` holds one SELECT per table, with `:partition` bound; `partitions` lists the names."""
+
+    kind: Literal["sql"]
+    url_env: str
+    partitions: str
+    queries: dict[str, str]
+
+
+Source = Annotated[FlightsSource | FilesSource | SqlSource, Field(discriminator="kind")]
+
+
+class Tracking(Strict):
+    """Where runs are mirrored to: a database or a server. Not `required`: one that is down is a warning."""
+
+    uri: Annotated[str, Field(min_length=1)]
+    experiment: Annotated[str, Field(min_length=1)]
+    required: bool = True
+
+    @property
+    def address(self) -> str:
+        """`uri`, unless MLflow's own variable names another; it may hold credentials."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or self.uri
+
+
+class Compute(Strict):
+    """What training runs on."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: Count = 2
+
+
+class Infra(Strict):
+    """infra.yaml: where things run. No file in `ml/` knows any of it."""
+
+    source: Source
+    tracking: Tracking
+    compute: Compute = Compute()
