@@ -1,7 +1,12 @@
 """Stage `features`: one feature file per partition, built from that partition and the one before it.
 
-The one before carries the history that the first hours of a month look back on.
+The one before carries the history that the first hours of a month look back on. A file is built once: while the two
+partitions, `ml/` and the parameters stay as they are it comes from `.cache/`, so that a new month costs one month.
 """
+
+import hashlib
+import shutil
+from pathlib import Path
 
 import polars as pl
 from rich.progress import track
@@ -12,6 +17,8 @@ from ..paths import DATA, FEATURES, partitions
 from . import run_stage
 
 MAIN = next(iter(ml.TABLES))
+BUILT = Path(".cache/features")
+CODE = Path(ml.__file__).parent
 
 
 def build(partition: str, previous: str | None, params: ml.Params) -> pl.LazyFrame:
@@ -27,15 +34,40 @@ def build(partition: str, previous: str | None, params: ml.Params) -> pl.LazyFra
     return features.filter(pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition))
 
 
+def key(partition: str, previous: str | None, params: ml.Params) -> str:
+    """Hash of all that a feature file is made from."""
+    tables = [path for name in (previous, partition) if name for path in sorted((DATA / name).iterdir())]
+    parts = [pl.__version__, params.model_dump_json()]
+    for path in [Path(__file__), *sorted(CODE.rglob("*.py")), *tables]:
+        with path.open("rb") as file:
+            parts.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def built(partition: str, previous: str | None, params: ml.Params) -> Path:
+    """Build the file, unless it was built before."""
+    path = BUILT / f"{partition}-{key(partition, previous, params)}.parquet"
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
+        unfinished.rename(path)
+    return path
+
+
 def main() -> None:
     """Write `features/<partition>.parquet` for every partition in `data/`."""
     params = settings.params()
     names = partitions()
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")
-    FEATURES.mkdir(exist_ok=True)
+    for folder in (FEATURES, BUILT):
+        folder.mkdir(exist_ok=True, parents=True)
+    used = set()
     for previous, name in track(list(zip([None, *names], names, strict=False)), "features"):
-        build(name, previous, params).sink_parquet(FEATURES / f"{name}.parquet", compression="zstd")
+        used.add(file := built(name, previous, params))
+        shutil.copyfile(file, FEATURES / f"{name}.parquet")
+    for old in set(BUILT.iterdir()) - used:
+        old.unlink()
 
 
 if __name__ == "__main__":
