@@ -80,6 +80,16 @@ def gate(
 
 
 @app.command()
+def sweep(
+    apply: Annotated[bool, typer.Option("--apply", help="write the best values into params.yaml")] = False,
+) -> None:
+    """Search over params.yaml as sweep.yaml says, going on where a stopped search was."""
+    from .ops.sweep import run as search
+
+    search(apply=apply)
+
+
+@app.command()
 def report() -> None:
     """Write reports/report.md: verdict, metrics against the champion, slices, what changed, plots, cost."""
     from .ops.report import run as write

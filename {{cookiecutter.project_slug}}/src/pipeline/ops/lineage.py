@@ -7,12 +7,17 @@ from ..paths import DATA_DVC, LOCK, MODEL
 from . import dvc_files
 
 
+def commit() -> str | None:
+    """The commit that is checked out; None where this is no repository or has none yet."""
+    return _git("rev-parse", "--verify", "HEAD")
+
+
 def lineage() -> dict[str, str]:
     """Tags: commit, branch, dirty (is more than dvc.lock uncommitted?), and hashes of lock, data and model."""
     lock = dvc_files.read(LOCK)
     branch = _git("branch", "--show-current") or os.environ.get("GITHUB_HEAD_REF") or os.environ.get("GITHUB_REF_NAME")
     tags = {
-        "commit": _git("rev-parse", "--verify", "HEAD"),
+        "commit": commit(),
         "branch": branch,
         "dirty": str(bool(_git("status", "--porcelain", "--", ".", f":(exclude){LOCK}"))).lower(),
         "lock": dvc_files.md5(LOCK),

@@ -9,11 +9,13 @@ from ..ml import Params
 from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, Slices
 from .infra_yaml import Compute, FilesSource, FlightsSource, Infra, Source, SqlSource, Tracking
 from .strict import load
+from .sweep_yaml import Range, Search, Sweep
 
 __all__ = [
     "GATES",
     "INFRA",
     "PARAMS",
+    "SWEEP",
     "Bootstrap",
     "Bound",
     "Champion",
@@ -23,16 +25,19 @@ __all__ = [
     "FlightsSource",
     "Gates",
     "Infra",
+    "Range",
+    "Search",
     "Slices",
     "Source",
     "SqlSource",
+    "Sweep",
     "Tracking",
     "gates",
     "infra",
     "params",
 ]
 
-PARAMS, GATES, INFRA = Path("params.yaml"), Path("gates.yaml"), Path("infra.yaml")
+PARAMS, GATES, INFRA, SWEEP = Path("params.yaml"), Path("gates.yaml"), Path("infra.yaml"), Path("sweep.yaml")
 
 
 def params() -> Params:
@@ -48,3 +53,8 @@ def gates() -> Gates:
 def infra() -> Infra:
     """Where things run."""
     return load(INFRA, Infra)
+
+
+def sweep() -> Sweep:
+    """What a search tries."""
+    return load(SWEEP, Sweep)

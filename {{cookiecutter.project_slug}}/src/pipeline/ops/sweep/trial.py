@@ -1,0 +1,73 @@
+"""One trial: trained without the two newest partitions, measured on the older of them, recorded in MLflow."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import polars as pl
+from mlflow.entities import Metric, Param
+
+from ... import holdout, ml, settings
+from ...errors import UserError
+from ...paths import FEATURES
+from ..lineage import commit
+from ..tracking.runs import whole
+from ..tracking.server import connected
+
+CODE = Path(ml.__file__).parent
+
+
+@dataclass(frozen=True)
+class Split:
+    """Feature files to train on, the one to measure on, and a hash of these and of the code in `ml/`."""
+
+    training: list[Path]
+    measured: Path
+    digest: str
+
+
+def split() -> Split:
+    """Leave the holdout out; raise `UserError` where too few partitions remain."""
+    files = sorted(FEATURES.glob("*.parquet"))
+    if len(files) < 3:
+        raise UserError(
+            f"features/ holds {len(files)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
+        )
+    *training, measured, _ = files
+    digest = hashlib.sha256()
+    for path in (*training, measured, *sorted(CODE.rglob("*.py"))):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return Split(training, measured, digest.hexdigest())
+
+
+def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float]:
+    """Train as the stage does; give the metrics that can be told, and the seconds that it took."""
+    labelled, started, compute = pl.col(ml.LABEL).is_not_null(), time.monotonic(), settings.infra().compute
+    model = ml.train(
+        pl.scan_parquet(data.training).filter(labelled).collect(),
+        ml.Params.model_validate(params),
+        device=compute.device,
+        precision=compute.precision,
+        threads=compute.threads,
+        progress=lambda _: None,
+    )
+    seconds = time.monotonic() - started
+    table = pl.read_parquet(data.measured).filter(labelled)
+    score = ml.predict(holdout.session(model), table)
+    figures = holdout.figures(table[ml.LABEL].to_numpy().astype(bool), score)
+    return {name: value for name, value in figures.items() if value is not None}, seconds
+
+
+def record(uri: str, sweep: str, chosen: Mapping[str, Any], figures: Mapping[str, float], seconds: float) -> None:
+    """Mirror a finished trial as a run of the experiment `<experiment>-sweeps`; raise `TrackingError`, leaving none."""
+    with connected(uri) as client:
+        number = mlflow.set_experiment(f"{settings.infra().tracking.experiment}-sweeps").experiment_id
+        with whole(client, number, sweep, {"sweep": sweep, "commit": commit() or "none"}) as run:
+            now = int(time.time() * 1000)
+            metrics = [Metric(name, value, now, 0) for name, value in {**figures, "train_seconds": seconds}.items()]
+            client.log_batch(run.info.run_id, metrics, [Param(name, str(value)) for name, value in chosen.items()])
