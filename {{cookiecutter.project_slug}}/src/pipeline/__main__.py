@@ -106,6 +106,28 @@ def comment() -> None:
 
 
 @app.command()
+def image() -> None:
+    """Build the service's container from the model on disk."""
+    from .ops.image import build
+
+    print(build())
+
+
+@app.command()
+def verify_image(
+    image: Annotated[str | None, typer.Option(help="another image than the one of this training")] = None,
+) -> None:
+    """Start the container and hold it against gates.yaml; exit 1 if it may not be trusted."""
+    from .ops.gate.show import checks
+    from .ops.gate.verdict import worst
+    from .ops.image import verify
+
+    told = verify(image)
+    checks("The image", told)
+    raise typer.Exit(int(worst(told) == "block"))
+
+
+@app.command()
 def doctor() -> None:
     """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
     from .ops.doctor import run as examine

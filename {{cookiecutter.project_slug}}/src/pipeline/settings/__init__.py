@@ -6,8 +6,8 @@ What the model may be tuned by is declared beside the model, in `ml/params.py`.
 from pathlib import Path
 
 from ..ml import Params
-from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, Slices
-from .infra_yaml import Compute, FilesSource, FlightsSource, Infra, Source, SqlSource, Tracking
+from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices
+from .infra_yaml import Compute, FilesSource, FlightsSource, Image, Infra, Source, SqlSource, Tracking
 from .strict import load
 from .sweep_yaml import Range, Search, Sweep
 
@@ -24,6 +24,8 @@ __all__ = [
     "FilesSource",
     "FlightsSource",
     "Gates",
+    "Image",
+    "ImageLimits",
     "Infra",
     "Range",
     "Search",

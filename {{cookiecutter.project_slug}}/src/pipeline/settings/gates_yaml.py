@@ -68,6 +68,16 @@ class Cost(Strict):
     latency_p95_ms: Positive
 
 
+class ImageLimits(Strict):
+    """What the service's container may cost, and how far its answers may be from the offline predictions."""
+
+    parity: Positive = 1e-5
+    latency_p95_ms: Positive = 30
+    size_mb: Positive = 400
+    memory_mb: Positive = 300
+    ready_s: Positive = 3.5
+
+
 class Gates(Strict):
     """gates.yaml: what a model must show before it may be merged."""
 
@@ -77,3 +87,4 @@ class Gates(Strict):
     slices: Slices
     bootstrap: Bootstrap
     cost: Cost
+    image: ImageLimits = ImageLimits()

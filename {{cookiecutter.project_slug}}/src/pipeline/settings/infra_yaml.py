@@ -62,9 +62,16 @@ class Compute(Strict):
     threads: Count = 2
 
 
+class Image(Strict):
+    """The service's container; `repository` is where it is pushed to, registry and name without a tag."""
+
+    repository: Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$")]
+
+
 class Infra(Strict):
     """infra.yaml: where things run. No file in `ml/` knows any of it."""
 
     source: Source
     tracking: Tracking
     compute: Compute = Compute()
+    image: Image

@@ -16,6 +16,7 @@ TOKEN = "ghp_not_to_be_seen"  # noqa: S105 - made up
 INFRA = """\
 source: {kind: flights}
 tracking: {uri: "sqlite:///mlflow.db", experiment: flights}
+image: {repository: ghcr.io/acme/flights}
 """
 GH = """\
 #!{python}

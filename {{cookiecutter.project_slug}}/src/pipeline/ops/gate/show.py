@@ -20,10 +20,15 @@ def markdown(verdict: Verdict) -> str:
 
 def console(verdict: Verdict) -> None:
     """Print the verdict."""
-    table = Table(title=_title(verdict), caption=_origin(verdict), title_justify="left", caption_justify="left")
+    checks(_title(verdict), verdict.checks, _origin(verdict))
+
+
+def checks(title: str, told: list[Check], caption: str | None = None) -> None:
+    """Print checks as a table."""
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("Figure", "Limit") else "left")
-    for check in verdict.checks:
+    for check in told:
         table.add_row(*_cells(check))
     Console().print(table, markup=False)
 

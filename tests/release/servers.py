@@ -1,0 +1,59 @@
+"""Programs that listen on loopback while a test runs."""
+
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REGISTRY = """version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}}}}}
+http: {{addr: "{address}"}}
+"""
+
+
+def free_address() -> str:
+    """Host and port on loopback that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{one.getsockname()[1]}"
+
+
+@contextmanager
+def serving(command: list[str], url: str, folder: Path, seconds: float = 30) -> Iterator[None]:
+    """Run a server until the block ends; raises with its log where it does not answer at `url` in time."""
+    log = folder / f"{Path(command[0]).name}.log"
+    with log.open("w") as sink:
+        process = subprocess.Popen(command, cwd=folder, stdout=sink, stderr=subprocess.STDOUT)
+    try:
+        wait_for(url, seconds, process)
+        yield
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}\n{log.read_text()[-2000:]}") from None
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(url: str, seconds: float, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Return as soon as `url` answers 200."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and (process is None or process.poll() is None):
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - the tests' own
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise TimeoutError(f"{url} does not answer")
+
+
+@contextmanager
+def registry(folder: Path, address: str) -> Iterator[None]:
+    """A real registry of container images."""
+    folder.mkdir(parents=True)
+    (folder / "registry.yaml").write_text(REGISTRY.format(folder=folder / "images", address=address))
+    with serving(["docker-registry", "serve", str(folder / "registry.yaml")], f"http://{address}/v2/", folder):
+        yield

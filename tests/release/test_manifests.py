@@ -1,0 +1,114 @@
+"""The manifests are what Kubernetes, Prometheus and Argo CD take, and give the pod no right that it does not need."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.release.engine import require_tools
+from tests.release.manifests import Manifest, build, of_kind
+
+HERE = Path(__file__).parent
+CUSTOM = yaml.safe_load((HERE / "crds.yaml").read_text())
+OVERLAYS = ["staging", "production"]
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def manifests(request: pytest.FixtureRequest, fresh: Path) -> list[Manifest]:
+    """One overlay of a project as generated."""
+    require_tools()
+    return build(fresh / f"deploy/overlays/{request.param}")
+
+
+def validate(manifest: Manifest) -> None:
+    """Raise where a field is unknown, missing or of the wrong type."""
+    custom = CUSTOM.get(f"{manifest['apiVersion']} {manifest['kind']}")
+    if custom:
+        jsonschema.validate(manifest["spec"], custom)
+    else:
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+def test_every_manifest_keeps_its_schema(manifests: list[Manifest]) -> None:
+    kinds = {manifest["kind"] for manifest in manifests}
+    assert kinds >= {
+        "Deployment", "Service", "ServiceAccount", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy",
+        "PersistentVolumeClaim", "ServiceMonitor", "PrometheusRule", "ConfigMap",
+    }  # fmt: skip
+    for manifest in manifests:
+        validate(manifest)
+
+
+def test_a_typo_is_found(manifests: list[Manifest]) -> None:
+    deployment = json.loads(json.dumps(of_kind("Deployment", manifests)))
+    deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(Exception, match="readynessProbe"):
+        validate(deployment)
+    monitor = json.loads(json.dumps(of_kind("ServiceMonitor", manifests)))
+    monitor["spec"]["endpoints"][0]["ports"] = "http"
+    with pytest.raises(jsonschema.ValidationError):
+        validate(monitor)
+
+
+def test_the_pod_may_do_nothing_but_answer(manifests: list[Manifest]) -> None:
+    pod = of_kind("Deployment", manifests)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"Role", "ClusterRole", "RoleBinding", "Secret"} & {one["kind"] for one in manifests}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["port"] == "http"
+    assert {"requests", "limits"} <= set(container["resources"])
+
+
+def test_all_select_the_same_pods(manifests: list[Manifest]) -> None:
+    labels = of_kind("Deployment", manifests)["spec"]["template"]["metadata"]["labels"]
+    selectors = [
+        of_kind("Service", manifests)["spec"]["selector"],
+        of_kind("NetworkPolicy", manifests)["spec"]["podSelector"]["matchLabels"],
+        *(
+            of_kind(kind, manifests)["spec"]["selector"]["matchLabels"]
+            for kind in ("Deployment", "PodDisruptionBudget")
+        ),
+    ]
+    assert all(selector and selector.items() <= labels.items() for selector in selectors)
+    service = of_kind("Service", manifests)["metadata"]["labels"]
+    assert of_kind("ServiceMonitor", manifests)["spec"]["selector"]["matchLabels"].items() <= service.items()
+
+
+def test_argo_syncs_both_overlays(fresh: Path) -> None:
+    applications = [yaml.safe_load((fresh / f"deploy/argocd/{name}.yaml").read_text()) for name in OVERLAYS]
+    for application in applications:
+        validate(application)
+    assert [one["spec"]["source"]["path"] for one in applications] == [f"deploy/overlays/{name}" for name in OVERLAYS]
+
+
+def test_alerts_fire_when_they_should(fresh: Path, tmp_path: Path) -> None:
+    require_tools()
+    rules = yaml.safe_load((fresh / "deploy/monitoring/alerts.yaml").read_text())["spec"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    (tmp_path / "tests.yaml").write_text((HERE / "alerts.yaml").read_text())
+    done = subprocess.run(
+        ["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = {case["alertname"] for one in yaml.safe_load((HERE / "alerts.yaml").read_text())["tests"]
+            for case in one["alert_rule_test"] if case.get("exp_alerts")}  # fmt: skip
+    assert told == {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+
+
+def test_the_dashboard_asks_for_what_the_alerts_watch(fresh: Path) -> None:
+    dashboard = json.loads((fresh / "deploy/monitoring/dashboard.json").read_text())
+    watched = (fresh / "deploy/monitoring/alerts.yaml").read_text()
+    asked = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
+    metrics = {name for expr in asked for name in re.findall(r"\b(?:bentoml|model|drift)_\w+", expr)}
+    assert metrics <= set(re.findall(r"\b(?:bentoml|model|drift)_\w+", watched))

@@ -1,0 +1,74 @@
+"""Bento → image. bentofile.yaml says what is in it, on which base; deploy/image/Containerfile how it is laid out."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from ...errors import UserError
+from ...paths import LOCK, MODEL
+from ...settings import infra
+from .. import dvc_files
+from ..lineage import lineage
+from .engine import call, engine
+
+LAYOUT = Path("deploy/image")
+PLATFORM = "x86_64-manylinux_2_28"  # what clusters run, whatever this machine is
+
+
+def tag() -> str:
+    """Name the image of this very training; where it is pushed to stands in infra.yaml."""
+    return f"{infra().image.repository}:{dvc_files.md5(LOCK)[:12]}"
+
+
+def build() -> str:
+    """Build the image of the model on disk and give its tag; raise `UserError` where it is not the one of the lock."""
+    wanted = dvc_files.model(dvc_files.read(LOCK), str(LOCK))
+    if not MODEL.exists() or dvc_files.md5(MODEL) != wanted:
+        raise UserError(f"{MODEL} is not the one that {LOCK} names: run `make pipeline`, or `dvc pull {MODEL}`")
+    builder, name, tags = engine(), tag(), lineage()
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        context = Path(folder)
+        base = _bento(context, tags["lock"][:12])
+        for path in LAYOUT.iterdir():
+            shutil.copy(path, context)
+        commit = tags.get("commit", "")
+        arguments = {"BASE": base, "COMMIT": commit, "LOCK": tags["lock"]}
+        labels = {"org.opencontainers.image.revision": commit, "lock": tags["lock"], "data": tags["data"]}
+        call(builder, "build", *_pairs("--build-arg", arguments), *_pairs("--label", labels), "--tag", name, folder)
+    return name
+
+
+def _pairs(option: str, values: Mapping[str, str]) -> list[str]:
+    return [word for key, value in values.items() for word in (option, f"{key}={value}")]
+
+
+def _bento(context: Path, version: str) -> str:
+    """Put the Bento and its packages into the build's context; give the base image that it names."""
+    newest = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["uv"]["exclude-newer"]
+    environment = {"BENTOML_HOME": f"{context}/home", "PYTHONPATH": "src", "UV_EXCLUDE_NEWER": newest}
+    _run([sys.executable, "-m", "bentoml", "build", "--version", version], environment)
+    (made,) = (context / "home/bentos").glob(f"*/{version}")
+    shutil.move(made, context / "bento")
+    shutil.rmtree(context / "home")
+    image = yaml.safe_load((context / "bento/bento.yaml").read_text())["image"]
+    python = ["--python-version", image["python_version"], "--python-platform", PLATFORM, "--only-binary", ":all:"]
+    requirements = str(context / "bento/env/python/requirements.txt")
+    _run(
+        ["uv", "pip", "install", "--quiet", "--target", f"{context}/packages", *python, "--requirement", requirements],
+        environment,
+    )
+    return str(image["base_image"])
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines() or ["no reason"]
+        raise UserError(f"the Bento cannot be built ({' '.join(command[:4])}): {last[-1]}")

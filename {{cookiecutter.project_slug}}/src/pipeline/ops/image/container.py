@@ -1,0 +1,87 @@
+"""The image, run as a cluster would run it: read-only, nobody's user, no capabilities, on loopback."""
+
+import http.client
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ...errors import UserError
+from .engine import RUNNERS, call, engine
+
+LOCKED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"]  # noqa: S108
+PATIENCE = 60  # seconds until a container that does not answer is given up
+UNITS = {"B": 1e-6, "kB": 1e-3, "KiB": 1024e-6, "MB": 1, "MiB": 1.048576, "GB": 1e3, "GiB": 1073.741824}
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container; `ready` is how long it took to answer, in seconds."""
+
+    engine: str
+    name: str
+    connection: http.client.HTTPConnection
+    ready: float
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """Send JSON and give the answer; raise `UserError` unless it is 200."""
+        self.connection.request("POST", path, body, {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        said = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise UserError(f"the container answers {answer.status} to {path}: {said[:300].decode(errors='replace')}")
+        return said
+
+    @property
+    def memory(self) -> float:
+        """What its processes hold, in MB."""
+        used = call(self.engine, "stats", "--no-stream", "--format", "{{.MemUsage}}", self.name)
+        figure = re.match(r"([\d.]+) ?([kKMG]?i?B)", used)
+        if figure is None:
+            raise UserError(f"{self.engine} stats gives no memory: {used}")
+        return float(figure[1]) * UNITS[figure[2]]
+
+
+@contextmanager
+def running(image: str) -> Iterator[Container]:
+    """Start a container of `image` and wait until it is ready; it is gone on leaving."""
+    program, port = engine(RUNNERS), _free_port()
+    network = ["--publish", f"127.0.0.1:{port}:{port}", "--env", f"BENTOML_PORT={port}"]
+    begin = time.perf_counter()
+    name = call(program, "run", "--detach", *LOCKED, *network, image)
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        while not _is_ready(connection):
+            alive = call(program, "inspect", "--format", "{{.State.Running}}", name) == "true"
+            if not alive or time.perf_counter() - begin > PATIENCE:
+                raise UserError(f"the container {'is not ready' if alive else 'ended'}: {_last_words(program, name)}")
+            time.sleep(0.02)
+        yield Container(program, name, connection, time.perf_counter() - begin)
+    finally:
+        call(program, "rm", "--force", name)
+
+
+def _is_ready(connection: http.client.HTTPConnection) -> bool:
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        answer.read()
+    except (ConnectionError, http.client.HTTPException, TimeoutError):
+        connection.close()
+        return False
+    return answer.status == http.HTTPStatus.OK
+
+
+def _last_words(program: str, name: str) -> str:
+    logs = [program, "logs", name]
+    said = subprocess.run(logs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return (said.stdout.strip().splitlines() or ["it wrote nothing"])[-1]
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

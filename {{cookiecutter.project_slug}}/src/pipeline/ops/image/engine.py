@@ -1,0 +1,26 @@
+"""docker, podman or buildah: whichever is there."""
+
+import shutil
+import subprocess
+
+from ...errors import UserError
+
+BUILDERS, RUNNERS = ("docker", "podman", "buildah"), ("docker", "podman")
+
+
+def engine(choice: tuple[str, ...] = BUILDERS) -> str:
+    """Give the first of these programs that answers; raise `UserError` where none does."""
+    for name in choice:
+        # A docker without its daemon is no engine.
+        if shutil.which(name) and subprocess.run([name, "version"], capture_output=True, check=False).returncode == 0:
+            return name
+    raise UserError(f"no container engine answers: install one of {', '.join(choice)}, or start its daemon")
+
+
+def call(*command: str) -> str:
+    """Run an engine's command and give what it prints; raise `UserError` with its last words where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no reason"]
+        raise UserError(f"{command[0]} {command[1]} failed: {words[-1].strip()}")
+    return done.stdout.strip()
