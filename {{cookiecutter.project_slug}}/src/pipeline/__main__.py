@@ -3,7 +3,8 @@
 Each verb imports what it needs when it runs, so that none waits for a library it does not use.
 """
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Literal
 
 import typer
 
@@ -125,6 +126,20 @@ def verify_image(
     told = verify(image)
     checks("The image", told)
     raise typer.Exit(int(worst(told) == "block"))
+
+
+@app.command()
+def release(step: Literal["plan", "publish", "card", "register", "stage", "promote"]) -> None:
+    """Take one step of a release; each can be taken again."""
+    import_module(f".ops.release.{step}", __package__).run()
+
+
+@app.command()
+def status() -> None:
+    """Show what runs where, since which commit and by whose merge."""
+    from .ops.release.status import run as show
+
+    show()
 
 
 @app.command()

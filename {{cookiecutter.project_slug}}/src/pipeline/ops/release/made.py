@@ -1,0 +1,31 @@
+"""The release that is being made: the image in the registry, and the model on disk that is in it."""
+
+from ...errors import UserError
+from ...paths import DATA_DVC, LOCK
+from .. import dvc_files
+from ..image import tag
+from ..tracking.record import verdict
+from . import registry
+from .overlay import Release
+from .plan import candidate
+
+
+def release() -> Release:
+    """Read it; raise `UserError` where the image was not published, or nothing judged this model."""
+    image, lock = tag(), dvc_files.md5(LOCK)
+    digest, outcome = registry.digest(image), verdict(lock)
+    if digest is None:
+        raise UserError(f"{image} is not in the registry: run `make publish` first")
+    if outcome is None:
+        raise UserError("reports/verdict.json is not about this model: run `make gate` first")
+    if outcome == "block":
+        raise UserError("the gate blocks this model, so it is not released: reports/verdict.md says why")
+    return Release(
+        repository=image.rpartition(":")[0],
+        digest=digest,
+        commit=candidate(),
+        lock=lock,
+        data=dvc_files.data(dvc_files.read(LOCK), str(LOCK)),
+        partition=max(dvc_files.partitions(dvc_files.read(DATA_DVC)), default="unknown"),
+        verdict=outcome,
+    )

@@ -1,0 +1,43 @@
+"""Push the image, once: what a tag names in the registry is never replaced."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from ...errors import UserError
+from ..image import tag
+from ..image.engine import call, engine
+from . import registry
+
+
+def publish() -> str:
+    """Give the digest of this training's image in the registry, which has it afterwards."""
+    image = tag()
+    if found := registry.digest(image):
+        return found
+    program = engine()
+    _log_in(program, image.partition("/")[0])
+    call(program, "push", image)
+    found = registry.digest(image)
+    if found is None:
+        raise UserError(f"{image} was pushed, and the registry does not know it: run the step again")
+    return found
+
+
+def _log_in(program: str, host: str) -> None:
+    known = registry.login()
+    if known is None:
+        return
+    command = [program, "login", "--username", known[0], "--password-stdin", host]
+    done = subprocess.run(command, input=known[1], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{program} cannot log in to {host}: see REGISTRY_USER and REGISTRY_PASSWORD")
+
+
+def run() -> None:
+    """Print repository and digest, and hand the digest to the workflow where there is one."""
+    digest = publish()
+    print(f"{tag().rpartition(':')[0]}@{digest}")
+    if output := os.environ.get("GITHUB_OUTPUT"):
+        with Path(output).open("a") as file:
+            file.write(f"digest={digest}\n")

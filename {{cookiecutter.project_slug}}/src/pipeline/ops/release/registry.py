@@ -1,0 +1,69 @@
+"""What a container registry has under a tag: asked by HTTP (OCI distribution), so that any engine will do."""
+
+import base64
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from urllib.parse import urlencode
+
+from ...errors import UserError
+
+KINDS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ABSENT, REFUSED = 404, 401
+
+
+def login() -> tuple[str, str] | None:
+    """Give user and password of REGISTRY_USER and REGISTRY_PASSWORD; None where the engine is logged in already."""
+    password = os.environ.get("REGISTRY_PASSWORD")
+    return (os.environ.get("REGISTRY_USER", "token"), password) if password else None
+
+
+def digest(image: str) -> str | None:
+    """Give the digest that `repository:tag` has in its registry; None where there is none."""
+    host, _, rest = image.partition("/")
+    name, _, tag = rest.rpartition(":")
+    scheme = "http" if host.partition(":")[0] in ("127.0.0.1", "localhost") else "https"  # as every engine does
+    url = f"{scheme}://{host}/v2/{name}/manifests/{tag}"
+    try:
+        return _head(url, {})
+    except urllib.error.HTTPError as error:
+        if error.code == ABSENT:
+            return None
+        if error.code != REFUSED:
+            raise UserError(f"the registry refused {image}: HTTP {error.code}") from None
+        challenge = error.headers.get("WWW-Authenticate", "")
+    except OSError as error:
+        raise UserError(f"the registry {host} does not answer ({error}): see image.repository in infra.yaml") from None
+    try:
+        return _head(url, {"Authorization": _authorization(challenge)})
+    except urllib.error.HTTPError as error:
+        if error.code == ABSENT:
+            return None
+        raise UserError(f"the registry refused {image}: HTTP {error.code}, see REGISTRY_PASSWORD") from None
+
+
+def _head(url: str, headers: dict[str, str]) -> str | None:
+    request = urllib.request.Request(url, method="HEAD", headers={"Accept": ", ".join(KINDS), **headers})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (http or https, made above)
+        found: str | None = answer.headers.get("Docker-Content-Digest")
+    return found
+
+
+def _authorization(challenge: str) -> str:
+    """Answer a registry's challenge: by the password itself, or by a token that is asked for with it."""
+    known = login()
+    basic = "Basic " + base64.b64encode(":".join(known).encode()).decode() if known else ""
+    asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    if not challenge.startswith("Bearer") or "realm" not in asked:
+        return basic
+    query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
+    request = urllib.request.Request(f"{asked['realm']}?{query}", headers={"Authorization": basic} if basic else {})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (the registry's own address)
+        said = json.load(answer)
+    return f"Bearer {said.get('token') or said['access_token']}"
