@@ -143,6 +143,14 @@ def status() -> None:
 
 
 @app.command()
+def drift(until: Annotated[str | None, typer.Option(help="newest partition to look at")] = None) -> None:
+    """Compare what came since with what the champion learned from; say quiet, retrain or broken."""
+    from .ops.drift.check import run as examine
+
+    examine(until)
+
+
+@app.command()
 def doctor() -> None:
     """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
     from .ops.doctor import run as examine

@@ -6,6 +6,7 @@ DATA = Path("data")
 FEATURES = Path("features")
 MODELS = Path("models")
 MODEL = MODELS / "model.onnx"
+DRIFT_REFERENCE = MODELS / "drift.json"
 REPORTS = Path("reports")
 CONTRACT = REPORTS / "contract.json"
 METRICS = REPORTS / "metrics.json"
@@ -14,6 +15,7 @@ PREDICTIONS = REPORTS / "predictions.parquet"
 PLOTS = REPORTS / "plots"
 VERDICT = REPORTS / "verdict.json"
 REPORT = REPORTS / "report.md"
+DRIFT = REPORTS / "drift.json"
 LOCK = Path("dvc.lock")
 DATA_DVC = Path("data.dvc")
 

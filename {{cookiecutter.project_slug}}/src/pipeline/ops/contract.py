@@ -1,6 +1,6 @@
 """The data contract enforced: pandera's checks, and the rules that the schema's metadata asks for.
 
-Every violation is a `UserError` of one line that names partition, table, column, rule, rows and an example.
+Every violation is a `BrokenDataError` of one line that names partition, table, column, rule, rows and an example.
 """
 
 import re
@@ -12,7 +12,7 @@ import polars as pl
 from pandera.errors import SchemaErrors
 from pandera.polars import DataFrameSchema
 
-from ..errors import UserError
+from ..errors import BrokenDataError, UserError
 from ..ml import TABLES
 
 RULES = {  # pandera's names of rules in a reader's words
@@ -26,13 +26,13 @@ RULES = {  # pandera's names of rules in a reader's words
 def validate(
     partition: str, tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, DataFrameSchema] = TABLES
 ) -> None:
-    """Raise `UserError` for the first violation found in `tables` (name → rows of one partition)."""
+    """Raise `BrokenDataError` for the first violation found in `tables` (name → rows of one partition)."""
     if odd := sorted(schemas.keys() ^ tables.keys()):
         told = "is missing" if odd[0] in schemas else "is not in the contract"
-        raise UserError(f"{partition}/{odd[0]}: the table {told}")
+        raise BrokenDataError(f"{partition}/{odd[0]}: the table {told}")
     for name, schema in schemas.items():
         for violation in _violations(partition, tables[name], schema):
-            raise UserError(f"{partition}/{name}: {violation}")
+            raise BrokenDataError(f"{partition}/{name}: {violation}")
 
 
 def period(partition: str) -> tuple[datetime, datetime] | None:

@@ -6,6 +6,7 @@ What the model may be tuned by is declared beside the model, in `ml/params.py`.
 from pathlib import Path
 
 from ..ml import Params
+from .drift import Drift
 from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices
 from .infra_yaml import Compute, FilesSource, FlightsSource, Image, Infra, Source, SqlSource, Tracking
 from .strict import load
@@ -21,6 +22,7 @@ __all__ = [
     "Champion",
     "Compute",
     "Cost",
+    "Drift",
     "FilesSource",
     "FlightsSource",
     "Gates",

@@ -2,26 +2,11 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from ..ml import METRICS
+from .drift import Drift
+from .metric import DirectedMetric, MetricName
 from .strict import Count, Positive, Share, Strict
-
-
-def _known(metric: str) -> str:
-    if metric not in METRICS:
-        raise ValueError(f"no such metric, ml/metrics.py has {', '.join(METRICS)}")
-    return metric
-
-
-def _directed(metric: str) -> str:
-    if METRICS[_known(metric)].greater_is_better is None:
-        raise ValueError("a value in between is best, so there is no worse by a margin: give it a floor instead")
-    return metric
-
-
-MetricName = Annotated[str, AfterValidator(_known)]
-DirectedMetric = Annotated[str, AfterValidator(_directed)]
 
 
 class Bound(Strict):
@@ -88,3 +73,4 @@ class Gates(Strict):
     bootstrap: Bootstrap
     cost: Cost
     image: ImageLimits = ImageLimits()
+    drift: Drift = Drift()

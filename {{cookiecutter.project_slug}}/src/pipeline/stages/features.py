@@ -21,11 +21,11 @@ BUILT = Path(".cache/features")
 CODE = Path(ml.__file__).parent
 
 
-def build(partition: str, previous: str | None, params: ml.Params) -> pl.LazyFrame:
-    """Feature rows of `partition`; rows of `previous` are history only."""
+def build(partition: str, previous: str | None, params: ml.Params, root: Path = DATA) -> pl.LazyFrame:
+    """Feature rows of `partition` in `root`; rows of `previous` are history only."""
     names = [name for name in (previous, partition) if name]
     tables = {
-        table: pl.concat([pl.scan_parquet(DATA / name / f"{table}.parquet") for name in names]) for table in ml.TABLES
+        table: pl.concat([pl.scan_parquet(root / name / f"{table}.parquet") for name in names]) for table in ml.TABLES
     }
     features = ml.build_features(tables, params)
     time = (ml.TABLES[MAIN].metadata or {}).get("time")

@@ -3,14 +3,14 @@
 import polars as pl
 from pandera.polars import DataFrameSchema
 
-from ...errors import UserError
+from ...errors import BrokenDataError
 
 
 def conform(where: str, table: pl.DataFrame, schema: DataFrameSchema, *, text: bool = False) -> pl.DataFrame:
     """Cast each column to its type in the contract where that keeps every value; leave other kinds to the contract.
 
     `text` parses strings too, as CSV delivers nothing else. Floats may be rounded to their new width. Raises
-    `UserError` naming `where` (partition/table), column and value where one does not fit.
+    `BrokenDataError` naming `where` (partition/table), column and value where one does not fit.
     """
     return table.with_columns(
         _cast(f"{where}: column {name}", table[name], schema.columns[name].dtype.type, text=text)
@@ -35,7 +35,7 @@ def _cast(what: str, values: pl.Series, target: pl.DataType, *, text: bool) -> p
     elif isinstance(target, pl.Datetime) and values.dtype.is_temporal():
         lost |= (cast.cast(values.dtype) != values).fill_null(value=False)
     if lost.any():
-        raise UserError(
+        raise BrokenDataError(
             f"{what} must be {target}, but {lost.sum():,} of {len(values):,} do not fit, e.g. {values.filter(lost)[0]}"
         )
     return cast

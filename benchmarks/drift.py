@@ -1,0 +1,107 @@
+"""Does the drift check cry wolf, does it miss one, and what does it cost: false alarms, power, speed.
+
+    cd demo/flight-delays && PYTHONPATH=src:. .venv/bin/python ../../benchmarks/drift.py [alarms] [power] [speed]
+
+Runs in a generated project's folder and environment; prints Markdown tables, seeded: only the seconds differ.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from pipeline.ops.drift.bins import learn
+from pipeline.ops.drift.counts import batches, count
+from pipeline.ops.drift.decide import decide
+from pipeline.ops.drift.performance import LABELLED
+from pipeline.ops.drift.reference import SCORE, summarise
+from pipeline.settings.drift import Drift
+from tests.ops.drift.simulation import SETTINGS, SHIFTS, World
+
+TABLES = {
+    "narrow, 5 + 3 columns": {"numbers": 5, "categories": 3},
+    "rare values, 5 + 3 columns, 300 values each": {"numbers": 5, "categories": 3, "values": 300},
+    "wide, 40 + 20 columns": {"numbers": 40, "categories": 20, "values": 50},
+}
+ROWS = (500, 1_000, 5_000, 50_000)  # of a week
+SHORT = ("500", "1,000", "5,000", "50,000")
+
+
+def alarms(years: int = 5) -> None:
+    """Rules that fire in years of weekly checks in which nothing happens: mean, and the worst year."""
+    print("| alarms a year, mean (worst) | " + " | ".join(f"{rows} rows a week" for rows in SHORT))
+    print("|---" * (len(ROWS) + 1) + "|")
+    for name, shape in TABLES.items():
+        cells = []
+        for rows in ROWS:
+            count = years if rows * shape["numbers"] < 500_000 else 1
+            found = [World(rows, seed=seed, **shape).alarms() for seed in range(count)]
+            cells.append(f"{np.mean(found):.1f} ({max(found)}) of {count}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def power(runs: int = 40) -> None:
+    """Share of runs in which a planted shift is found within two windows."""
+    print("| found within two windows | " + " | ".join(f"{rows} rows a week" for rows in SHORT[:3]) + " |")
+    print("|---" * 4 + "|")
+    for table, shape in [*TABLES.items()][::2]:
+        for name, shift in SHIFTS.items():
+            cells = []
+            for rows in ROWS[:3]:
+                count = runs if shape["numbers"] < 10 else runs // 2
+                worlds = (World(rows, seed=seed, **shape) for seed in range(count))
+                found = [world.finds(shift, labels=name == "labels alone") for world in worlds]
+                cells.append(f"{np.mean(found):.0%}")
+            print(f"| {name}; {table} | {' | '.join(cells)} |", flush=True)
+
+
+def speed() -> None:
+    """Seconds and memory of reading two tables of 22 columns from disk, counting, calibrating and deciding."""
+    print("| rows, reference and now | seconds | largest memory, MB |\n|---|---|---|")
+    for before, now in ((160_000, 27_000), (10_000_000, 10_000_000)):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder, name) for name in ("before.parquet", "now.parquet")]
+            for seed, (path, rows) in enumerate(zip(paths, (before, now), strict=True)):
+                table(rows, path, seed)
+            started = time.perf_counter()
+            compare(*paths)
+            seconds = time.perf_counter() - started
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"| {before:,} and {now:,} | {seconds:.1f} | {memory:,.0f} |", flush=True)
+
+
+def table(rows: int, path: Path, seed: int) -> None:
+    """Write 15 numbers, 7 categories, a day and a score, a piece at a time."""
+    import pyarrow.parquet as pq
+
+    rng, piece, writer = np.random.default_rng(seed), 500_000, None
+    for start in range(0, rows, piece):
+        size = min(piece, rows - start)
+        columns = {f"n{i}": rng.normal(size=size).astype(np.float32) for i in range(15)}
+        columns |= {f"c{i}": pl.Series(rng.integers(0, 40, size)).cast(pl.String) for i in range(7)}
+        columns["day"] = (np.arange(start, start + size) * 90 // rows).astype(np.int32)
+        columns[SCORE] = rng.random(size).astype(np.float32)
+        arrow = pl.DataFrame(columns).to_arrow()
+        writer = writer or pq.ParquetWriter(path, arrow.schema, compression="zstd")
+        writer.write_table(arrow)
+    writer.close()
+
+
+def compare(before: Path, now: Path) -> None:
+    """What a champion's making and a check do, from files to a decision."""
+    history = pl.scan_parquet(before)
+    kinds = {f"n{i}": "number" for i in range(15)} | {f"c{i}": "category" for i in range(7)} | {SCORE: "number"}
+    bins, nothing, policy = learn(history, kinds), pl.DataFrame(schema=LABELLED), Drift()
+    made = summarise(["0"], "", count(batches(history, [*kinds, "day"]), bins, "day"), bins, nothing, SETTINGS, policy)
+    counts = count(batches(pl.scan_parquet(now), [*kinds, "day"]), bins, "day")
+    decide(made, counts, nothing, SETTINGS, policy)
+
+
+if __name__ == "__main__":
+    parts = {"alarms": alarms, "power": power, "speed": speed}
+    for chosen in sys.argv[1:] or parts:
+        parts[chosen]()
+        print()

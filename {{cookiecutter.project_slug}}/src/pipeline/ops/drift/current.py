@@ -1,0 +1,46 @@
+"""What came since the champion was made: the source's next partitions, held to the contract, as feature rows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from ... import settings
+from ...ml import TABLES
+from ...paths import DATA
+from ...stages.features import build
+from ..contract import validate
+from ..sources import Source, open_source
+from .reference import Reference
+
+Tables = Mapping[str, pl.DataFrame]
+
+
+def partitions(reference: Reference, until: str | None, folder: Path) -> dict[str, pl.LazyFrame]:
+    """Give feature rows of each partition that is newer than the reference, up to `until`; tables lie in `folder`.
+
+    Raises `BrokenDataError` where one does not keep the contract, `UserError` where the source cannot be read.
+    """
+    source, before = open_source(settings.infra().source), reference.partitions[-1]
+    new = [name for name in source.partitions() if name > before and (until is None or name <= until)]
+    for name in new:
+        tables = source.read(name)
+        validate(name, tables)
+        _write(folder / name, tables)
+    if new:
+        _write(folder / before, _history(before, source))  # what the first hours of the next one look back on
+    pairs = zip([before, *new], new, strict=False)
+    return {name: build(name, previous, settings.params(), folder) for previous, name in pairs}
+
+
+def _history(name: str, source: Source) -> Tables:
+    if (DATA / name).is_dir():
+        return {table: pl.read_parquet(DATA / name / f"{table}.parquet") for table in TABLES}
+    return source.read(name)
+
+
+def _write(folder: Path, tables: Tables) -> None:
+    folder.mkdir(parents=True)
+    for table in TABLES:
+        columns = list(TABLES[table].columns)
+        tables[table].select(columns).write_parquet(folder / f"{table}.parquet")

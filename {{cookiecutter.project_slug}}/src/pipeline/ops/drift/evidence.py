@@ -1,0 +1,42 @@
+"""Evidently's HTML, for people: the bins that the decision was made on, with Evidently's own figure for each column.
+
+It is rendered from counts, so it costs the same for a thousand rows as for ten million, and shows what was compared.
+"""
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from .decision import Decision
+
+ROWS = 50_000  # that the shares are rendered as
+METHOD = "jensenshannon"
+
+
+def write(path: Path, decision: Decision) -> None:
+    """Write the report on the newest window; where Evidently is not installed, say so."""
+    columns = [column for column in decision.columns if column.threshold]
+    if find_spec("evidently") is None or not columns:
+        print(f"{path} is not written: it takes Evidently (dependency group `monitor`) and a whole window")
+        return
+    with warnings.catch_warnings(action="ignore"):  # of Evidently's own dependencies
+        import pandas as pd
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.presets import DataDriftPreset
+
+        names, limits = [one.name for one in columns], {one.name: one.threshold[-1] for one in columns}
+        definition = DataDefinition(categorical_columns=names)
+        now = pd.DataFrame({one.name: spread(one.now, one.labels) for one in columns})
+        before = pd.DataFrame({one.name: spread(one.before, one.labels) for one in columns})
+        report = Report([DataDriftPreset(columns=names, method=METHOD, per_column_threshold=limits)])
+        run = report.run(Dataset.from_pandas(now, definition), Dataset.from_pandas(before, definition))
+        run.save_html(str(path))
+
+
+def spread(shares: list[float], labels: list[str]) -> list[str]:
+    """Give `ROWS` values in these shares, as exactly as so many rows can."""
+    ends = np.rint(np.cumsum(shares) / max(sum(shares), 1e-12) * ROWS).astype(int)
+    ordered = [f"{place:02} {label}" for place, label in enumerate(labels)]
+    return np.repeat(ordered, np.diff(ends, prepend=0)).tolist()

@@ -1,0 +1,110 @@
+"""What the champion has learned from, in a few kilobytes beside it: `models/drift.json`.
+
+Made when a champion is made, from its own history, so that a check needs neither the data nor the features of then.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import polars as pl
+from onnxruntime import InferenceSession
+from pydantic import Field, ValidationError
+
+from ... import ml
+from ...errors import UserError
+from ...paths import DRIFT_REFERENCE
+from ...settings import Bootstrap, Drift
+from ..gate.verdict import Record
+from . import calibrate
+from .bins import Bins, Kinds, learn
+from .counts import BATCH, Counts, count
+from .performance import Figure, Labelled, measure
+
+SCORE = "(score)"  # the prediction, as one more column
+
+
+class Reference(Record):
+    """The history of one model: its columns in bins, what is usual among them, and what it was worth on its holdout."""
+
+    version: Literal[1] = 1
+    model: Annotated[str, Field(description="MD5 of the model that this belongs to")]
+    partitions: Annotated[list[str], Field(description="oldest first; the newest is the holdout")]
+    rows: int
+    first: Annotated[str, Field(description="oldest block (day)")]
+    last: Annotated[str, Field(description="newest block (day)")]
+    bins: dict[str, Bins]
+    counts: Annotated[dict[str, list[int]], Field(description="rows in each bin")]
+    thresholds: Annotated[dict[str, list[float]], Field(description="distances, of windows of 250 rows, 500, 1,000 …")]
+    holdout: Annotated[dict[str, Figure], Field(description="labelled performance, metric by metric")]
+
+    def limit(self, column: str, rows: int) -> float:
+        """Give the distance that a window of so many rows is usually within."""
+        return calibrate.limit(self.thresholds[column], self.rows, rows)
+
+
+def inputs(session: InferenceSession) -> Kinds:
+    """The columns that a model reads, and their kinds."""
+    return {one.name: "category" if one.type == "tensor(string)" else "number" for one in session.get_inputs()}
+
+
+def scored(rows: pl.LazyFrame, session: InferenceSession) -> Iterator[pl.DataFrame]:
+    """Give all rows batch by batch, with the model's prediction as one more column."""
+    for part in rows.collect_batches(chunk_size=BATCH):
+        yield part.with_columns(pl.Series(SCORE, ml.predict(session, part)))
+
+
+def make(
+    history: dict[str, pl.LazyFrame], session: InferenceSession, model: str, settings: Bootstrap, policy: Drift
+) -> Reference:
+    """Look at `history`: partition → feature rows, oldest first, the newest the holdout. `model` is the model's MD5."""
+    kinds = inputs(session)
+    needed = [*kinds, settings.block, ml.LABEL]
+    rows = pl.concat([part.select(needed) for part in history.values()])
+    *_, newest = history.values()
+    holdout = pl.concat(list(scored(newest.select(needed), session)))
+    bins = learn(rows, kinds) | learn(holdout.lazy(), {SCORE: "number"})
+    counts = count(scored(rows, session), bins, settings.block)
+    return summarise(list(history), model, counts, bins, labelled(holdout, settings.block), settings, policy)
+
+
+def summarise(
+    partitions: list[str],
+    model: str,
+    counts: Counts,
+    bins: dict[str, Bins],
+    holdout: Labelled,
+    settings: Bootstrap,
+    policy: Drift,
+) -> Reference:
+    """Calibrate on the counts of the history, and measure on the holdout."""
+    families = {"inputs": [name for name in bins if name != SCORE], "score": [SCORE]}
+    return Reference(
+        model=model,
+        partitions=partitions,
+        rows=int(counts.rows.sum()),
+        first=counts.blocks[0],
+        last=counts.blocks[-1],
+        bins=bins,
+        counts={name: total.tolist() for name, total in counts.total().items()},
+        thresholds=calibrate.thresholds(counts, families, policy.distance),
+        holdout=measure(holdout, policy.performance.margins, settings),
+    )
+
+
+def labelled(rows: pl.DataFrame, block: str) -> pl.DataFrame:
+    """Keep what performance is told from: block, label and score of the rows whose label is known."""
+    known = rows.filter(pl.col(ml.LABEL).is_not_null())
+    return known.select(
+        pl.col(block).cast(pl.String).alias("block"), pl.col(ml.LABEL).alias("label"), pl.col(SCORE).alias("score")
+    )
+
+
+def read(path: Path = DRIFT_REFERENCE) -> Reference:
+    """Read the reference; raise `UserError` where there is none, or it cannot be understood."""
+    try:
+        return Reference.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: `dvc pull {path}`, or `make pipeline`") from None
+    except (ValidationError, UnicodeDecodeError):
+        raise UserError(f"{path} is not a reference as this version writes it: run `make pipeline`") from None

@@ -1,0 +1,96 @@
+"""The decision for people: `reports/drift.md`, which becomes the text of a retraining pull request."""
+
+import numpy as np
+
+from ..report.markdown import DASH, code, counted, details, figure, prose, table
+from ..report.plots import BLUE, GREY, ORANGE, chart
+from .decision import Column, Decision, Rule
+
+MARKS = {"quiet": "✅", "retrain": "🔁", "broken": "⛔"}
+WORDS = {"quiet": "The champion stays", "retrain": "A new model is called for", "broken": "The data is broken"}
+TABLE, PICTURES, BINS = 8, 3, 12
+SAFE = str.maketrans(dict.fromkeys('"\\`[]{}<>|;', " "))
+
+
+def markdown(decision: Decision) -> str:
+    """Verdict first; then the rules that fired, what moved most, and the labelled performance over time."""
+    parts = [f"## {MARKS[decision.outcome]} {WORDS[decision.outcome]}", prose(decision.sentence), _compared(decision)]
+    parts += [_rules(decision.fired), _moved(decision.columns), _performance(decision)]
+    parts.append(details("All rules", _table(decision.rules)) if len(decision.rules) > 1 else "")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _compared(decision: Decision) -> str:
+    if not decision.reference or not decision.partitions:
+        return ""
+    known, windows = decision.reference, decision.windows
+    told = f"Compared: {', '.join(code(name) for name in decision.partitions[-12:])}"
+    if windows:
+        told += f", windows {' and '.join(f'{w.first} to {w.last} ({w.rows:,} rows)' for w in windows)}"
+    return (
+        f"{told}; with {known.first} to {known.last} ({counted(known.rows, 'row')}), from which the champion was made."
+    )
+
+
+def _rules(fired: list[Rule]) -> str:
+    return f"### What fired\n\n{_table(fired)}" if fired else ""
+
+
+def _table(rules: list[Rule]) -> str:
+    rows = [
+        [
+            code(rule.name),
+            rule.evidence,
+            "🔴" if rule.fired else "",
+            figure(rule.figure),
+            figure(rule.threshold),
+            prose(rule.why),
+        ]
+        for rule in rules[:60]
+    ]
+    return table(["Rule", "Evidence", "", "Figure:", "Threshold:", "Why"], rows)
+
+
+def _moved(columns: list[Column]) -> str:
+    seen = [column for column in columns if column.distance]
+    if not seen:
+        return ""
+    rows = [[code(c.name), figure(c.distance[-1]), figure(c.threshold[-1]), prose(_where(c))] for c in seen[:TABLE]]
+    head = table(["Column", "Distance:", "Usual, up to:", "Where most"], rows)
+    pictures = [f"{code(c.name)}\n\n{_picture(c)}" for c in seen[:PICTURES]]
+    caption = "🔵 bars are the newest window, the 🟠 line what the champion learned from."
+    return "\n\n".join(["### What moved most", head, caption, *pictures])
+
+
+def _where(column: Column) -> str:
+    change = np.array(column.now) - np.array(column.before)
+    place = int(np.abs(change).argmax())
+    return f"{column.labels[place]}: {column.before[place]:.1%} → {column.now[place]:.1%}"
+
+
+def _picture(column: Column) -> str:
+    before, now = np.array(column.before), np.array(column.now)
+    shown = sorted(np.argsort(-np.maximum(before, now), kind="stable")[:BINS])
+    names = ", ".join(f'"{column.labels[place].translate(SAFE)[:14]}"' for place in shown)
+    lines = [("bar", BLUE, now[shown]), ("line", ORANGE, before[shown])]
+    return chart(("bins", "share of rows"), f"[{names}]", lines)
+
+
+def _performance(decision: Decision) -> str:
+    """The first metric, stretch by stretch, beside what it was on the holdout."""
+    holdout = decision.reference.performance if decision.reference else {}
+    metric = next(iter(holdout), None)
+    told = [stretch for stretch in decision.history if metric in stretch.performance]
+    if metric is None or len(told) < 2:
+        return ""
+    values = np.array([stretch.performance[metric].value for stretch in told[-24:]])
+    level = np.full(len(values), holdout[metric].value)
+    low = float(min(values.min(), level[0]))
+    names = ", ".join(f'"{stretch.last}"' for stretch in told[-24:])
+    drawn = chart(
+        (f"{metric} to", metric), f"[{names}]", [("line", GREY, level), ("line", BLUE, values)], low=low * 0.98
+    )
+    recent = decision.recent.performance.get(metric) if decision.recent else None
+    now = f"{figure(recent.value)} ± {recent.error:.4f}" if recent else DASH
+    caption = f"🔵 {code(metric)} on labelled rows, ⚪ on the champion's holdout ({figure(level[0])}); now {now}."
+    return f"### Labelled performance\n\n{caption}\n\n{drawn}"

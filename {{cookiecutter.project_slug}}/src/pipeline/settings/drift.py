@@ -1,0 +1,48 @@
+"""The block `drift` of gates.yaml: what must have changed, and how surely, before a new model is called for."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .metric import DirectedMetric
+from .strict import Count, Positive, Share, Strict
+
+Days = Annotated[int, Field(ge=0)]
+
+
+class Performance(Strict):
+    """How much worse than on its holdout a champion may be, and how surely that must be shown."""
+
+    confidence: Share = 0.99
+    windows: Count = 4
+    margins: dict[DirectedMetric, Positive] = Field(
+        default_factory=lambda: {"auc": 0.02, "log_loss": 0.03}, min_length=1
+    )
+
+
+class Window(Strict):
+    """The stretch that one comparison is about, and how many in a row must agree."""
+
+    blocks: Count = 7
+    minimum_rows: Count = 1000
+    persistence: Count = 2
+
+
+class Distance(Strict):
+    """Jensen-Shannon distances: the least that counts, and how often all inputs together may be flagged by chance."""
+
+    floor: Share = 0.05
+    level: Share = 0.02
+    draws: Annotated[int, Field(ge=100)] = 400
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Drift(Strict):
+    """All of it; lengths are in the blocks that `bootstrap.block` names, of data and not of the calendar."""
+
+    performance: Performance = Performance()
+    window: Window = Window()
+    distance: Distance = Distance()
+    maximum_age: Count = 120
+    label_delay: Days = 1
+    cooldown_days: Days = 7
