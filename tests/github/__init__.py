@@ -26,13 +26,14 @@ from .clone import Clone
 from .events import Event
 from .machine import HOSTED, Machine
 from .process import Running, Watch, missing_tools
-from .repository import CheckRun, Comment, Issue, PullRequest, Repository
+from .repository import CheckRun, Comment, Issue, Organization, PullRequest, Repository
 from .results import Job, Run, Step
 from .server import GitHub
 from .tokens import Token
 from .workflows import WorkflowError
 
 __all__ = [
-    "HOSTED", "CheckRun", "Clone", "Comment", "Event", "GitHub", "Issue", "Job", "Machine", "PullRequest", "Repository",
-    "Run", "Running", "Step", "Token", "Watch", "WorkflowError", "approve", "missing_tools", "run_event",
+    "HOSTED", "CheckRun", "Clone", "Comment", "Event", "GitHub", "Issue", "Job", "Machine", "Organization",
+    "PullRequest", "Repository", "Run", "Running", "Step", "Token", "Watch", "WorkflowError", "approve",
+    "missing_tools", "run_event",
 ]  # fmt: skip

@@ -56,7 +56,7 @@ def repository_json(repository: Repository) -> dict[str, Any]:
         "node_id": f"R_{repository.id}",
         "name": name,
         "full_name": repository.full_name,
-        "owner": user(owner),
+        "owner": user(owner) | ({"type": "Organization"} if repository.organization else {}),
         "private": False,
         "fork": repository.parent is not None,
         "default_branch": repository.default_branch,

@@ -11,7 +11,7 @@ from . import permissions, process, results
 from .invocation import Invocation
 from .machine import Machine
 from .process import Line, Running, Watch
-from .repository import CheckRun
+from .repository import CheckRun, now
 from .results import Job, Run
 from .server import GitHub
 from .staging import Ended
@@ -42,6 +42,7 @@ class Executor:
         job.secrets = frozenset(secrets.values())
         check = CheckRun(self.github.next_id(), job.id, event.head_sha, "in_progress")
         repository.checks.append(check)
+        job.number, job.started_at = check.id, now()
         clock = _Clock(job.id, name, self.watch)
         try:
             running = process.run(self.invocation(place, files, secrets), clock.see, self.machine.seconds)
@@ -51,7 +52,9 @@ class Executor:
         results.read_lines(job, running.lines, name, declared["steps"])
         job.labels = results.read_labels(place / "out" / "runs-on.jsonl")
         ended = self._judge(place / "out", name, running, job)
-        job.result, job.outputs = ended.result, ended.outputs
+        job.result, job.outputs, job.completed_at = ended.result, ended.outputs, now()
+        if job.result == "failure":
+            job.errors.append("Process completed with exit code 1.")
         check.status, check.conclusion = "completed", ended.result
         return running
 
@@ -89,7 +92,8 @@ class Executor:
             "GITHUB_RUN_NUMBER": str(self.run.id), "GITHUB_RUN_ATTEMPT": str(self.run.attempt),
             "GITHUB_HEAD_REF": pull["head"]["ref"], "GITHUB_BASE_REF": pull["base"]["ref"],
         }  # fmt: skip
-        variables = {} if event.fork else repository.variables
+        shared = repository.organization.variables if repository.organization else {}
+        variables = {} if event.fork else shared | repository.variables
         environment = {**self.github.client_environment(), **self.machine.environment}
         used = repository.git("grep", "-hE", r"^[ -]*uses:", event.sha, "--", ".github", check=False)
         actions = set(re.findall(r"uses:\s*[\"']?([\w.-]+/[\w./-]+@[\w.-]+)", used))

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .results import Run
 
 HOOK = Path(__file__).parent / "update-hook.sh"
 ZERO = "0" * 40
@@ -69,6 +72,14 @@ class CheckRun:
 
 
 @dataclass
+class Organization:
+    """What the repositories of one owner share."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    runners: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
 class Repository:
     """State of one repository; `lock` serialises pushes, as GitHub does."""
 
@@ -85,7 +96,9 @@ class Repository:
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     runners: list[dict[str, Any]] = field(default_factory=list)
-    runs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[int, "Run"] = field(default_factory=dict)
+    releases: dict[str, dict[str, bytes]] = field(default_factory=dict)  # tag → file → content
+    organization: Organization | None = None
     default_permissions: str = "read"
     actions_may_open_pulls: bool = False
     lock: RLock = field(default_factory=RLock, repr=False)

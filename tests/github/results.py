@@ -28,6 +28,7 @@ class Job:
 
     id: str
     result: str
+    number: int = 0  # of its check run
     outputs: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     log: str = ""
@@ -35,11 +36,24 @@ class Job:
     labels: tuple[str, ...] = ()
     permissions: Mapping[str, Level] = field(default_factory=dict)
     seconds: float = 0.0
+    started_at: str | None = None
+    completed_at: str | None = None
+    errors: list[str] = field(default_factory=list)  # its annotations
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     def reveals(self, text: str) -> bool:
         """Whether `text` holds a secret of the job; words too short to be one do not count."""
         return any(secret in text for secret in self.secrets if len(secret) > 5)
+
+    def to_json(self) -> dict[str, Any]:
+        """The job in GitHub's JSON."""
+        done = self.completed_at is not None
+        return {
+            "id": self.number, "name": self.id, "labels": list(self.labels), "started_at": self.started_at,
+            "completed_at": self.completed_at, "status": "completed" if done else "in_progress",
+            "conclusion": self.result if done else None,
+            "check_run_url": f"https://api.github.com/check-runs/{self.number}",
+        }  # fmt: skip
 
     def step(self, text: str) -> Step:
         """The first step whose name contains `text`."""
@@ -73,16 +87,11 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """The run in GitHub's JSON, with its jobs."""
-        jobs = [
-            {"id": self.id * 100 + number, "name": job.id, "status": "completed", "conclusion": job.result,
-             "labels": list(job.labels),
-             "run_attempt": self.attempt, "started_at": "2026-01-01T00:00:00Z", "completed_at": "2026-01-01T00:01:00Z"}
-            for number, job in enumerate(self.jobs.values())
-        ]  # fmt: skip
         return {
-            "id": self.id, "path": self.path, "event": self.event.name, "status": "completed",
-            "conclusion": self.conclusion,
-            "head_sha": self.event.head_sha, "run_attempt": self.attempt, "jobs": jobs,
+            "id": self.id, "path": self.path, "event": self.event.name,
+            "status": "completed" if self.conclusion else "in_progress", "conclusion": self.conclusion or None,
+            "head_sha": self.event.head_sha, "run_attempt": self.attempt,
+            "jobs": [job.to_json() for job in self.jobs.values()],
         }  # fmt: skip
 
 
@@ -123,6 +132,8 @@ def read_lines(job: Job, lines: Iterable[Line], name: str, declared: list[Mappin
         if line.get("command") == "summary":
             job.summary += line["content"]
             continue
+        if line.get("command") == "error":
+            job.errors.append(line["arg"])
         if "LocalRepositoryCache" not in text:
             job.log += text
         where = line.get("stepID") or []

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import permissions, results, staging, workflows
 from .execution import Executor
-from .repository import CheckRun, Repository
+from .repository import CheckRun, Repository, now
 from .results import Job, Run
 from .staging import Ended
 from .tokens import Level
@@ -39,22 +41,26 @@ class Runner:
     def run(self, workflow: Workflow) -> Run:
         """Run all jobs of `workflow`, the one that the event starts."""
         started = time.monotonic()
+        self.repository.runs[self.current.id] = self.current
         base = permissions.base(self.repository, workflow)
         permissions.check_calls(self.repository, self.current.event.sha, workflow)
         ended: dict[str, Ended] = {}
-        for name in workflows.order(workflow):
-            job = workflow["jobs"][name]
-            grants = permissions.granted(job.get("permissions"), base)
-            if "uses" in job:
-                ended[name] = self._call(workflow, name, ended, grants)
-            else:
-                place = self._place(name)
-                files = {self._entry: staging.cut(workflow, name, ended, place / "out", cancelled=self.cancelled)}
-                ended[name] = self._job(name, name, place, files, job, grants)
+        for names in workflows.levels(workflow):
+            with ThreadPoolExecutor() as side_by_side:
+                found = side_by_side.map(partial(self._one, workflow, dict(ended), base), names)
+            ended |= dict(zip(names, found, strict=True))
         self.current.conclusion = results.aggregate(ended.values())
         self.current.seconds = time.monotonic() - started
-        self.repository.runs[self.current.id] = self.current.to_json()
         return self.current
+
+    def _one(self, workflow: Workflow, ended: Mapping[str, Ended], base: Mapping[str, Level], name: str) -> Ended:
+        job = workflow["jobs"][name]
+        grants = permissions.granted(job.get("permissions"), base)
+        if "uses" in job:
+            return self._call(workflow, name, ended, grants)
+        place = self._place(name)
+        files = {self._entry: staging.cut(workflow, name, ended, place / "out", cancelled=self.cancelled)}
+        return self._job(name, name, place, files, job, grants)
 
     @property
     def _entry(self) -> str:
@@ -93,11 +99,11 @@ class Runner:
 
     def _skip(self, name: str, inner: Mapping[str, Ended]) -> Ended:
         """A calling job that is skipped is one job on GitHub, not one for each that it would have called."""
-        for one in inner:
-            del self.current.jobs[f"{name} / {one}"]
-            self.repository.checks.pop()
-        self.current.jobs[name] = Job(name, "skipped")
+        gone = {self.current.jobs.pop(f"{name} / {one}").number for one in inner}
+        self.repository.checks = [check for check in self.repository.checks if check.id not in gone]
+        job = self.current.jobs[name] = Job(name, "skipped", completed_at=now())
         check = CheckRun(self.executor.github.next_id(), name, self.current.event.head_sha, conclusion="skipped")
+        job.number = check.id
         self.repository.checks.append(check)
         return Ended("skipped")
 

@@ -179,4 +179,6 @@ class GitHub:
             return graphql(self, request, token)
         if request.path in ("/user", "/") or request.path.startswith("/users/"):
             return api.accounts.who(token, request.path)
+        if request.path.startswith("/orgs/"):
+            return api.accounts.shared_runners(self, token, request.path)
         return dispatch(self, request, token)

@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import yaml
@@ -69,6 +70,11 @@ def ancestors(workflow: Workflow, job: str) -> set[str]:
 def order(workflow: Workflow) -> list[str]:
     """The jobs, each behind those it needs."""
     return sorted(workflow["jobs"], key=lambda job: len(ancestors(workflow, job)))
+
+
+def levels(workflow: Workflow) -> list[list[str]]:
+    """The jobs in groups: those of one group do not wait for each other."""
+    return [list(group) for _, group in groupby(order(workflow), key=lambda job: len(ancestors(workflow, job)))]
 
 
 def starts(workflow: Workflow, event: Event) -> bool:

@@ -51,6 +51,17 @@ def _update(call: Call) -> dict[str, Any]:
     raise ApiError(404, "Not Found")
 
 
+@route("GET", "/check-runs/{number}/annotations", "checks:read")
+def _annotations(call: Call) -> list[dict[str, Any]]:
+    """What a job's log said with `::error::`, and what GitHub adds to a job that failed."""
+    jobs = [job for run in call.repository.runs.values() for job in run.jobs.values() if job.number == call.number]
+    return [
+        {"path": ".github", "start_line": 1, "end_line": 1, "annotation_level": "failure", "message": error}
+        for job in jobs
+        for error in job.errors
+    ]
+
+
 @route("GET", "/commits/{ref*}/check-runs", "checks:read")
 def _list(call: Call) -> dict[str, Any]:
     sha = (

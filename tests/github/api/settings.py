@@ -21,6 +21,13 @@ def _variable(call: Call) -> dict[str, str]:
     return {"name": name, "value": call.repository.variables[name]}
 
 
+@route("GET", "/actions/organization-variables", "variables:read")
+def _shared_variables(call: Call) -> dict[str, Any]:
+    shared = call.repository.organization
+    found = [{"name": name, "value": value} for name, value in shared.variables.items()] if shared else []
+    return {"total_count": len(found), "variables": found}
+
+
 @route("GET", "/actions/secrets", "administration:read")
 def _secrets(call: Call) -> dict[str, Any]:
     found = [{"name": name} for name in call.repository.secrets]
@@ -62,7 +69,7 @@ def _dispatch(call: Call) -> Response:
 def _run(call: Call) -> dict[str, Any]:
     if call.number not in call.repository.runs:
         raise ApiError(404, "Not Found")
-    return call.repository.runs[call.number]
+    return call.repository.runs[call.number].to_json()
 
 
 @route("GET", "/actions/runs/{number}/jobs", "actions:read")
