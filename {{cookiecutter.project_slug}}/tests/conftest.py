@@ -1,5 +1,7 @@
 """What tests share: real months of the sample, read once a session, and a real database."""
 
+import os
+
 import polars as pl
 import pytest
 from tests.postgres import postgres_url
@@ -7,6 +9,8 @@ from tests.postgres import postgres_url
 from pipeline.ops.sources.flights import Flights
 
 __all__ = ["postgres_url"]
+
+os.environ.pop("GITHUB_ACTIONS", None)  # CI runs the tests too: what they test is on a laptop unless they say otherwise
 
 
 @pytest.fixture(scope="session")

@@ -151,6 +151,14 @@ def drift(until: Annotated[str | None, typer.Option(help="newest partition to lo
 
 
 @app.command()
+def act() -> None:
+    """Run ci.yaml itself on this machine, as committed."""
+    from .ops.act import run as act_run
+
+    raise typer.Exit(act_run())
+
+
+@app.command()
 def doctor() -> None:
     """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
     from .ops.doctor import run as examine

@@ -9,11 +9,12 @@ from typing import Any
 from . import git
 
 NEVER = "0" * 40
+MAIN = "origin/main"
 
 
 @dataclass(frozen=True)
 class Event:
-    """A push, a pull request, a merge-queue entry, or a person at a laptop (`name` is empty)."""
+    """A push, a pull request, a merge-queue entry, a schedule or a click, or a person at a laptop (`name` is empty)."""
 
     name: str
     commit: str
@@ -30,10 +31,24 @@ class Event:
 
 
 def current() -> Event:
-    """Tell what this run is for; `champion` is the commit whose model is to be beaten, None where git has none."""
-    name = os.environ.get("GITHUB_EVENT_NAME", "") if os.environ.get("GITHUB_ACTIONS") else ""
-    payload: dict[str, Any] = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text()) if name else {}
+    """Tell what this run is for; `champion` is the commit whose model is to be beaten, None where git has none.
+
+    A workflow that trains a pull request which did not start it, as a retraining does, names it in COMMIT, BRANCH and
+    PULL_REQUEST. LAPTOP says that a runner is somebody's own machine, as under `make act`.
+    """
+    if not os.environ.get("GITHUB_ACTIONS") or os.environ.get("LAPTOP"):
+        return Event(name="", commit=git.resolve("HEAD") or NEVER, champion=None)
     repository = os.environ.get("GITHUB_REPOSITORY")
+    if number := os.environ.get("PULL_REQUEST"):
+        return Event(
+            name="pull_request",
+            commit=os.environ["COMMIT"],
+            champion=git.resolve(MAIN),
+            branch=os.environ["BRANCH"],
+            pull_request=int(number),
+            repository=repository,
+        )
+    payload: dict[str, Any] = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text())
     if pull := payload.get("pull_request"):
         return Event(
             name="pull_request",
@@ -46,11 +61,19 @@ def current() -> Event:
         )
     if group := payload.get("merge_group"):
         return Event(name="merge_group", commit=group["head_sha"], champion=group["base_sha"], repository=repository)
-    if name:
-        before = payload.get("before", NEVER)
-        branch = os.environ["GITHUB_REF_NAME"]
-        champion = None if before == NEVER else before
-        return Event(
-            name=name, commit=os.environ["GITHUB_SHA"], champion=champion, branch=branch, repository=repository
-        )
-    return Event(name="", commit=git.resolve("HEAD") or NEVER, champion=None)
+    commit = os.environ["GITHUB_SHA"]
+    return Event(
+        name=os.environ["GITHUB_EVENT_NAME"],
+        commit=commit,
+        champion=_before(payload, commit),
+        branch=os.environ["GITHUB_REF_NAME"],
+        repository=repository,
+    )
+
+
+def _before(payload: dict[str, Any], commit: str) -> str | None:
+    """Give what a push replaced; for a schedule or a click, main, or on main itself the commit before."""
+    if "before" in payload:
+        return None if payload["before"] == NEVER else payload["before"]
+    main = git.resolve(MAIN)
+    return main if main != commit else git.resolve(f"{commit}^")

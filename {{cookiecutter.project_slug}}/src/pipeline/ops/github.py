@@ -48,6 +48,19 @@ def is_protected(event: Event) -> bool:
     return bool(api(f"repos/{event.repository}/branches/{event.branch}")["protected"])
 
 
+def failures(event: Event) -> dict[str, list[str]]:
+    """What the failed jobs of this run said of themselves: name → the errors that each left as annotations."""
+    jobs = api(f"repos/{event.repository}/actions/runs/{os.environ['GITHUB_RUN_ID']}/jobs?per_page=100")["jobs"]
+    told = {}
+    for job in [job for job in jobs if job["conclusion"] == "failure"]:
+        check = job["check_run_url"].rsplit("/", 1)[-1]
+        notes = api(f"repos/{event.repository}/check-runs/{check}/annotations?per_page=100")
+        errors = [note["message"] for note in notes if note["annotation_level"] == "failure"]
+        # GitHub's own "Process completed with exit code 1." is news only where there is no other.
+        told[job["name"]] = [error for error in errors if not error.startswith("Process completed")] or errors
+    return told
+
+
 def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
     """Put the check `verdict` on `commit`: a commit made with the job's own token starts no run that could."""
     runs = api(f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict")["check_runs"]

@@ -89,7 +89,7 @@ def decide(event: Event) -> Plan:
         raise UserError(
             f"{outdated}, and the merge queue trains nothing: bring the branch up to date, its pull request trains"
         )
-    if event.name == "push" and github.is_protected(event):
+    if event.branch and event.pull_request is None and github.is_protected(event):
         raise UserError(
             f"{outdated}, and {event.branch} is protected: open a pull request, it trains and commits the lock"
         )

@@ -1,0 +1,37 @@
+"""Where no model came to be judged, the pull request still learns why: the failed jobs' own words, in the comment."""
+
+import os
+
+from ..errors import UserError
+from ..paths import REPORT
+from . import comment, github
+from .event import Event
+
+MOST = 2_000  # characters of one error
+
+
+def tell(event: Event) -> None:
+    """Put what the failed jobs of this run said in the report's place, and send it as the report is sent."""
+    try:
+        failures = github.failures(event)
+    except UserError as error:
+        failures = {"GitHub": [str(error)]}
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(compose(event, failures))
+    comment.run()
+
+
+def compose(event: Event, failures: dict[str, list[str]]) -> str:
+    """Give the Markdown; what jobs said stands in code blocks, so that none of it is read as Markdown."""
+    number = os.environ["GITHUB_RUN_ID"]
+    run = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
+    told = [
+        "\n\n".join([f"**{name}** failed:", *(_block(error) for error in errors or ["it left no word why"])])
+        for name, errors in failures.items()
+    ]
+    head = f"{comment.MARKER}\n## ⛔ No model was judged"
+    return "\n\n".join([head, *told, f"<sub>Commit `{event.commit[:12]}` · the whole log is in {run}</sub>"]) + "\n"
+
+
+def _block(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text[:MOST].splitlines())

@@ -1,0 +1,75 @@
+"""What a run is for, from what GitHub says of it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.ops import git
+from pipeline.ops.event import NEVER, Event, current
+
+
+@pytest.fixture
+def commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two commits on main, a third on a branch, in a job of GitHub's that was started by hand on that branch."""
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-qb", "main"], check=True)
+    made = []
+    for branch in ("main", "main", "work"):
+        subprocess.run(["git", "checkout", "-qB", branch], check=True)
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", branch], check=True)
+        made.append(git.resolve("HEAD") or "")
+    subprocess.run(["git", "update-ref", "refs/remotes/origin/main", made[1]], check=True)
+    for name, value in {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "workflow_dispatch",
+        "GITHUB_EVENT_PATH": "event.json",
+        "GITHUB_REPOSITORY": "o/r",
+        "GITHUB_REF_NAME": "work",
+        "GITHUB_SHA": made[2],
+    }.items():
+        monkeypatch.setenv(name, value)
+    happens()
+    return made
+
+
+def happens(**payload: object) -> None:
+    Path("event.json").write_text(json.dumps(payload))
+
+
+def test_a_click_on_a_branch_is_held_against_main(commits: list[str]) -> None:
+    expected = Event("workflow_dispatch", commits[2], commits[1], branch="work", repository="o/r")
+    assert current() == expected
+
+
+def test_a_schedule_on_main_is_held_against_the_commit_before(
+    commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"EVENT_NAME": "schedule", "REF_NAME": "main", "SHA": commits[1]}.items():
+        monkeypatch.setenv(f"GITHUB_{name}", value)
+    assert current() == Event("schedule", commits[1], commits[0], branch="main", repository="o/r")
+
+
+@pytest.mark.parametrize("before", [NEVER, "1" * 40])
+def test_a_push_is_held_against_what_it_replaced(
+    commits: list[str], monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "push")
+    happens(before=before)
+    assert current().champion == (None if before == NEVER else before)
+
+
+def test_a_pull_request_that_did_not_start_the_run_can_be_named(
+    commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"COMMIT": commits[2], "BRANCH": "retrain/auto", "PULL_REQUEST": "7"}.items():
+        monkeypatch.setenv(name, value)
+    expected = Event("pull_request", commits[2], commits[1], branch="retrain/auto", pull_request=7, repository="o/r")
+    assert current() == expected
+
+
+def test_act_on_a_laptop_is_a_laptop(commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPTOP", "here")
+    assert current() == Event("", commits[2], None)
