@@ -7,6 +7,7 @@ FEATURES = Path("features")
 MODELS = Path("models")
 MODEL = MODELS / "model.onnx"
 DRIFT_REFERENCE = MODELS / "drift.json"
+ONLINE = MODELS / "online"
 REPORTS = Path("reports")
 CONTRACT = REPORTS / "contract.json"
 METRICS = REPORTS / "metrics.json"

@@ -4,6 +4,9 @@ The first table is the main one: its rows are the examples. What pandera does no
 and `ops/contract.py` checks it: of a table `time` (the column whose values must lie in the partition) and
 `max_gap_hours` (the longest silence of a complete delivery); of a column `max_null` (largest share of nulls) and
 `median` (where it must lie: a change of unit moves it even where every single value stays possible).
+
+The service takes rows of the main table, within the same limits. It asks for no column with `known: "after"` (what
+only the event tells), and its prediction log leaves out columns that are `private`.
 """
 
 import polars as pl
@@ -20,9 +23,10 @@ def number(
     *,
     max_null: float = 0.0,
     median: tuple[float, float] | None = None,
+    known: str = "before",
 ) -> Column:
     """Describe numbers from `low` to `high`; null where unknown, in at most a share `max_null` of the rows."""
-    metadata = {"max_null": max_null} | ({"median": median} if median else {})
+    metadata = {"max_null": max_null, "known": known} | ({"median": median} if median else {})
     return Column(dtype, Check.in_range(low, high), nullable=max_null > 0, metadata=metadata)
 
 
@@ -32,14 +36,14 @@ FLIGHTS = DataFrameSchema(
         "sched_arr": number(pl.Int16, 0, 1439),  # minutes after midnight, local to the destination
         "carrier": Column(pl.String, CODE),
         "flight": number(pl.Int16, 1, 9999),
-        "tailnum": Column(pl.String, nullable=True, metadata={"max_null": 0.1}),
+        "tailnum": Column(pl.String, nullable=True, metadata={"max_null": 0.1, "private": True}),
         "origin": Column(pl.String, Check.isin(AIRPORTS)),
         "dest": Column(pl.String, CODE),
         "distance": number(pl.Int16, 1, 6000, median=(600, 1150)),  # miles; in kilometres the median is above 1,200
         # Minutes, known only after the flight: labels and history, never features of the same flight.
-        "dep_delay": number(pl.Int16, -120, 2880, max_null=0.15, median=(-15, 15)),
-        "arr_delay": number(pl.Int16, -150, 2880, max_null=0.15, median=(-30, 30)),
-        "air_time": number(pl.Int16, 5, 1000, max_null=0.15, median=(90, 180)),
+        "dep_delay": number(pl.Int16, -120, 2880, max_null=0.15, median=(-15, 15), known="after"),
+        "arr_delay": number(pl.Int16, -150, 2880, max_null=0.15, median=(-30, 30), known="after"),
+        "air_time": number(pl.Int16, 5, 1000, max_null=0.15, median=(90, 180), known="after"),
     },
     strict=True,
     unique=["sched_dep", "carrier", "flight"],

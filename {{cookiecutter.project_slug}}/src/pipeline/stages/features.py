@@ -17,21 +17,28 @@ from ..paths import DATA, FEATURES, partitions
 from . import run_stage
 
 MAIN = next(iter(ml.TABLES))
+TIME: str | None = (ml.TABLES[MAIN].metadata or {}).get("time")
 BUILT = Path(".cache/features")
 CODE = Path(ml.__file__).parent
 
 
+def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
+    """Every table of some partitions in `root`, one after the other."""
+    return {
+        table: pl.concat([pl.scan_parquet(root / name / f"{table}.parquet") for name in names if name])
+        for table in ml.TABLES
+    }
+
+
+def within(time: str, partition: str) -> pl.Expr:
+    """Whether a row belongs to the partition."""
+    return pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition)
+
+
 def build(partition: str, previous: str | None, params: ml.Params, root: Path = DATA) -> pl.LazyFrame:
     """Feature rows of `partition` in `root`; rows of `previous` are history only."""
-    names = [name for name in (previous, partition) if name]
-    tables = {
-        table: pl.concat([pl.scan_parquet(root / name / f"{table}.parquet") for name in names]) for table in ml.TABLES
-    }
-    features = ml.build_features(tables, params)
-    time = (ml.TABLES[MAIN].metadata or {}).get("time")
-    if not (previous and time):
-        return features
-    return features.filter(pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition))
+    features = ml.build_features(tables(previous, partition, root=root), params)
+    return features.filter(within(TIME, partition)) if previous and TIME else features
 
 
 def key(partition: str, previous: str | None, params: ml.Params) -> str:

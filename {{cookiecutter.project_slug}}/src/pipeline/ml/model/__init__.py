@@ -4,6 +4,7 @@ Whoever only predicts (gate, service) never imports torch.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 from ..params import Params
 
 CHUNK = 16_384  # rows scored at once, so that memory does not grow with the table
-TYPES: dict[str, type[pl.DataType]] = {
-    "tensor(string)": pl.String,
-    "tensor(float)": pl.Float32,
-    "tensor(double)": pl.Float64,
-    "tensor(int64)": pl.Int64,
+TYPES: dict[str, tuple[type[pl.DataType], type]] = {
+    "tensor(string)": (pl.String, np.object_),
+    "tensor(float)": (pl.Float32, np.float32),
+    "tensor(double)": (pl.Float64, np.float64),
+    "tensor(int64)": (pl.Int64, np.int64),
 }
 
 
@@ -43,19 +44,30 @@ def predict(session: ort.InferenceSession, table: pl.DataFrame) -> NDArray[np.fl
 
     Nulls reach it as "" or NaN. Raise `KeyError` naming a column that the table lacks.
     """
-    for column in session.get_inputs():
-        if column.name not in table.columns:
-            raise KeyError(column.name)
-    scores = [
-        np.asarray(session.run(["score"], feeds(session, table.slice(start, CHUNK)))[0], dtype=np.float32).reshape(-1)
-        for start in range(0, max(table.height, 1), CHUNK)
-    ]
-    return np.concatenate(scores)
+    wanted = inputs(session)
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise KeyError(missing[0])
+    chunks = [table.slice(start, CHUNK) for start in range(0, max(table.height, 1), CHUNK)]
+    arrays = ({name: values(chunk[name], dtype) for name, (dtype, _) in wanted.items()} for chunk in chunks)
+    return np.concatenate([score(session, columns) for columns in arrays])
 
 
-def feeds(session: ort.InferenceSession, table: pl.DataFrame) -> dict[str, NDArray[Any]]:
-    """Columns as the session takes them, each of shape (N, 1)."""
-    return {column.name: values(table[column.name], TYPES[column.type])[:, None] for column in session.get_inputs()}
+def score(session: ort.InferenceSession, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Score rows that are arrays of shape (N,) already, by name: strings as objects ("" if missing), or numbers.
+
+    What `predict` does with each chunk of a table, and the service with a request. Other columns are left alone.
+    """
+    wanted = inputs(session).items()
+    feeds: dict[str, NDArray[Any]] = {
+        name: columns[name].astype(dtype, copy=False)[:, None] for name, (_, dtype) in wanted
+    }
+    return np.asarray(session.run(["score"], feeds)[0], dtype=np.float32).reshape(-1)
+
+
+@lru_cache(maxsize=8)
+def inputs(session: ort.InferenceSession) -> dict[str, tuple[type[pl.DataType], type]]:
+    """Name and type of what the model takes; asked once, for it costs as much as scoring a row."""
+    return {column.name: TYPES[column.type] for column in session.get_inputs()}
 
 
 def values(series: pl.Series, dtype: type[pl.DataType]) -> NDArray[Any]:

@@ -1,0 +1,69 @@
+"""From the tables of the contract to one row per flight, with nothing that is unknown at its scheduled departure.
+
+A row is what the flight's own columns say, what `history` knew by then, and what `derive` makes of both. Training
+builds them for all flights (`build_features`); the service looks history up for the flights of one request, and calls
+the same `derive`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ..params import Params
+from .history import QUEUES, asof, build_history
+
+LABEL = "late"
+NOT_INPUTS = {"sched_dep", "flight", "tailnum", "date", "hour", LABEL}
+# what is no input itself: derive makes one of it
+RAW = ["sched_arr", "built", *(f"{name}_due" for name in QUEUES)]
+YEAR = 365.2425 * 1440  # minutes
+
+NOW = pl.col("sched_dep")
+
+
+def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
+    """Names of the model's categories and numbers: all feature columns but keys, dates and the label."""
+    names = [name for name in columns if name not in NOT_INPUTS]
+    categories = [name for name in names if columns[name] == pl.String]
+    return categories, [name for name in names if name not in categories]
+
+
+def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
+    """Give a row per flight: keys, `date`, `hour`, the inputs, and the label where it is known.
+
+    Lazy, and for any subset of months, given the one before.
+    """
+    rows = tables["flights"].sort("sched_dep", "carrier", "flight")
+    rows = rows.with_columns(
+        (pl.col("arr_delay") > params.features.late_minutes).alias(LABEL), date=NOW.dt.date(), hour=NOW.dt.hour()
+    ).drop("dep_delay", "arr_delay", "air_time")
+    for history in build_history(tables, params).values():
+        rows = rows.pipe(asof, "sched_dep", history)
+    rows = rows.with_columns(**derive({name: pl.col(name) for name in rows.collect_schema()})).drop(RAW)
+    numbers = inputs(rows.collect_schema())[1]
+    return rows.with_columns(pl.col(numbers).cast(pl.Float32))
+
+
+def derive(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the inputs that follow from a row and its history: the one place, for training and for the service.
+
+    `known` maps columns to polars expressions (training) or to numpy arrays of shape (N,) (service), missing numbers
+    being null or NaN; so only plain arithmetic is used. No month: with less than some years of data it only misleads.
+    """
+    now = minutes(known["sched_dep"])
+    minute = now % 1440
+    return {
+        "minute": minute,
+        "weekday": (now // 1440 + 3) % 7 + 1,
+        "arrival_minute": known["sched_arr"],
+        "block_minutes": (known["sched_arr"] - minute) % 1440,
+        "age": (now - known["built"]) / YEAR,
+        **{f"{name}_overdue": now - known[f"{name}_due"] for name in QUEUES},
+    }
+
+
+def minutes(times: Any) -> Any:
+    """Whole minutes since 1970."""
+    return times.dt.epoch("s") // 60 if isinstance(times, pl.Expr) else times.astype("datetime64[m]").astype(np.int64)
