@@ -1,9 +1,22 @@
 """Another data set and another kind of model: scikit-learn's breast-cancer table and a logistic regression."""
 
-from .features import LABEL, build_features
+from .features import LABEL, History, build_features, build_history, derive
 from .metrics import METRICS, Metric
-from .model import predict, train
+from .model import predict, score, train
 from .params import Params
 from .schema import TABLES
 
-__all__ = ["LABEL", "METRICS", "TABLES", "Metric", "Params", "build_features", "predict", "train"]
+__all__ = [
+    "LABEL",
+    "METRICS",
+    "TABLES",
+    "History",
+    "Metric",
+    "Params",
+    "build_features",
+    "build_history",
+    "derive",
+    "predict",
+    "score",
+    "train",
+]

@@ -10,7 +10,7 @@ TABLES: dict[str, DataFrameSchema] = {
         {
             "id": Column(pl.Int64),
             "clinic": Column(pl.String, Check.isin(["north", "south"])),
-            "malignant": Column(pl.Boolean, nullable=True),
+            "malignant": Column(pl.Boolean, nullable=True, metadata={"known": "after"}),
             **{name: Column(pl.Float64, Check.ge(0)) for name in MEASURES},
         },
         strict=True,

@@ -45,5 +45,10 @@ def train(
 
 def predict(session: ort.InferenceSession, table: pl.DataFrame) -> np.ndarray:
     """Probability of malignant for each row, shape (N,)."""
-    feeds = {name: table[name].to_numpy().astype(np.float32)[:, None] for name in MEASURES}
+    return score(session, {name: table[name].to_numpy() for name in MEASURES})
+
+
+def score(session: ort.InferenceSession, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The same of arrays of shape (N,), by name."""
+    feeds = {name: columns[name].astype(np.float32)[:, None] for name in MEASURES}
     return np.asarray(session.run(["score"], feeds)[0])[:, 0]

@@ -8,7 +8,18 @@ from pathlib import Path
 from ..ml import Params
 from .drift import Drift
 from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices
-from .infra_yaml import Compute, FilesSource, FlightsSource, Image, Infra, Source, SqlSource, Tracking
+from .infra_yaml import (
+    Compute,
+    FilesSource,
+    FlightsSource,
+    Image,
+    Infra,
+    PredictionLog,
+    Serving,
+    Source,
+    SqlSource,
+    Tracking,
+)
 from .strict import load
 from .sweep_yaml import Range, Search, Sweep
 
@@ -29,8 +40,10 @@ __all__ = [
     "Image",
     "ImageLimits",
     "Infra",
+    "PredictionLog",
     "Range",
     "Search",
+    "Serving",
     "Slices",
     "Source",
     "SqlSource",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from .strict import Count, Strict
+from .strict import Count, Positive, Strict
 
 
 class FlightsSource(Strict):
@@ -68,6 +68,25 @@ class Image(Strict):
     repository: Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$")]
 
 
+class PredictionLog(Strict):
+    """Where answers are noted, as newline-delimited JSON in segments; `sample` is the share of requests that are."""
+
+    folder: str = "predictions"
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    segment_mb: Positive = 16
+    keep_mb: Positive = 512
+    url: str | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+
+
+class Serving(Strict):
+    """What the service takes on; beyond it answers 413, 422 or 503, and stays up."""
+
+    max_rows: Count = 1000
+    max_concurrency: Count = 64
+    log: PredictionLog = PredictionLog()
+
+
 class Infra(Strict):
     """infra.yaml: where things run. No file in `ml/` knows any of it."""
 
@@ -75,3 +94,4 @@ class Infra(Strict):
     tracking: Tracking
     compute: Compute = Compute()
     image: Image
+    serving: Serving = Serving()

@@ -5,7 +5,7 @@ The service looks up in it, by key and moment, what the training rows were joine
 
 import json
 import shutil
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -33,11 +33,14 @@ def main() -> None:
     if not TIME:
         return  # without time nothing becomes known
     known = tables(*names[-2:])
-    start = known[MAIN].filter(within(TIME, names[-1])).select(pl.col(TIME).min()).collect().item()
+    times = known[MAIN].filter(within(TIME, names[-1])).select(start=pl.col(TIME).min(), end=pl.col(TIME).max())
+    start, end = times.collect().row(0)
+    until = end.replace(tzinfo=UTC).timestamp()
     for name, history in ml.build_history(known, settings.params()).items():
         limit = history.within.total_seconds() if history.within else None
-        metadata = {"history": json.dumps({"by": history.by, "within": limit})}
-        recent(history, start).write_parquet(ONLINE / f"{name}.parquet", metadata=metadata)
+        about = {"by": history.by, "within": limit, "until": until}
+        rows = recent(history, start)
+        rows.write_parquet(ONLINE / f"{name}.parquet", metadata={"history": json.dumps(about)})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""What a request may hold, made from the schema of the main table: the same columns, types and limits as the data.
+
+Left out is what only the event tells (`known: "after"`). A check that has no counterpart here stops the service.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pandera.polars import Check, Column, DataFrameSchema
+from pydantic import ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from ..errors import UserError
+
+# ISO 8601 without a zone: a moment as the tables mean it. A string of this form is always a date that exists.
+DAY = (
+    r"(?:(?:19|20)[0-9]{2}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)"
+    r"|(?:0[13578]|1[02])-31)|(?:19|20)(?:0[48]|[2468][048]|[13579][26])-02-29|2000-02-29)"
+)
+CLOCK = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
+LIMITS = {
+    "greater_than_or_equal_to": ("min_value", "ge"),
+    "greater_than": ("min_value", "gt"),
+    "less_than_or_equal_to": ("max_value", "le"),
+    "less_than": ("max_value", "lt"),
+}
+
+
+def asked(schema: DataFrameSchema) -> dict[str, Column]:
+    """The columns that a row of a request has."""
+    return {str(n): c for n, c in schema.columns.items() if (c.metadata or {}).get("known") != "after"}
+
+
+def private(schema: DataFrameSchema) -> frozenset[str]:
+    """The columns that are never logged."""
+    return frozenset(str(n) for n, c in schema.columns.items() if (c.metadata or {}).get("private"))
+
+
+def request(schema: DataFrameSchema, max_rows: int) -> TypeAdapter[dict[str, list[dict[str, Any]]]]:
+    """Give the type of a request: `{"rows": [{column: value}]}`, one to `max_rows` rows."""
+    row: Any = _record("Row", {name: _type(name, column) for name, column in asked(schema).items()})
+    rows = list.__class_getitem__(row)
+    return TypeAdapter(_record("Request", {"rows": Annotated[rows, Field(min_length=1, max_length=max_rows)]}))
+
+
+def arrays(schema: DataFrameSchema, rows: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Turn N accepted rows into columns of shape (N,): moments as datetime64[us], missing numbers as NaN."""
+    return {
+        name: np.array([row[name] for row in rows], _numpy(column.dtype.type, nullable=column.nullable))
+        for name, column in asked(schema).items()
+    }
+
+
+def _record(name: str, fields: dict[str, Any]) -> Any:
+    made: Any = cast("Any", TypedDict)(name, fields)
+    made.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return made
+
+
+def _type(name: str, column: Column) -> Any:
+    dtype, limits = column.dtype.type, dict[str, Any]()
+    for check in column.checks:
+        limits |= dict(_limits(name, check))
+    kind: Any = str
+    if dtype in (pl.Datetime, pl.Date):
+        limits["pattern"] = f"^{DAY}{CLOCK if dtype == pl.Datetime else ''}$"
+    elif dtype.is_integer():
+        kind, width = int, np.iinfo(str(dtype).lower())
+        limits = {"ge": int(width.min), "le": int(width.max)} | limits
+    elif dtype.is_float() or dtype == pl.Boolean:
+        kind = float if dtype.is_float() else bool
+    elif dtype != pl.String:
+        raise UserError(f"ml/schema.py: column {name} has type {dtype}, which a request cannot hold")
+    if "isin" in limits:
+        kind, limits = Literal[tuple(limits["isin"])], {}
+    made = Annotated[kind, Field(**limits)]
+    return made | None if column.nullable else made
+
+
+def _limits(name: str, check: Check) -> Iterator[tuple[str, Any]]:
+    told = check.statistics or {}
+    if check.name == "in_range":
+        yield ("ge" if told["include_min"] else "gt"), told["min_value"]
+        yield ("le" if told["include_max"] else "lt"), told["max_value"]
+    elif check.name == "isin":
+        yield "isin", told["allowed_values"]
+    elif check.name == "str_matches":
+        yield "pattern", getattr(told["pattern"], "pattern", told["pattern"])
+    elif check.name in LIMITS:
+        key, limit = LIMITS[check.name]
+        yield limit, told[key]
+    else:
+        raise UserError(f"ml/schema.py: column {name}: the check {check.name} has no counterpart in a request")
+
+
+def _numpy(dtype: pl.DataType, *, nullable: bool) -> str:
+    if isinstance(dtype, pl.Datetime | pl.Date):
+        return "datetime64[us]"
+    if dtype == pl.String:
+        return "object"
+    return "float64" if nullable or dtype.is_float() else str(dtype).lower().replace("boolean", "bool")
