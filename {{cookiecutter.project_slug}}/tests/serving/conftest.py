@@ -38,7 +38,9 @@ def trained(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytes
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["train"] |= {"epochs": 1, "width": 8, "bins": 2}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    shutil.copy(ROOT / "infra.yaml", folder)
+    infra = yaml.safe_load((ROOT / "infra.yaml").read_text())
+    infra["image"]["repository"] = "registry.example/model"  # unrendered, the template's own
+    (folder / "infra.yaml").write_text(yaml.safe_dump(infra))
     (folder / "dvc.lock").write_text("schema: '2.0'\n")
     subprocess.run([sys.executable, "-c", STAGES], cwd=folder, check=True, env=environment())
     return folder

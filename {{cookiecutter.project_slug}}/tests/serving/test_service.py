@@ -56,7 +56,7 @@ def test_it_says_which_model_answers(server: Server, golden: Golden) -> None:
 def test_its_score_distribution_is_told(server: Server, golden: Golden) -> None:
     def total() -> float:
         lines = httpx.get(f"{server.url}/metrics").text.splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith("model_scores_total{"))
+        return next(float(line.split()[-1]) for line in lines if line.startswith("model_score_count"))
 
     before = total()
     httpx.post(f"{server.url}/predict", json={"rows": golden[0][:37]})

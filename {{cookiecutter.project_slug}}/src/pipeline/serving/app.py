@@ -55,7 +55,7 @@ class Predictions:
         request_id = given if ID.fullmatch(given) else uuid.uuid4().hex
         told = np.round(scores.astype(np.float64), 7).tolist()
         self._log.add(request_id, rows, told)
-        self._metrics.scored(scores)
+        self._metrics.scored(told)
         return Response(to_json({"scores": told}), headers={"x-request-id": request_id}, media_type="application/json")
 
     def _refuse(self, refused: Refused) -> Response:

@@ -1,11 +1,12 @@
 """Which model answers: read once, told by every answer, `/model` and `/metrics`."""
 
+import hashlib
 import os
 import shutil
+import subprocess
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from ..ops import git
-from ..ops.dvc_files import md5
 from ..paths import LOCK, MODEL
 
 
@@ -24,10 +25,20 @@ class Identity:
 
 
 def read() -> Identity:
-    """Ask files and git; an image, which has no git, is told by MODEL_COMMIT and MODEL_VERSION."""
+    """Ask files and git; an image, which has no git, is told by MODEL_COMMIT, MODEL_LOCK and MODEL_VERSION."""
     return Identity(
-        commit=os.environ.get("MODEL_COMMIT") or (shutil.which("git") and git.resolve("HEAD")) or "unknown",
+        commit=os.environ.get("MODEL_COMMIT") or _head() or "unknown",
         version=os.environ.get("MODEL_VERSION") or "unknown",
-        lock=md5(LOCK) if LOCK.exists() else "unknown",
-        model=md5(MODEL),
+        lock=os.environ.get("MODEL_LOCK") or (_md5(LOCK) if LOCK.exists() else "unknown"),
+        model=_md5(MODEL),
     )
+
+
+def _head() -> str:
+    if shutil.which("git") is None:
+        return ""
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

@@ -30,12 +30,11 @@ class Log:
 
     def __init__(self, settings: PredictionLog, identity: dict[str, str], columns: Sequence[str]) -> None:
         self._settings, self._identity, self._columns = settings, identity, columns
-        self._folder, self._lines = Path(settings.folder), deque[bytes]()
+        self._folder, self._lines = settings.place, deque[bytes]()
         self._segment: Path | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
         if settings.sample > 0:
-            self._folder.mkdir(parents=True, exist_ok=True)
             self._thread.start()
 
     def add(self, request_id: str, rows: list[dict[str, Any]], scores: list[float]) -> None:
@@ -65,6 +64,7 @@ class Log:
             return
         self._segment = self._segment or self._folder / _name()
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             with self._segment.open("ab", buffering=0) as file:
                 file.write(lines)
             if self._segment.stat().st_size >= self._settings.segment_mb * MB:

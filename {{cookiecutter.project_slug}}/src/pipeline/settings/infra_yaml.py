@@ -1,6 +1,7 @@
 """infra.yaml: where things run."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -77,6 +78,11 @@ class PredictionLog(Strict):
     keep_mb: Positive = 512
     url: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def place(self) -> Path:
+        """`folder`, unless PREDICTIONS_FOLDER names another: a container's volume."""
+        return Path(os.environ.get("PREDICTIONS_FOLDER") or self.folder)
 
 
 class Serving(Strict):

@@ -44,7 +44,7 @@ def _within(name: str, figure: float, limit: float, unit: str) -> Check:
 
 
 def _apart(container: Container, known: golden.Golden) -> float:
-    answer = np.asarray(json.loads(container.post("/predict", known.many)), dtype=np.float64)
+    answer = np.asarray(json.loads(container.post("/predict", known.many))["scores"], dtype=np.float64)
     return float(np.abs(answer - known.scores).max()) if answer.shape == known.scores.shape else float("inf")
 
 
