@@ -22,6 +22,13 @@ def started(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield home, home.run(event)
 
 
+@pytest.fixture(scope="session")
+def better(started: tuple[Home, Run]) -> Run:
+    """The run of a pull request, branch `better`, that trains the model for longer."""
+    home, _ = started
+    return home.run(home.propose("better", home.params(epochs=3)))
+
+
 @pytest.fixture
 def home(started: tuple[Home, Run]) -> Iterator[Home]:
     """The project after its first push; nothing unknown may be asked of GitHub."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tests.bake import git
-from tests.github import HOSTED, Clone, Event, GitHub, Machine, Repository, Run, Watch, run_event
+from tests.github import HOSTED, Clone, Event, GitHub, Machine, PullRequest, Repository, Run, Watch, run_event
 from tests.work import clone, make
 
 GPU = frozenset({"self-hosted", "gpu"})
@@ -44,6 +44,10 @@ class Home:
         *_, event = self.events()
         return event
 
+    def pull(self, branch: str) -> PullRequest:
+        """The pull request of a branch."""
+        return next(pull for pull in self.repository.pulls if pull.head == branch)
+
     def params(self, **train: object) -> dict[str, str]:
         """params.yaml of main with other training settings."""
         text = self.alice.git("show", "origin/main:params.yaml")
@@ -65,6 +69,10 @@ def settle(github: GitHub, project: Path, folder: Path) -> Home:
     remote = folder / "dvc-remote"
     repository.variables |= {"GPU_RUNNER": '["self-hosted", "gpu"]'}
     repository.secrets["DVC_CONFIG"] = f"['remote \"storage\"']\n    url = {remote}\n"
+    # a double, as CML 0.20.6 itself cannot be had here
+    cml = Path(__file__).with_name("cml.py").read_bytes()
+    platforms = [f"cml-{system}-{chip}" for system in ("linux", "macos") for chip in ("x64", "arm64")]
+    github.create("iterative/cml").releases["v0.20.6"] = dict.fromkeys(platforms, cml)
     token = github.token("user", "alice", repository.full_name, bypass=True)
     alice = Clone(github, repository, token, folder / "alice/flight-delays")
     small = clone(project, folder / "small")
@@ -83,6 +91,7 @@ def settle(github: GitHub, project: Path, folder: Path) -> Home:
     cache = subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
     environment = {
         "UV_CACHE_DIR": cache,
+        "UV_OFFLINE": "1",  # the project's own environment was made from this cache: no job need ask the index again
         "MYPY_CACHE_DIR": str(folder / "mypy"),
         "PATH": os.environ["PATH"],
     }
@@ -90,12 +99,11 @@ def settle(github: GitHub, project: Path, folder: Path) -> Home:
     return Home(github, repository, alice, remote, machine)
 
 
-def with_cml(folder: Path) -> str:
-    """A PATH on which there is a `cml`: a double, as CML 0.20.6 itself cannot be had from a package registry."""
+def on_path(folder: Path, name: str, text: str) -> str:
+    """A PATH on which this program comes first."""
     folder.mkdir()
-    program = folder / "cml"
-    program.write_text(Path(__file__).with_name("cml.py").read_text())
-    program.chmod(0o755)
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 

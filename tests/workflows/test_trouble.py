@@ -1,11 +1,11 @@
-"""What goes wrong in life: broken data, and strangers."""
+"""What goes wrong in life: broken data, forks, branches that move, killed jobs."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.github import Clone, approve
+from tests.github import Clone, Watch, approve
 from tests.workflows.home import GPU, GREEN, Home, results
 
 pytestmark = pytest.mark.dear
@@ -18,7 +18,11 @@ def test_broken_data_is_refused_in_one_line(home: Home) -> None:
     run = home.run(home.propose("strict", {"src/pipeline/ml/schema.py": f"{stricter}\n"}))
     red = {"train / train": "failure", "train / report": "skipped", "verdict": "failure"}
     assert results(run) == GREEN | red, run.log
+    # the reason is one line of the log, and stands where the report would
     assert [line for line in run["train / train"].log.splitlines() if "2013-01" in line and "distance" in line]
+    (comment,) = home.pull("strict").comments
+    assert "No model was judged" in comment.body
+    assert [line for line in comment.body.splitlines() if "2013-01" in line and "distance" in line]
     assert home.repository.branch("strict") == run.event.head_sha
 
 
@@ -33,9 +37,19 @@ def test_a_fork_gets_neither_gpu_nor_secret(home: Home, tmp_path: Path) -> None:
     body = {"title": "A gift", "head": "mallory:gift", "base": "main"}
     (tmp_path / "pull.json").write_text(json.dumps(body))
     mallory.run("gh", "api", f"repos/{home.repository.full_name}/pulls", "--input", str(tmp_path / "pull.json"))
-    (event,) = home.events()
+    *_, event = home.events()
     run = home.run(approve(event))
     assert not any(set(job.labels) & GPU for job in run.jobs.values())
     assert results(run)["plan"] == "failure"
     assert results(run)["verdict"] == "failure"
     assert "a maintainer has to push this branch" in run["plan"].log
+
+
+def test_a_killed_training_leaves_nothing_and_can_be_run_again(home: Home) -> None:
+    event = home.propose("killed", home.params(epochs=4, width=40))
+    run = home.run(event, Watch("train / train", "epoch 2", lambda job: job.kill()))
+    assert results(run) == GREEN | {"train / train": "failure", "train / report": "skipped", "verdict": "failure"}
+    assert home.repository.branch("killed") == event.head_sha
+    again = home.run(event, previous=run)
+    assert results(again) == GREEN, again.log
+    assert home.repository.branch("killed") == again["train / report"].outputs["commit"]

@@ -1,13 +1,16 @@
 """A push becomes a verdict: ci.yaml and train.yaml of the generated project, whole, on real flights."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.github import Run
-from tests.workflows.home import GPU, GREEN, Home, results, with_cml
+from tests.workflows.home import GPU, GREEN, Home, results
 
 pytestmark = pytest.mark.dear
+
+
+def verdicts(home: Home, commit: str) -> list[str | None]:
+    """How the checks made on a commit ended."""
+    return [check.conclusion for check in home.repository.checks if check.head_sha == commit]
 
 
 def test_the_first_push_trains_judges_and_commits_the_lock(started: tuple[Home, Run]) -> None:
@@ -19,22 +22,32 @@ def test_the_first_push_trains_judges_and_commits_the_lock(started: tuple[Home, 
     # the lock is on main, and carries the verdict that no run of its own could
     lock = run["train / report"].outputs["commit"]
     assert home.repository.branch("main") == lock
-    assert [check.conclusion for check in home.repository.checks if check.head_sha == lock] == ["success"]
+    assert verdicts(home, lock) == ["success"]
     assert "There is no champion yet" in run["train / report"].summary
     assert home.events() == []
 
 
-def test_a_worse_model_is_red_with_its_reasons(home: Home, tmp_path: Path) -> None:
-    # given cml on the runner, and a network that learns nothing
-    path = with_cml(tmp_path / "bin")
-    run = home.run(home.propose("worse", home.params(learning_rate=1e-7)), PATH=path)
+def test_a_better_model_is_reported_locked_and_green(home: Home, better: Run) -> None:
+    assert results(better) == GREEN, better.log
+    lock = better["train / report"].outputs["commit"]
+    assert home.repository.branch("better") == lock
+    assert home.model(lock) != home.model(better.event.payload["pull_request"]["base"]["sha"])
+    assert verdicts(home, lock) == ["success"]
+    # cml, fetched from its release, sent the one comment
+    (comment,) = home.pull("better").comments
+    for told in ("CML watermark", "`auc`", "train.epochs", "GPU minutes** on `self-hosted`, `gpu`"):
+        assert told in comment.body
+
+
+def test_a_worse_model_is_red_with_its_reasons(home: Home) -> None:
+    # given a network that learns nothing
+    run = home.run(home.propose("worse", home.params(learning_rate=1e-7)))
     assert results(run) == GREEN | {"train / report": "failure", "verdict": "failure"}, run.log
-    (comment,) = home.repository.pulls[-1].comments
+    (comment,) = home.pull("worse").comments
     assert "⛔" in comment.body
     assert "floor: auc" in comment.body
-    assert "CML watermark" in comment.body
     lock = run["train / report"].outputs["commit"]
-    assert [check.conclusion for check in home.repository.checks if check.head_sha == lock] == ["failure"]
+    assert verdicts(home, lock) == ["failure"]
 
 
 def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
@@ -48,7 +61,7 @@ def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
     verbs = sum(step.seconds for job in run.jobs.values() for step in job.steps if "make" in step.name)
     print(f"\na push that changes nothing for the model: {verbs:.0f} s of verbs, {run.seconds:.0f} s in all")
     assert verbs < 60
-    assert home.repository.pulls[-1].comments == []
+    assert home.pull("words").comments == []
 
 
 def test_style_alone_is_told_quickly(home: Home) -> None:
