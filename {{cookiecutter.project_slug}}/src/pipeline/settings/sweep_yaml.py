@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from .gates_yaml import DirectedMetric
+from .metric import DirectedMetric
 from .strict import Count, Strict
 
 
