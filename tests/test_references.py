@@ -15,7 +15,17 @@ VERB = re.compile(
     r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:make|\$\(MAKE\)(?: --[a-z-]+)*)((?: +[a-z][a-z-]*(?![\w=/.-]))+)", re.M
 )
 MODULE = re.compile(r"python3? -m (pipeline[\w.]*)(?: ([a-z-]+))?")
-MADE = {"data", "features", "models/model.onnx", "models/online", "mlflow.db", "dvc.lock", ".venv", "demo", ".dvc/config.local"}
+MADE = {
+    "data",
+    "features",
+    "models/model.onnx",
+    "models/online",
+    "mlflow.db",
+    "dvc.lock",
+    ".venv",
+    "demo",
+    ".dvc/config.local",
+}
 
 
 def verbs(makefile: Path) -> set[str]:
