@@ -4,7 +4,7 @@ from typing import Any
 
 from . import events
 from .events import SERVER, Event, repository_json, user
-from .repository import PullRequest, Repository
+from .repository import PullRequest, Repository, now
 from .tokens import Token
 
 
@@ -42,7 +42,8 @@ def to_json(base: Repository, head: Repository, pull: PullRequest) -> dict[str, 
         "merge_commit_sha": pull.merge_sha, "mergeable": pull.merge_sha is not None, "user": user(pull.author),
         "labels": [{"name": label} for label in pull.labels], "html_url": url, "created_at": pull.created_at,
         "url": f"https://api.github.com/repos/{base.full_name}/pulls/{pull.number}",
-        "author_association": "CONTRIBUTOR", "comments": len(pull.comments),
+        "author_association": "CONTRIBUTOR", "comments": len(pull.comments), "closed_at": pull.closed_at,
+        "merged_at": pull.closed_at if pull.merged else None,
         "head": {"ref": pull.head, "sha": pull.head_sha, "label": f"{head.full_name.split('/')[0]}:{pull.head}",
                  "user": user(head.full_name.split("/")[0]), "repo": repository_json(head)},
         "base": {"ref": pull.base, "sha": base.branch(pull.base),
@@ -67,4 +68,4 @@ def merge(base: Repository, pull: PullRequest, token: Token, method: str) -> Non
     parents = ["-p", before] + ([] if method == "squash" else ["-p", pull.head_sha])
     after = base.git("commit-tree", f"{pull.merge_sha}^{{tree}}", *parents, "-m", title)
     base.git("update-ref", f"refs/heads/{pull.base}", after, before)
-    pull.state, pull.merged, pull.merge_sha = "closed", True, after
+    pull.state, pull.merged, pull.merge_sha, pull.closed_at = "closed", True, after, now()

@@ -55,6 +55,7 @@ class PullRequest(Issue):
     merge_sha: str | None = None
     merged: bool = False
     draft: bool = False
+    closed_at: str | None = None
 
 
 @dataclass

@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import events
 from .. import pulls as behind
-from ..repository import PullRequest
+from ..repository import PullRequest, now
 from ..routes import ApiError, Call, as_json, route
 from ..transport import Response
 from .issues import check_length
@@ -88,6 +88,7 @@ def _edit(call: Call) -> dict[str, Any]:
     check_length(call.json.get("body") or "")
     for key in {"title", "body", "state", "base"} & set(call.json):
         setattr(pull, key, call.json[key])
+    pull.closed_at = (pull.closed_at or now()) if pull.state == "closed" else None
     return call.github.pull_json(call.repository, pull)
 
 

@@ -159,6 +159,14 @@ def act() -> None:
 
 
 @app.command()
+def retrain() -> None:
+    """Open or update the retraining pull request that the drift decision asks for, or close it (CI)."""
+    from .ops.retrain import run as propose
+
+    propose()
+
+
+@app.command()
 def doctor() -> None:
     """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
     from .ops.doctor import run as examine

@@ -1,0 +1,55 @@
+"""`make retrain`: what a drift decision leads to on GitHub; every step can be repeated with the same result."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ... import settings
+from ...errors import UserError
+from ...paths import DRIFT
+from ..drift.decision import Decision
+from ..event import Event, current
+from . import branch, issue, manners, pulls
+
+__all__ = ["follow", "run"]
+
+
+def run() -> None:
+    """Act on `reports/drift.json`, and tell the workflow what to train, if anything."""
+    try:
+        decision = Decision.model_validate_json(DRIFT.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{DRIFT} is missing: run `make drift` first") from None
+    event = current()
+    if not event.name:
+        newest = (
+            f": `make data UNTIL={decision.partitions[-1]}`, then `make pipeline gate`" if decision.partitions else ""
+        )
+        print(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
+        return
+    said, made = follow(event, decision, DRIFT.with_suffix(".md").read_text())
+    print(said)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a") as file:
+            file.write(f"{DRIFT.with_suffix('.md').read_text()}\n{said}\n")
+    if output := os.environ.get("GITHUB_OUTPUT"):
+        with Path(output).open("a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in made.items())
+
+
+def follow(event: Event, decision: Decision, evidence: str) -> tuple[str, dict[str, str]]:
+    """Do what the outcome asks for; give a sentence, and commit, branch and pull request where one is to be trained."""
+    repository = str(event.repository)
+    issue.keep(repository, evidence if decision.outcome == "broken" else None)
+    if decision.outcome == "broken":
+        return decision.sentence, {}
+    known = pulls.known(repository)
+    if decision.outcome == "quiet":
+        closed = pulls.close(repository, known, decision.sentence)
+        return f"{decision.sentence}{f' Pull request {closed} is closed.' if closed else ''}", {}
+    if silence := manners.silence(known, settings.gates().drift, datetime.now(UTC)):
+        return f"{decision.sentence} {silence}", {}
+    commit, fresh = branch.update(event, decision.partitions)
+    number = pulls.propose(repository, known, decision, evidence)
+    told = f"{decision.sentence} Pull request {number} {'carries the new data' if fresh else 'has it already'}."
+    return told, {"commit": commit, "branch": pulls.BRANCH, "pull-request": str(number)} if fresh else {}
