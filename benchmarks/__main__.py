@@ -14,6 +14,7 @@ if __name__ == "__main__":
         sys.exit("error: demo/flight-delays holds no trained project: run `make demo` first")
     print(f"{os.cpu_count()} cores\n\n## What DVC costs\n", flush=True)
     cost.main(PROJECT)
-    print("\n## How good the model is\n", flush=True)
-    quality = Path(__file__).with_name("quality.py")
-    subprocess.run([PROJECT / ".venv/bin/python", quality], cwd=PROJECT, check=True)
+    for title, module in {"How good the model is": "quality", "How fast the service is": "serving"}.items():
+        print(f"\n## {title}\n", flush=True)
+        code = Path(__file__).with_name(f"{module}.py")
+        subprocess.run([PROJECT / ".venv/bin/python", code], cwd=PROJECT, check=True)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pandera.polars import Check, Column, DataFrameSchema
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from ..errors import UserError
@@ -68,7 +68,7 @@ def _type(name: str, column: Column) -> Any:
     if dtype in (pl.Datetime, pl.Date):
         limits["pattern"] = f"^{DAY}{CLOCK if dtype == pl.Datetime else ''}$"
     elif dtype.is_integer():
-        kind, width = int, np.iinfo(str(dtype).lower())
+        kind, width = Annotated[int, BeforeValidator(_whole)], np.iinfo(str(dtype).lower())
         limits = {"ge": int(width.min), "le": int(width.max)} | limits
     elif dtype.is_float() or dtype == pl.Boolean:
         kind = float if dtype.is_float() else bool
@@ -78,6 +78,11 @@ def _type(name: str, column: Column) -> Any:
         kind, limits = Literal[tuple(limits["isin"])], {}
     made = Annotated[kind, Field(**limits)]
     return made | None if column.nullable else made
+
+
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 3.0 is the integer 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _limits(name: str, check: Check) -> Iterator[tuple[str, Any]]:

@@ -29,10 +29,10 @@ def read() -> Golden:
     if not PREDICTIONS.exists():
         raise UserError(f"{PREDICTIONS} is missing: run `make pipeline`, or `dvc pull evaluate`")
     name, schema = next(iter(ml.TABLES.items()))
-    table = pl.read_parquet(DATA / partitions()[-1] / f"{name}.parquet").select(asked(schema))
+    table = pl.read_parquet(DATA / partitions()[-1] / f"{name}.parquet").select(*asked(schema))
     scored = pl.read_parquet(PREDICTIONS).select(*(schema.unique or []), "score")
     chosen = scored.gather_every(max(1, scored.height // ROWS)).head(ROWS)
-    rows = chosen.join(table, on=schema.unique, how="left", maintain_order="left").select(asked(schema)).to_dicts()
+    rows = chosen.join(table, on=schema.unique, how="left", maintain_order="left").select(*asked(schema)).to_dicts()
     return Golden(_body(rows), _body(rows[:1]), chosen["score"].to_numpy())
 
 

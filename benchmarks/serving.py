@@ -1,0 +1,176 @@
+"""The service beside the barest servers of the same model: requests per second, p50 and p99, on one machine at once.
+
+Runs in a generated project's environment and folder, on a trained model. The bare servers take feature rows (all 51
+inputs) and do nothing but score them; the service takes flights, looks their history up, and notes every answer.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pipeline.holdout import read, session
+from pipeline.ops.image import golden
+from pipeline.paths import MODEL
+
+SECONDS, ROUNDS = 4.0, 3
+LOADS = [(1, 1), (1, 16), (100, 8)]  # rows in a request, requests at once
+FEEDS = """
+import numpy as np
+from pathlib import Path
+from pipeline.holdout import session as load
+session = load(Path("models/model.onnx").read_bytes())
+INPUTS = [(i.name, object if "string" in i.type else np.float32) for i in session.get_inputs()]
+def score(rows):
+    feeds = {name: np.array([[row[name]] for row in rows], dtype) for name, dtype in INPUTS}
+    return session.run(["score"], feeds)[0].ravel().tolist()
+"""
+BENTO = (
+    FEEDS
+    + """
+import bentoml
+@bentoml.service(name="bare", logging={"access": {"enabled": False}}, tracing={"excluded_urls": ".*"})
+class Bare:
+    @bentoml.api
+    async def predict(self, rows: list[dict[str, float | str | None]]) -> list[float]:
+        return score(rows)
+"""
+)
+FASTAPI = (
+    FEEDS
+    + """
+from fastapi import FastAPI
+from pydantic import BaseModel, create_model
+Row = create_model("Row", **{name: (str if kind is object else float | None, ...) for name, kind in INPUTS})
+class Body(BaseModel):
+    rows: list[Row]
+app = FastAPI()
+@app.post("/predict")
+async def predict(body: Body) -> list[float]:
+    return score([row.__dict__ for row in body.rows])
+"""
+)
+
+
+def commands(folder: Path, port: int) -> dict[str, list[str]]:
+    """The three servers; BentoML's are told to be silent in production mode, uvicorn too."""
+    (folder / "bare_bento.py").write_text(BENTO)
+    (folder / "bare_fastapi.py").write_text(FASTAPI)
+    bento = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    plain = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+    return {
+        "FastAPI, bare": [*plain, "bare_fastapi:app"],
+        "BentoML, bare": [*bento, "bare_bento:Bare"],
+        "the service": [*bento, "pipeline.service:Service"],
+    }
+
+
+def bodies(rows: int) -> tuple[bytes, bytes]:
+    """A request of feature rows for the bare servers, and one of flights for the service."""
+    table = read().table.head(rows)
+    inputs = [column.name for column in session(MODEL.read_bytes()).get_inputs()]
+    strings = pl.selectors.string().fill_null("")
+    features = table.select(inputs).with_columns(pl.selectors.float().fill_nan(None), strings).to_dicts()
+    flights = json.loads(golden.read().many)["rows"]
+    return json.dumps({"rows": features}).encode(), json.dumps({"rows": (flights * rows)[:rows]}).encode()
+
+
+async def client(port: int, body: bytes, until: float, times: list[float]) -> None:
+    """Ask over one connection until the time is up; every answer must be a 200."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    while (begin := time.perf_counter()) < until:
+        writer.write(head.encode() + body)
+        answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if b" 200 " not in answer.split(b"\r\n")[0]:
+            raise RuntimeError(answer.decode())
+        await reader.readexactly(int(answer.split(b"content-length:")[1].split(b"\r\n")[0]))
+        times.append(time.perf_counter() - begin)
+    writer.close()
+
+
+async def load(port: int, body: bytes, at_once: int, seconds: float) -> list[float]:
+    """Seconds of each request."""
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    await asyncio.gather(*(client(port, body, until, times) for _ in range(at_once)))
+    return times
+
+
+def measure(
+    name: str, command: list[str], port: int, environment: dict[str, str]
+) -> dict[Any, tuple[float, float, float]]:
+    """Requests per second, p50 and p99 in ms, for each load."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
+    try:
+        wait(port)
+        found = {}
+        for rows, at_once in LOADS:
+            body = bodies(rows)[name == "the service"]
+            asyncio.run(load(port, body, at_once, 1.0))
+            times = np.array(asyncio.run(load(port, body, at_once, SECONDS))) * 1000
+            found[rows, at_once] = (len(times) / SECONDS, *(float(np.quantile(times, q)) for q in (0.5, 0.99)))
+        return found
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def wait(port: int) -> None:
+    """Until something listens and answers."""
+    for _ in range(300):
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as one:
+                one.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                if one.recv(12)[9:12] in (b"200", b"404"):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError("the server does not answer")
+
+
+def main() -> None:
+    """Print a Markdown table, and exit 1 where the service is slower than it must be."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = os.pathsep.join(["src", str(folder), os.environ.get("PYTHONPATH", "")])
+        home = {
+            "BENTOML_HOME": f"{folder}/bentoml",
+            "PREDICTIONS_FOLDER": f"{folder}/log",
+            "BENTOML_DO_NOT_TRACK": "True",
+        }
+        environment = os.environ | home | {"PYTHONPATH": path}
+        runs = [
+            {who: measure(who, command, port, environment) for who, command in commands(folder, port).items()}
+            for _ in range(ROUNDS)
+        ]
+    print("| load | server | requests/s | p50 ms | p99 ms | of BentoML | of FastAPI |\n|---|---|---|---|---|---|---|")
+    slow = []
+    for rows, at_once in LOADS:
+        best = {who: np.median([run[who][rows, at_once] for run in runs], axis=0) for who in runs[0]}
+        for who, (rate, p50, p99) in best.items():
+            of_bento, of_fastapi = rate / best["BentoML, bare"][0], rate / best["FastAPI, bare"][0]
+            told = f"{rate:.0f} | {p50:.2f} | {p99:.2f} | {of_bento:.2f} | {of_fastapi:.2f}"
+            print(f"| {rows} rows, {at_once} at once | {who} | {told} |")
+            if who == "the service" and (of_bento < 0.9 or of_fastapi < 0.6 or p99 > 3 * p50):
+                slow.append(f"{rows} rows, {at_once} at once")
+    if slow:
+        sys.exit(f"the service is slower than it must be: {'; '.join(slow)}")
+
+
+if __name__ == "__main__":
+    main()
