@@ -29,6 +29,24 @@ for name, part in zip(["2024-q1", "2024-q2", "2024-q3"], [table[:200], table[200
     part.write_parquet(f"{sys.argv[1]}/{name}/cells.parquet")
 """
 
+SERVE = """
+import sys
+sys.path.insert(0, "src")
+import numpy as np
+from pipeline.holdout import session
+from pipeline.ops.image import golden
+from pipeline.paths import MODEL, ONLINE
+from pipeline.service import SCHEMA
+from pipeline.serving.contract import request
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.store import Embedded
+
+known = golden.read()
+rows = request(SCHEMA, 1000).validate_json(known.many)["rows"]
+scores = Scorer(session(MODEL.read_bytes()), Embedded(ONLINE, None), SCHEMA)(rows)
+print(len(rows) > 100 and np.abs(scores - known.scores).max() < 1e-5)
+"""
+
 
 @pytest.mark.dear
 def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path, tmp_path: Path) -> None:
@@ -57,6 +75,8 @@ def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path
     # then the newest partition was judged, and nothing outside the list was touched
     verdict = json.loads((swapped / "reports/verdict.json").read_text())
     assert (verdict["outcome"], verdict["partition"]) == ("pass", "2024-q3")
+    # and the service asks for this table's columns, and answers as the model was judged
+    assert python(swapped, "-c", SERVE).strip() == "True"
     changed = {line[3:].split("/")[0] for line in git(swapped, "status", "--porcelain").splitlines()}
     assert changed <= {"src", "params.yaml", "gates.yaml", "infra.yaml", "data.dvc", "dvc.lock"}
     outside = git(swapped, "status", "--porcelain", "--", "src").splitlines()

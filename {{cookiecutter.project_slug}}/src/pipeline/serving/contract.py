@@ -68,7 +68,7 @@ def _type(name: str, column: Column) -> Any:
     if dtype in (pl.Datetime, pl.Date):
         limits["pattern"] = f"^{DAY}{CLOCK if dtype == pl.Datetime else ''}$"
     elif dtype.is_integer():
-        kind, width = Annotated[int, BeforeValidator(_whole)], np.iinfo(str(dtype).lower())
+        kind, width = int, np.iinfo(str(dtype).lower())
         limits = {"ge": int(width.min), "le": int(width.max)} | limits
     elif dtype.is_float() or dtype == pl.Boolean:
         kind = float if dtype.is_float() else bool
@@ -76,7 +76,9 @@ def _type(name: str, column: Column) -> Any:
         raise UserError(f"ml/schema.py: column {name} has type {dtype}, which a request cannot hold")
     if "isin" in limits:
         kind, limits = Literal[tuple(limits["isin"])], {}
-    made = Annotated[kind, Field(**limits)]
+    made: Any = Annotated[kind, Field(**limits)]
+    if kind is int:
+        made = Annotated[made, BeforeValidator(_whole)]
     return made | None if column.nullable else made
 
 

@@ -36,9 +36,10 @@ def within(time: str, partition: str) -> pl.Expr:
 
 
 def build(partition: str, previous: str | None, params: ml.Params, root: Path = DATA) -> pl.LazyFrame:
-    """Feature rows of `partition` in `root`; rows of `previous` are history only."""
-    features = ml.build_features(tables(previous, partition, root=root), params)
-    return features.filter(within(TIME, partition)) if previous and TIME else features
+    """Feature rows of `partition` in `root`; rows of `previous` are history only, and none where there is no time."""
+    if TIME is None:
+        return ml.build_features(tables(partition, root=root), params)
+    return ml.build_features(tables(previous, partition, root=root), params).filter(within(TIME, partition))
 
 
 def key(partition: str, previous: str | None, params: ml.Params) -> str:
