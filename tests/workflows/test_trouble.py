@@ -45,6 +45,18 @@ def test_a_fork_gets_neither_gpu_nor_secret(home: Home, tmp_path: Path) -> None:
     assert "a maintainer has to push this branch" in run["plan"].log
 
 
+def test_a_branch_that_moves_meanwhile_is_left_alone(home: Home) -> None:
+    def move(_: object) -> None:
+        home.alice.commit("More words", {"README.md": "# More\n"})
+        home.alice.push("moving")
+
+    event = home.propose("moving", home.params(epochs=3, width=40))
+    run = home.run(event, Watch("train / train", "epoch 1", move))
+    assert results(run) == GREEN, run.log
+    assert run["train / report"].outputs.get("commit", "") == ""
+    assert home.repository.branch("moving") == home.alice.git("rev-parse", "HEAD")
+
+
 def test_a_killed_training_leaves_nothing_and_can_be_run_again(home: Home) -> None:
     event = home.propose("killed", home.params(epochs=4, width=40))
     run = home.run(event, Watch("train / train", "epoch 2", lambda job: job.kill()))

@@ -39,6 +39,15 @@ def test_a_better_model_is_reported_locked_and_green(home: Home, better: Run) ->
         assert told in comment.body
 
 
+def test_the_same_push_again_changes_nothing_more(home: Home, better: Run) -> None:
+    again = home.run(better.event)
+    assert results(again) == GREEN, again.log
+    lock = better["train / report"].outputs["commit"]
+    assert home.repository.branch("better") == again["train / report"].outputs["commit"] == lock
+    assert verdicts(home, lock) == ["success"]
+    assert len(home.pull("better").comments) == 1
+
+
 def test_a_worse_model_is_red_with_its_reasons(home: Home) -> None:
     # given a network that learns nothing
     run = home.run(home.propose("worse", home.params(learning_rate=1e-7)))
