@@ -56,6 +56,13 @@ def test_a_branch_that_moves_meanwhile_is_left_alone(home: Home) -> None:
     assert run["train / report"].outputs.get("commit", "") == ""
     assert home.repository.branch("moving") == home.alice.git("rev-parse", "HEAD")
 
+    # then its own run finds the training in the cache
+    *_, event = home.events()
+    run = home.run(event)
+    assert results(run) == GREEN, run.log
+    assert "epoch 1" not in run["train / train"].log
+    assert home.model(run["train / report"].outputs["commit"])
+
 
 def test_a_killed_training_leaves_nothing_and_can_be_run_again(home: Home) -> None:
     event = home.propose("killed", home.params(epochs=4, width=40))
