@@ -7,7 +7,7 @@ import pytest
 
 from tests.bake import ROOT, Problems, bake, export, git, outside, run
 
-pytest_plugins = ["tests.github.fixtures"]
+pytest_plugins = ["tests.github.fixtures", "tests.release.fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -1,28 +1,19 @@
 """What is in the image, and that only an image which answers like the judged model is trusted."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.release.conftest import Shipped
-from tests.work import attempt, python
+from tests.release.fixtures import Shipped
+from tests.release.spoil import spoil
+from tests.work import attempt
 
 pytestmark = pytest.mark.dear
 
 TOOLS = {"sh", "bash", "gcc", "cc", "ld", "as", "make", "pip", "pip3", "uv", "apt", "apt-get", "dpkg", "curl", "git"}
-SPOIL = """
-import sys
-import onnx
-from onnx import numpy_helper
-model = onnx.load(sys.argv[1])
-for weight in model.graph.initializer:
-    values = numpy_helper.to_array(weight)
-    if values.dtype == "float32" and values.ndim == 2:
-        weight.CopyFrom(numpy_helper.from_array(values * 1.01, weight.name))
-onnx.save(model, sys.argv[2])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +46,23 @@ def test_the_image_holds_no_shell_compiler_installer_or_torch(listing: set[str])
     assert not packages & {"torch", "mlflow", "dvc", "nvidia", "pip", "uv"}
 
 
+def test_the_image_says_what_it_is_made_of(shipped: Shipped, listing: set[str], tmp_path: Path) -> None:
+    # given the bill of materials in the image / then it names each installed package with its version
+    container = shipped.podman("create", shipped.image)
+    shipped.podman("cp", f"{container}:/app/sbom.json", str(tmp_path))
+    shipped.podman("rm", container)
+    bill = json.loads((tmp_path / "sbom.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    named = {f"{one['name']}-{one['version']}".lower().replace("-", "_") for one in bill["components"]}
+    installed = {
+        match[1].lower().replace("-", "_")
+        for name in listing
+        if (match := re.match(r"app/packages/([^/]+)\.dist-info/$", name))
+    }
+    assert len(installed) > 20
+    assert installed == named
+
+
 def test_the_image_keeps_to_its_gates(shipped: Shipped) -> None:
     said = shipped.make("verify-image", COLUMNS="200")
     print(said)
@@ -63,13 +71,7 @@ def test_the_image_keeps_to_its_gates(shipped: Shipped) -> None:
 
 def test_an_image_with_another_model_is_not_trusted(shipped: Shipped, tmp_path: Path) -> None:
     # given the same service with a model that is one per cent off
-    program = tmp_path / "spoil.py"
-    program.write_text(SPOIL)
-    python(shipped.project, str(program), str(shipped.project / "models/model.onnx"), str(tmp_path / "model.onnx"))
-    (tmp_path / "Containerfile").write_text(
-        f"FROM {shipped.image}\nCOPY model.onnx /app/bento/src/models/model.onnx\nUSER 0\n"
-    )
-    shipped.podman("build", "--quiet", "--tag", "localhost/spoilt", str(tmp_path))
+    spoil(shipped, tmp_path, "localhost/spoilt", "USER 0")
     # when it is held against the offline predictions
     done = attempt(shipped.project, "verify-image", IMAGE="localhost/spoilt", COLUMNS="200", **shipped.podman.settings)
     # then what is wrong is named, and nothing goes on

@@ -50,7 +50,7 @@ def _pairs(option: str, values: Mapping[str, str]) -> list[str]:
 
 
 def _bento(context: Path, version: str) -> str:
-    """Put the Bento and its packages into the build's context; give the base image that it names."""
+    """Put Bento, packages and the bill of them (CycloneDX) into the build's context; give the base that is named."""
     newest = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["uv"]["exclude-newer"]
     environment = {"BENTOML_HOME": f"{context}/home", "PYTHONPATH": "src", "UV_EXCLUDE_NEWER": newest}
     _run([sys.executable, "-m", "bentoml", "build", "--version", version], environment)
@@ -64,6 +64,8 @@ def _bento(context: Path, version: str) -> str:
         ["uv", "pip", "install", "--quiet", "--target", f"{context}/packages", *python, "--requirement", requirements],
         environment,
     )
+    bill = ["--output-reproducible", "--of", "JSON", "--output-file", f"{context}/sbom.json", requirements]
+    _run([sys.executable, "-m", "cyclonedx_py", "requirements", *bill], environment)
     return str(image["base_image"])
 
 

@@ -1,13 +1,16 @@
 """Push the image, once: what a tag names in the registry is never replaced."""
 
+import json
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 from ...errors import UserError
 from ..image import tag
 from ..image.engine import call, engine
 from . import registry
+from .made import release
 
 
 def publish() -> str:
@@ -35,9 +38,10 @@ def _log_in(program: str, host: str) -> None:
 
 
 def run() -> None:
-    """Print repository and digest, and hand the digest to the workflow where there is one."""
-    digest = publish()
-    print(f"{tag().rpartition(':')[0]}@{digest}")
+    """Print repository and digest, and hand the release to the workflow where there is one."""
+    publish()
+    made = release()
+    print(f"{made.repository}@{made.digest}")
     if output := os.environ.get("GITHUB_OUTPUT"):
         with Path(output).open("a") as file:
-            file.write(f"digest={digest}\n")
+            file.write(f"release={json.dumps(asdict(made))}\n")

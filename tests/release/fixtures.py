@@ -1,0 +1,88 @@
+"""One engine and registry for all tests of releases, and one image that they share."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.bake import git
+from tests.release.base import make_base
+from tests.release.engine import Podman, require_tools
+from tests.release.servers import free_address, registry
+from tests.work import clone, make
+
+MADE = ("data", "features", "models", "reports")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """podman, the name of a base image in it, and the address of a registry that it may push to."""
+
+    podman: Podman
+    base: str
+    registry: str
+
+    def use(self, project: Path) -> None:
+        """Let a project build on this base, push to this registry, and be judged on a machine that others work on."""
+        edit(project / "bentofile.yaml", r"base_image: \S+", f"base_image: {self.base}")
+        edit(project / "infra.yaml", r"repository: \S+", f"repository: {self.registry}/acme/flight-delays")
+        edit(project / "gates.yaml", r"ready_s: \S+", "ready_s: 30")
+        edit(project / "gates.yaml", r"latency_p95_ms: 30", "latency_p95_ms: 300")
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A project whose model is committed, and its image."""
+
+    project: Path
+    engine: Engine
+    image: str
+
+    @property
+    def podman(self) -> Podman:
+        """The engine that has the image."""
+        return self.engine.podman
+
+    def make(self, *verb: str, **env: str) -> str:
+        """What `make <verb>` prints, with this engine."""
+        return make(self.project, *verb, **(self.podman.settings | env))
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Podman with a store of its own, and a real registry on loopback."""
+    require_tools()
+    folder, address = tmp_path_factory.mktemp("engine"), free_address()
+    podman = Podman(folder / "podman", address)
+    base = make_base(folder / "base", podman.environment)
+    with registry(folder / "registry", address):
+        yield Engine(podman, base, address)
+        podman("rm", "--all", "--force")
+        podman("rmi", "--all", "--force")
+
+
+@pytest.fixture(scope="session")
+def shipped(project: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
+    """The demo's model as an image, its first commit on main of a remote; leave its image as it is."""
+    folder = tmp_path_factory.mktemp("release")
+    work = clone(project, folder / "flight-delays")
+    for name in MADE:
+        shutil.copytree(project / name, work / name, dirs_exist_ok=True)
+    shutil.copy(project / "dvc.lock", work)
+    engine.use(work)
+    git(work, "switch", "-q", "-C", "main")
+    git(work, "add", "-A")
+    git(work, "commit", "-q", "-m", "First model")
+    git(folder, "clone", "-q", "--bare", str(work), str(folder / "remote.git"))
+    git(work, "remote", "set-url", "origin", str(folder / "remote.git"))
+    return Shipped(work, engine, make(work, "image", **engine.podman.settings).strip().splitlines()[-1])
+
+
+def edit(path: Path, pattern: str, text: str) -> None:
+    """Replace the one place that `pattern` names."""
+    content, times = re.subn(pattern, text, path.read_text())
+    assert times == 1, (path, pattern, times)
+    path.write_text(content)

@@ -1,0 +1,126 @@
+"""The manifests at work: promoted by a merge, taken back by a revert, and watched by a real Prometheus."""
+
+import json
+import re
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.bake import git
+from tests.release.fixtures import Shipped
+from tests.release.golden import apart
+from tests.release.manifests import build, of_kind
+from tests.release.servers import free_address, serving, wait_for
+from tests.release.spoil import spoil
+
+pytestmark = pytest.mark.dear
+
+CLOSE = 1e-5  # of two answers of one model
+PROMETHEUS = """scrape_configs:
+  - job_name: model
+    scrape_interval: 1s
+    static_configs: [{{targets: ["{address}"]}}]
+"""
+
+
+@contextmanager
+def playing(shipped: Shipped, folder: Path) -> Iterator[str]:
+    """Run production as far as podman has its kinds: deployment and volume, on this machine's network; its address."""
+    manifests = build(shipped.project / "deploy/overlays/production")
+    deployment, address = of_kind("Deployment", manifests), free_address()
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    for name in ("ports", "startupProbe", "readinessProbe", "livenessProbe"):  # need a network of the pod's own
+        del container[name]
+    container["env"] = [{"name": "BENTOML_PORT", "value": address.split(":")[1]}]
+    pod = folder / "pod.yaml"
+    pod.write_text(yaml.safe_dump_all([of_kind("PersistentVolumeClaim", manifests), deployment]))
+    shipped.podman("kube", "play", "--network", "host", str(pod))
+    try:
+        wait_for(f"http://{address}/readyz", 60)
+        yield address
+    finally:
+        shipped.podman("kube", "down", str(pod))
+        shipped.podman("volume", "rm", "predictions")  # it outlives its pod, and kube play would not take it again
+
+
+def merge(project: Path) -> str:
+    """Merge the promotion, as a person does on GitHub; the commit on main."""
+    git(project, "fetch", "-q", "origin")
+    git(project, "reset", "-q", "--hard", "origin/main")
+    git(project, "merge", "-q", "--no-ff", "-m", "Promote", "origin/promote/production")
+    git(project, "push", "-q", "origin", "HEAD:main")
+    return git(project, "rev-parse", "HEAD").strip()
+
+
+def release_another(shipped: Shipped, folder: Path) -> None:
+    """Put a model that answers otherwise into staging and offer it to production."""
+    repository = shipped.image.rpartition(":")[0]
+    spoil(shipped, folder, f"{repository}:other")
+    shipped.podman("push", f"{repository}:other")
+    host, _, name = repository.partition("/")
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    request = urllib.request.Request(f"http://{host}/v2/{name}/manifests/other", method="HEAD", headers=accept)
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - the test's own
+        digest = answer.headers["Docker-Content-Digest"]
+    (shipped.project / "another").write_text("another model")
+    git(shipped.project, "add", "another")
+    git(shipped.project, "commit", "-q", "-m", "Another model")
+    git(shipped.project, "push", "-q", "origin", "HEAD:main")
+    commit = git(shipped.project, "rev-parse", "HEAD").strip()
+    facts = {"repository": repository, "digest": digest, "commit": commit, "lock": "other", "data": "other"}
+    shipped.make("stage", "promote", RELEASE=json.dumps({**facts, "partition": "other", "verdict": "pass"}))
+
+
+def test_a_merge_promotes_and_a_revert_brings_the_former_model_back(shipped: Shipped, tmp_path: Path) -> None:
+    # given the judged model, published, staged and promoted
+    project = shipped.project
+    shipped.make("publish", "stage", "promote")
+    merge(project)
+    with playing(shipped, tmp_path) as address:
+        assert apart(project, address) <= CLOSE
+        assert_watched(address, project, tmp_path)
+    # when another model is promoted, it answers
+    release_another(shipped, tmp_path)
+    promotion = merge(project)
+    with playing(shipped, tmp_path) as address:
+        assert apart(project, address) > 10 * CLOSE
+    assert "other" in shipped.make("status", COLUMNS="200")
+    # when that is reverted, the former one answers again
+    git(project, "revert", "--no-edit", "--mainline", "1", promotion)
+    with playing(shipped, tmp_path) as address:
+        assert apart(project, address) <= CLOSE
+
+
+def assert_watched(target: str, project: Path, folder: Path) -> None:
+    """Let a real Prometheus scrape the pod, and find there what the alerts of the service ask for."""
+    address = free_address()
+    (folder / "prometheus.yaml").write_text(PROMETHEUS.format(address=target))
+    options = ["--config.file=prometheus.yaml", f"--web.listen-address={address}", f"--storage.tsdb.path={folder}/tsdb"]
+    alerts = yaml.safe_load((project / "deploy/monitoring/alerts.yaml").read_text())["spec"]["groups"]
+    wanted = {
+        selector
+        for group in alerts
+        for rule in group["rules"]
+        for selector in re.findall(r"(?:bentoml|model)_\w+(?:\{endpoint=\"[^\"]+\")?", rule["expr"])
+    }
+    with serving(["prometheus", *options], f"http://{address}/-/ready", folder):
+        missing = wanted
+        for _ in range(50):
+            missing = {one for one in missing if not asked(address, one + "}" * ("{" in one))}
+            if not missing:
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"not in the pod's metrics: {missing}")
+
+
+def asked(address: str, query: str) -> list[object]:
+    """What Prometheus has for a query."""
+    url = f"http://{address}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    with urllib.request.urlopen(url) as answer:
+        return list(json.load(answer)["data"]["result"])
