@@ -61,6 +61,7 @@ class Compute(Strict):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: Count = 2
+    processes: Count = 1
 
 
 class Image(Strict):

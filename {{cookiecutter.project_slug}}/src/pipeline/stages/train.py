@@ -9,7 +9,7 @@ import polars as pl
 from .. import ml, settings
 from ..errors import UserError
 from ..paths import FEATURES, MODEL, TRAINING
-from . import run_stage
+from . import run_stage, workers
 
 
 @dataclass
@@ -35,21 +35,32 @@ def training_rows() -> pl.DataFrame:
     return pl.scan_parquet(files[:-1]).filter(pl.col(ml.LABEL).is_not_null()).collect()
 
 
-def main() -> None:
-    """Write `models/model.onnx` and `reports/training.csv`."""
+def work() -> None:
+    """Write `models/model.onnx` and `reports/training.csv`, in one of any number of processes."""
     compute, history = settings.infra().compute, History()
-    model = ml.train(
-        training_rows(),
-        settings.params(),
-        device=compute.device,
-        precision=compute.precision,
-        threads=compute.threads,
-        progress=history,
-    )
-    for path in (MODEL, TRAINING):
-        path.parent.mkdir(exist_ok=True)
-    MODEL.write_bytes(model)
-    pl.DataFrame(history.rows).write_csv(TRAINING)
+    with workers.joined(compute.device) as first:
+        model = ml.train(
+            training_rows(),
+            settings.params(),
+            device=compute.device,
+            precision=compute.precision,
+            threads=compute.threads,
+            progress=history if first else lambda _: None,
+        )
+    if first:
+        for path in (MODEL, TRAINING):
+            path.parent.mkdir(exist_ok=True)
+        MODEL.write_bytes(model)
+        pl.DataFrame(history.rows).write_csv(TRAINING)
+
+
+def main() -> None:
+    """Train in as many processes as infra.yaml says, or in those that torchrun started."""
+    processes = settings.infra().compute.processes
+    if processes > 1 and not workers.started_by_torchrun():
+        workers.launch(processes, work)
+    else:
+        work()
 
 
 if __name__ == "__main__":

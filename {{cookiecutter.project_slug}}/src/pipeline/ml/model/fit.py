@@ -1,9 +1,14 @@
-"""Training: all rows lie in memory as tensors, and a batch is an index into them."""
+"""Training: all rows lie in memory as tensors, and a batch is an index into them.
+
+Where torch.distributed was initialised each process takes its share of every batch, and gradients are averaged: the
+batches are those of a single process, only the dropout differs.
+"""
 
 from collections.abc import Callable, Mapping
 
 import polars as pl
 import torch
+from torch import distributed, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..features import LABEL
@@ -13,7 +18,7 @@ from .network import Network
 
 
 def choose(device: str) -> torch.device:
-    """The device asked for; `auto` takes an accelerator where there is one."""
+    """The device asked for; `auto` takes an accelerator where there is one, each process of a machine its own."""
     if device != "auto":
         return torch.device(device)
     found = torch.accelerator.current_accelerator()
@@ -42,9 +47,15 @@ def fit(
     )
     place = choose(device)
     network.to(place)
+    rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    model: nn.Module = network
+    if processes > 1:
+        model = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+    shuffle = torch.Generator().manual_seed(params.seed)  # the same in all processes, unlike the dropout
+    torch.manual_seed(params.seed + rank)
     categories, numbers = encoding.categories(table).to(place), encoding.values(table).to(place)
     label = torch.from_numpy(table[LABEL].to_numpy()).float().to(place)
-    rows = min(params.batch_rows, len(label))
+    rows = min(params.batch_rows, len(label)) // processes * processes
     steps = len(label) // rows
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
@@ -53,17 +64,19 @@ def fit(
         optimiser, params.learning_rate, total_steps=params.epochs * steps, pct_start=0.15
     )
     autocast = torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16")
-    network.train()
+    model.train()
     for epoch in range(1, params.epochs + 1):
-        order, total = torch.randperm(len(label)).to(place), torch.zeros((), device=place)
-        for batch in order[: steps * rows].view(steps, rows):
+        order, total = torch.randperm(len(label), generator=shuffle).to(place), torch.zeros((), device=place)
+        for batch in order[: steps * rows].view(steps, rows)[:, rank::processes]:
             with autocast:
-                logits = network(categories[batch], numbers[batch]).float()
+                logits = model(categories[batch], numbers[batch]).float()
             loss = binary_cross_entropy_with_logits(logits, label[batch])
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
             cycle.step()
             total += loss.detach()
+        if processes > 1:
+            distributed.all_reduce(total.div_(processes))
         progress({"epoch": epoch, "epochs": params.epochs, "train_loss": total.item() / steps})
     return network.cpu().eval(), encoding
