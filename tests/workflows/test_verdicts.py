@@ -48,6 +48,24 @@ def test_the_same_push_again_changes_nothing_more(home: Home, better: Run) -> No
     assert len(home.pull("better").comments) == 1
 
 
+def test_a_lock_pushed_by_an_app_is_judged_by_a_run_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given an App's credentials, and no cml to be had
+    monkeypatch.setitem(home.repository.variables, "APP_CLIENT_ID", "Iv1.app")
+    monkeypatch.setitem(home.repository.secrets, "APP_PRIVATE_KEY", "-----the key-----")
+    monkeypatch.delitem(home.github.repositories, "iterative/cml")
+    token = home.github.token("app", "flights-app[bot]", home.repository.full_name, permissions={"contents": "write"})
+    run = home.run(home.propose("by-app", home.params(epochs=3, width=48)), APP_TOKEN=token.value)
+    assert results(run) == GREEN, run.log
+    # then its push starts a second run, which finds nothing to train
+    *_, event = home.events()
+    second = home.run(event, APP_TOKEN=token.value)
+    assert results(second) == GREEN | {"train / train": "skipped"}, second.log
+    assert home.events() == []
+    (comment,) = home.pull("by-app").comments
+    assert "CML" not in comment.body
+    assert f"[run {second.id}]" in comment.body
+
+
 def test_a_worse_model_is_red_with_its_reasons(home: Home) -> None:
     # given a network that learns nothing
     run = home.run(home.propose("worse", home.params(learning_rate=1e-7)))
