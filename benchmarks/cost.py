@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 IN_PROCESS = """
-from pipeline.stages import evaluate, features, train, validate
-for stage in (validate, features, train, evaluate):
+from pipeline.stages import evaluate, features, reference, train, validate
+for stage in (validate, features, train, evaluate, reference):
     stage.main()
 """
 QUIET = {"DVC_NO_ANALYTICS": "1"}
@@ -34,11 +34,12 @@ def measure(project: Path) -> dict[str, float]:
     """Seconds of the three runs; the project itself is not touched."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
-        left_out = shutil.ignore_patterns(".venv", "cache", "tmp", "features")
-        shutil.copytree(project, copy, symlinks=True, ignore=left_out)
+        shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".cache", "cache", "tmp"))
+        shutil.rmtree(copy / "features")
         (copy / ".venv").symlink_to(project / ".venv")
         (copy / "dvc.lock").unlink(missing_ok=True)
         in_process = seconds(copy, "python", "-c", IN_PROCESS)
+        shutil.rmtree(copy / ".cache")
         full = seconds(copy, "dvc", "repro", "--force")
         nothing = seconds(copy, "dvc", "repro")
     return {"in one process": in_process, "dvc repro": full, "dvc repro, nothing to do": nothing}

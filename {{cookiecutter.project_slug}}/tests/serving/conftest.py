@@ -22,8 +22,8 @@ from pipeline.serving.contract import asked
 
 ROOT = Path(__file__).parents[2]
 STAGES = """
-from pipeline.stages import evaluate, features, online, train
-for stage in (features, online, train, evaluate): stage.main()
+from pipeline.stages import evaluate, features, train
+for stage in (features, train, evaluate): stage.main()
 """
 
 

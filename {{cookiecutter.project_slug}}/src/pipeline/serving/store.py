@@ -1,6 +1,6 @@
 """What was known at a moment: the serving side of `ml.build_history`.
 
-The embedded store reads the files of the stage `online` into memory. To answer from a feature store instead (Feast,
+The embedded store reads `models/online/` into memory. To answer from a feature store instead (Feast,
 Redis, a stream), write a class with the same `lookup`: take the keys from `columns`, ask the store (Feast:
 `get_online_features`), give the same names back. Pass it to `Scorer` in `service.py`; nothing else changes.
 """

@@ -6,6 +6,7 @@ partitions, `ml/` and the parameters stay as they are it comes from `.cache/`, s
 
 import hashlib
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from rich.progress import track
 from .. import ml, settings
 from ..errors import UserError
 from ..paths import DATA, FEATURES, partitions
-from . import run_stage
+from . import online, run_stage
 
 MAIN = next(iter(ml.TABLES))
 TIME: str | None = (ml.TABLES[MAIN].metadata or {}).get("time")
@@ -62,8 +63,17 @@ def built(partition: str, previous: str | None, params: ml.Params) -> Path:
     return path
 
 
+def span(partition: str, known: dict[str, pl.LazyFrame]) -> tuple[datetime, datetime] | None:
+    """First and last moment of the partition's rows; None where there is no time."""
+    if TIME is None:
+        return None
+    times = known[MAIN].filter(within(TIME, partition)).select(first=pl.col(TIME).min(), last=pl.col(TIME).max())
+    first, last = times.collect().row(0)
+    return first, last
+
+
 def main() -> None:
-    """Write `features/<partition>.parquet` for every partition in `data/`."""
+    """Write `features/<partition>.parquet` for every partition in `data/`, and `models/online/` for the newest."""
     params = settings.params()
     names = partitions()
     if not names:
@@ -76,6 +86,8 @@ def main() -> None:
         shutil.copyfile(file, FEATURES / f"{name}.parquet")
     for old in set(BUILT.iterdir()) - used:
         old.unlink()
+    known = tables(*names[-2:])
+    online.write(known, span(names[-1], known), params)
 
 
 if __name__ == "__main__":

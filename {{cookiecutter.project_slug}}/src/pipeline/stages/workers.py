@@ -27,6 +27,7 @@ def launch(processes: int, work: Callable[[], None]) -> None:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
+        run_id="train",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,

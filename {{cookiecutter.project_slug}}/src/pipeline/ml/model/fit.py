@@ -50,7 +50,7 @@ def fit(
     rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     model: nn.Module = network
     if processes > 1:
-        model = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+        model = nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
     shuffle = torch.Generator().manual_seed(params.seed)  # the same in all processes, unlike the dropout
     torch.manual_seed(params.seed + rank)
     categories, numbers = encoding.categories(table).to(place), encoding.values(table).to(place)
