@@ -115,17 +115,25 @@ def test_one_pull_request_is_opened_updated_and_closed(schedule: Schedule) -> No
 
 
 def test_after_a_merge_or_a_close_there_is_a_cooldown_and_a_label_stops_it(schedule: Schedule) -> None:
+    # given one that was merged / then there is silence, for a week
     schedule.check("retrain")
     (pull,) = schedule.repository.pulls
-    pull.state, pull.closed_at = "closed", schedule.days_ago(1)
+    schedule.alice.run("gh", "api", "--method", "PUT", f"repos/acme/flight-delays/pulls/{pull.number}/merge")
+    assert pull.merged
     assert schedule.check("more") == {}
     pull.closed_at = schedule.days_ago(8)
     assert schedule.check("more")["pull-request"] == str(pull.number + 1)
+    # given the label on the next one / then it is left as it is
     newest = schedule.repository.pulls[-1]
     newest.labels.append("no-retraining")
     body = newest.body
     assert schedule.check("retrain") == {}
     assert newest.body == body
+    # given that it was closed / then there is silence too
+    newest.labels.clear()
+    newest.state, newest.closed_at = "closed", schedule.days_ago(1)
+    assert schedule.check("more") == {}
+    assert len(schedule.repository.pulls) == 2
 
 
 def test_broken_data_is_one_issue(schedule: Schedule) -> None:

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOSTED = frozenset({"ubuntu-24.04"})
-DOUBLES = {
-    f"actions/{name}": Path(__file__).parent / "actions" / name for name in ("checkout", "create-github-app-token")
-}
+DOUBLES = {f"actions/{folder.name}": folder for folder in (Path(__file__).parent / "actions").iterdir()}
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def test_a_pull_request_that_did_not_start_the_run_can_be_named(
 ) -> None:
     for name, value in {"COMMIT": commits[2], "BRANCH": "retrain/auto", "PULL_REQUEST": "7"}.items():
         monkeypatch.setenv(name, value)
-    expected = Event("pull_request", commits[2], commits[1], branch="retrain/auto", pull_request=7, repository="o/r")
+    seen = {"branch": "retrain/auto", "pull_request": 7, "repository": "o/r"}
+    expected = Event("pull_request", commits[2], commits[1], on_behalf=True, **seen)
     assert current() == expected
 
 

@@ -23,6 +23,7 @@ class Event:
     pull_request: int | None = None
     fork: bool = False
     repository: str | None = None
+    on_behalf: bool = False  # of a pull request that did not start this run
 
     @property
     def server(self) -> str:
@@ -47,6 +48,7 @@ def current() -> Event:
             branch=os.environ["BRANCH"],
             pull_request=int(number),
             repository=repository,
+            on_behalf=True,
         )
     payload: dict[str, Any] = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text())
     if pull := payload.get("pull_request"):
