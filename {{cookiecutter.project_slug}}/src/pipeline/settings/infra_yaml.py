@@ -71,7 +71,10 @@ class Image(Strict):
 
 
 class PredictionLog(Strict):
-    """Where answers are noted, as newline-delimited JSON in segments; `sample` is the share of requests that are."""
+    """Where answers are noted, as newline-delimited JSON in segments; `sample` is the share of requests that are.
+
+    With `drift`, `make drift` looks at what was asked and answered, and not at all rows that the source delivers.
+    """
 
     folder: str = "predictions"
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -79,6 +82,7 @@ class PredictionLog(Strict):
     keep_mb: Positive = 512
     url: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
+    drift: bool = False
 
     @property
     def place(self) -> Path:

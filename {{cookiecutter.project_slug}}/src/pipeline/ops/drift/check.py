@@ -11,12 +11,12 @@ from ...errors import BrokenDataError, UserError
 from ...paths import DRIFT, DRIFT_REFERENCE, MODEL
 from ..dvc_cli import dvc
 from ..dvc_files import md5
-from . import current, evidence, show
+from . import current, evidence, served, show
 from .counts import count
 from .decide import decide
 from .decision import Decision, Rule
 from .performance import LABELLED
-from .reference import Reference, inputs, labelled, read, scored
+from .reference import Reference, inputs, labelled, read
 
 
 def run(until: str | None = None) -> Decision:
@@ -51,11 +51,12 @@ def broken(reference: Reference, why: str) -> Decision:
 def _examine(reference: Reference, until: str | None, folder: Path) -> Decision:
     gates, session = settings.gates(), holdout.session(MODEL.read_bytes())
     new, block = current.partitions(reference, until, folder), gates.bootstrap.block
-    known = [pl.DataFrame(schema=LABELLED)]
+    known, noted = [pl.DataFrame(schema=LABELLED)], served.answers(reference.model)
+    needed = [*inputs(session), block, ml.LABEL]
 
     def parts() -> Iterator[pl.DataFrame]:
         for rows in new.values():
-            for part in scored(rows.select(*inputs(session), block, ml.LABEL), session):
+            for part in served.rows(rows, needed, session, noted):
                 known.append(labelled(part, block))
                 yield part
 

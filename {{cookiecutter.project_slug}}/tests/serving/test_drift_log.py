@@ -1,0 +1,63 @@
+"""The service's own log as what the drift check looks at: rows that were asked, scores as answered, labels as known."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+import yaml
+from tests.ops.data.delivered import deliver
+from tests.serving.conftest import ROOT, Start
+
+from pipeline import ml
+from pipeline.ops.drift.check import run
+from pipeline.ops.sources.predictions import read_predictions
+from pipeline.serving.contract import asked
+from pipeline.stages import reference
+
+SCHEMA = ml.TABLES["flights"]
+UNKNOWN = pl.col("sched_dep").dt.day() > 28  # days whose labels did not arrive yet
+
+
+def told(flights: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows as a client sends them."""
+    time = pl.col("sched_dep").dt.to_string("%Y-%m-%dT%H:%M:%S")
+    return flights.select(*asked(SCHEMA)).with_columns(time).to_dicts()
+
+
+def test_the_check_looks_at_what_was_asked_and_waits_for_labels(
+    start: Start, flights: dict[str, dict[str, pl.DataFrame]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a service that is asked for every second flight of March
+    server, march = start(), flights["2013-03"]["flights"]
+    rows = march.filter(pl.col("flight") % 2 == 0)
+    for at in range(0, rows.height, 1000):
+        httpx.post(f"{server.url}/predict", json={"rows": told(rows[at : at + 1000])}).raise_for_status()
+    server.stop()
+    # and a source that delivered March, the labels of its last days not
+    monkeypatch.chdir(server.folder)
+    late = [pl.when(UNKNOWN).then(None).otherwise(pl.col("arr_delay")).alias("arr_delay")]
+    deliver(Path("source/2013-03"), flights["2013-03"] | {"flights": march.with_columns(late)})
+    infra = yaml.safe_load(Path("infra.yaml").read_text())
+    infra["source"] = {"kind": "files", "url": f"{server.folder}/source/{{partition}}/{{table}}.parquet"}
+    infra["serving"] = {"log": {"drift": True}}
+    Path("infra.yaml").write_text(yaml.safe_dump(infra))
+    Path("gates.yaml").write_text((ROOT / "gates.yaml").read_text())
+    reference.main()
+    # when it is checked
+    decision = run()
+    # then the windows hold what was asked, and nothing else
+    days = rows["sched_dep"].dt.date()
+    windows = [(window.first, window.last, window.rows) for window in decision.windows]
+    counted = [rows.filter(days.is_between(pl.date(2013, 3, a), pl.date(2013, 3, a + 6))).height for a in (18, 25)]
+    assert windows == [("2013-03-18", "2013-03-24", counted[0]), ("2013-03-25", "2013-03-31", counted[1])]
+    # and performance is that of the scores as they were answered, on the rows whose label came
+    noted = read_predictions(str(server.log())).select(*SCHEMA.unique, "score")
+    known = rows.filter(~UNKNOWN, pl.col("arr_delay").is_not_null()).join(noted, on=SCHEMA.unique)
+    assert decision.recent
+    recent = known.filter(pl.col("sched_dep").dt.date() >= pl.lit(decision.recent.first).str.to_date())
+    assert decision.recent.rows == recent.height
+    auc = ml.METRICS["auc"]((recent["arr_delay"] > 15).to_numpy(), recent["score"].to_numpy())
+    assert decision.recent.performance["auc"].value == pytest.approx(auc, abs=1e-6)
+    assert decision.history[-1].last == "2013-03-28"
