@@ -40,7 +40,7 @@ def decree(home: Home, floors: dict[str, Any], margin: float, **drift: Any) -> N
 
 
 def check(home: Home) -> Run:
-    """Start the check by hand, with a source that delivers April; the schedule does the same with all months."""
+    """Start the check by hand, as if the source had nothing newer than April."""
     chosen = {"workflow": ".github/workflows/drift.yaml", "inputs": {"until": "2013-04"}}
     return home.run(on_branch(home.repository, home.alice.token, "workflow_dispatch", **chosen))
 
@@ -59,10 +59,12 @@ def test_drift_is_one_pull_request_with_data_model_report_and_verdict(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home.repository, "actions_may_open_pulls", True)
-    # given a champion that is as good as on its holdout / then nothing is done, and the run is green
-    decree(home, EASY, 5, performance={"margins": {"auc": 0.5, "log_loss": 5}})
-    run = check(home)
+    # given a champion that is as good as on its holdout / when the schedule looks at the whole year
+    decree(home, EASY, 5, performance={"margins": {"auc": 0.5, "log_loss": 5}}, maximum_age=1000)
+    run = home.run(on_branch(home.repository, home.alice.token, "schedule", schedule="23 5 * * 1"))
+    # then nothing is done, and the run is green
     assert results(run) == IDLE, run.log
+    assert "2013-12" in run["check"].summary
     assert retraining(home) == []
 
     # given one that is too old, and a gate that no model passes
