@@ -57,7 +57,8 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, head: str = "0" * 40, 
         "head": {"sha": head, "ref": "work", "repo": repository},
         "base": {"sha": base, "ref": "main"},
     }
-    state = {"pull_request": 5, "comments": [], "jobs": [], "sent_by": [], "cml": "works", "gh": "works", "me": BOT}
+    state = {"pull_request": 5, "comments": [], "jobs": [], "checks": [], "sent_by": []}
+    state |= {"cml": "works", "gh": "works", "me": BOT}
     (folder / "github.json").write_text(json.dumps(state))
     (folder / "event.json").write_text(json.dumps({"pull_request": pull}))
     path = [str(folder / "bin"), *(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "cml").exists())]

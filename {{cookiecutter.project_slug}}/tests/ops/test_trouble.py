@@ -34,13 +34,18 @@ def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PullRequest:
     return pull
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
-    """Take the verdict of a run whose report was sent, or never came to be."""
+def failed(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
+    """Say that training failed, and whether a report was sent."""
     needs = {
         "plan": {"result": "success", "outputs": {"work": "train"}},
         "train": {"result": "failure", "outputs": {"reported": reported}},
     }
     monkeypatch.setenv("NEEDS", json.dumps(needs))
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
+    """Take the verdict of a run whose report was sent, or never came to be."""
+    failed(monkeypatch, reported)
     with pytest.raises(UserError, match="not green: train: failure"):
         verdict.run()
 
@@ -63,6 +68,19 @@ def test_a_job_without_words_of_its_own_has_githubs(pull: PullRequest, monkeypat
 def test_a_report_that_was_sent_stands(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "success")
     assert pull.by_us() == []
+
+
+def test_a_retraining_that_came_to_nothing_is_red_on_its_own_pull_request(
+    pull: PullRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a run of the drift check, about pull request 5
+    for name, value in {"COMMIT": "a" * 40, "BRANCH": "retrain/auto", "PULL_REQUEST": "5"}.items():
+        monkeypatch.setenv(name, value)
+    failed(monkeypatch, "")
+    # when the verdict is taken, then it stands where no run of its own could put it, and is no error of this run
+    verdict.run()
+    assert pull.state["checks"] == [["a" * 40, "failure"]]
+    assert "`distance`" in pull.by_us()[0]
 
 
 @pytest.mark.parametrize(
