@@ -104,5 +104,5 @@ class Infra(Strict):
     source: Source
     tracking: Tracking
     compute: Compute = Compute()
-    image: Image
+    image: Image | None = None
     serving: Serving = Serving()

@@ -32,7 +32,7 @@ def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | 
 
 
 def recent(history: ml.History, start: datetime) -> pl.DataFrame:
-    """What holds at `start`, and every later change; of several at the same moment the last."""
+    """What holds at `start`, and every later change, in an order that is always the same; at one moment the last."""
     table = history.table.collect().unique([*history.by, "at"], keep="last", maintain_order=True)
     before = table.filter(pl.col("at") < start).unique(history.by, keep="last", maintain_order=True)
-    return pl.concat([before, table.filter(pl.col("at") >= start)])
+    return pl.concat([before, table.filter(pl.col("at") >= start)]).sort("at", *history.by)

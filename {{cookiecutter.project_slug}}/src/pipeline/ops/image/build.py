@@ -13,7 +13,7 @@ import yaml
 
 from ...errors import UserError
 from ...paths import LOCK, MODEL
-from ...settings import infra
+from ...settings import INFRA, infra
 from .. import dvc_files
 from ..lineage import lineage
 from .engine import call, engine
@@ -24,7 +24,10 @@ PLATFORM = "x86_64-manylinux_2_28"  # what clusters run, whatever this machine i
 
 def tag() -> str:
     """Name the image of this very training; where it is pushed to stands in infra.yaml."""
-    return f"{infra().image.repository}:{dvc_files.md5(LOCK)[:12]}"
+    image = infra().image
+    if image is None:
+        raise UserError(f"{INFRA}: image.repository is missing: where is the image to be pushed?")
+    return f"{image.repository}:{dvc_files.md5(LOCK)[:12]}"
 
 
 def build() -> str:
