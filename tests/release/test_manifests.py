@@ -110,5 +110,5 @@ def test_the_dashboard_asks_for_what_the_alerts_watch(fresh: Path) -> None:
     dashboard = json.loads((fresh / "deploy/monitoring/dashboard.json").read_text())
     watched = (fresh / "deploy/monitoring/alerts.yaml").read_text()
     asked = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
-    metrics = {name for expr in asked for name in re.findall(r"\b(?:bentoml|model|drift)_\w+", expr)}
-    assert metrics <= set(re.findall(r"\b(?:bentoml|model|drift)_\w+", watched))
+    metrics = {name for expr in asked for name in re.findall(r"\b(?:bentoml|model)_\w+", expr)}
+    assert metrics <= set(re.findall(r"\b(?:bentoml|model)_\w+", watched))
