@@ -1,5 +1,6 @@
 """A rolling update under load: the new one is started, requests go there, the old one is told to stop, and drains."""
 
+import os
 import threading
 import time
 from typing import Any
@@ -11,7 +12,7 @@ from tests.serving.conftest import Start
 from pipeline.ops.sources.predictions import read_predictions
 
 Golden = tuple[list[dict[str, Any]], list[float]]
-SECONDS = 20
+SECONDS = int(os.environ.get("LOAD_SECONDS", "20"))
 
 
 def test_no_answer_is_lost_or_wrong_while_the_process_is_replaced(start: Start, golden: Golden) -> None:
