@@ -3,6 +3,9 @@
 Windows are runs of whole blocks (days), for what rows of a day share is no evidence, and each is compared with the
 reference without it. A threshold holds for a family of columns together: what is exceeded by chance is the largest of
 their distances, each in units of its own spread (the max-T of Westfall & Young 1993).
+
+A history has few windows that do not overlap, so chance may make them look alike. Hence no threshold is below that of
+windows whose rows are drawn independently from the history's distribution (the parametric bootstrap of Efron 1979).
 """
 
 from collections.abc import Mapping
@@ -28,14 +31,16 @@ def sizes(rows: int) -> list[int]:
 
 def thresholds(counts: Counts, families: Mapping[str, list[str]], policy: Distance) -> dict[str, list[float]]:
     """Give for each column the distance that a window of each of `sizes` stays within, but for a share `level`."""
-    rng = np.random.default_rng(policy.seed)
+    rng, apart = np.random.default_rng(policy.seed), np.random.default_rng([policy.seed, 1])
     found: dict[str, list[float]] = {name: [] for family in families.values() for name in family}
     total = int(counts.rows.sum())
     for rows in sizes(total):
         chosen = _windows(counts.rows, rows, policy.draws, rng)
         for family in families.values():
             seen = np.stack([_distances(counts.columns[name], chosen, rows, rng) for name in family], axis=1)
-            for name, limit in zip(family, _limits(seen, policy), strict=True):
+            drawn = np.stack([_drawn(counts.columns[name], rows, policy.draws, apart) for name in family], axis=1)
+            limits = np.maximum(_limits(seen, policy), _limits(drawn, policy))
+            for name, limit in zip(family, limits, strict=True):
                 found[name].append(round(float(limit), 6))
     return found
 
@@ -62,6 +67,13 @@ def _distances(counts: Ints, chosen: NDArray[np.bool_], wanted: int, rng: np.ran
     shares = inside[many] / inside[many].sum(axis=1, keepdims=True)
     inside[many] = rng.multinomial(wanted, shares)
     return np.nan_to_num(jensen_shannon(inside, outside))
+
+
+def _drawn(counts: Ints, rows: int, draws: int, rng: np.random.Generator) -> Floats:
+    """Distance of windows and references of independent rows from one and the same distribution; shape (draws,)."""
+    total = counts.sum(axis=0)
+    shares = total / total.sum()
+    return jensen_shannon(rng.multinomial(rows, shares, draws), rng.multinomial(int(total.sum()), shares, draws))
 
 
 def _limits(seen: Floats, policy: Distance) -> Floats:

@@ -1,6 +1,7 @@
 """Evidently's HTML, for people: the bins that the decision was made on, with Evidently's own figure for each column.
 
 It is rendered from counts, so it costs the same for a thousand rows as for ten million, and shows what was compared.
+What costs is each column's drawings, so those that moved most are shown; `reports/drift.json` has all of them.
 """
 
 import warnings
@@ -11,13 +12,13 @@ import numpy as np
 
 from .decision import Decision
 
-ROWS = 50_000  # that the shares are rendered as
+ROWS, MOST = 10_000, 20  # that the shares are rendered as, columns that are shown
 METHOD = "jensenshannon"
 
 
 def write(path: Path, decision: Decision) -> None:
     """Write the report on the newest window; where Evidently is not installed, say so."""
-    columns = [column for column in decision.columns if column.threshold]
+    columns = [column for column in decision.columns if column.threshold][:MOST]  # the furthest moved come first
     if find_spec("evidently") is None or not columns:
         print(f"{path} is not written: it takes Evidently (dependency group `monitor`) and a whole window")
         return
