@@ -1,85 +1,17 @@
 """The retraining pull request and its manners, against the stand-in: what `make retrain` does on a schedule."""
 
-import json
-import os
-import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.bake import git
-from tests.github import Clone, GitHub
-from tests.github.fixtures import bot, require_tools
+from tests.github import GitHub, Job, Run
+from tests.github.events import on_branch
+from tests.github.fixtures import require_tools
+from tests.schedule import Schedule
 
 pytestmark = pytest.mark.dear
-OUTCOMES = {
-    "retrain": {"outcome": "retrain", "sentence": "A new model is called for: it moved.", "partitions": ["2013-07"]},
-    "more": {"outcome": "retrain", "sentence": "A new model is called for.", "partitions": ["2013-07", "2013-08"]},
-    "quiet": {"outcome": "quiet", "sentence": "Nothing is to be done."},
-    "broken": {"outcome": "broken", "sentence": "The data is broken: distance."},
-}
-
-
-class Schedule:
-    """A checkout in which the check has run, with the job's own token."""
-
-    def __init__(self, github: GitHub, project: Path, folder: Path) -> None:
-        self.github, self.repository = github, github.create("acme/flight-delays")
-        self.repository.actions_may_open_pulls = True
-        token = github.token("user", "alice", "acme/flight-delays", bypass=True)
-        self.alice = Clone(github, self.repository, token, folder / "alice")
-        for name in git(project, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-            if name != ".venv" and (project / name).is_file():
-                (self.alice.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(project / name, self.alice.folder / name)
-        shutil.rmtree(self.alice.folder / ".venv", ignore_errors=True)
-        self.alice.commit("A project", {})
-        self.alice.push("main")
-        job = bot(github, self.repository, contents="write", pull_requests="write", issues="write")
-        self.job = Clone(github, self.repository, job, folder / "job/flight-delays")
-        self.data = project / "data"
-        self.python = project / ".venv/bin/python"
-        (folder / "event.json").write_text("{}")
-        self.event = folder / "event.json"
-
-    def check(self, outcome: str) -> dict[str, str]:
-        """Run `retrain` after a check that came to this outcome; what the workflow is told to train."""
-        self.job.git("fetch", "-q", "origin")
-        self.job.git("checkout", "-q", "-f", "--detach", "origin/main")
-        shutil.rmtree(self.job.folder / "data", ignore_errors=True)  # a checkout of its own each time
-        shutil.copytree(self.data, self.job.folder / "data")
-        reports, output = self.job.folder / "reports", self.event.with_name("output")
-        (reports / "drift.json").write_text(json.dumps(OUTCOMES[outcome]))
-        (reports / "drift.md").write_text(f"## {outcome}\n")
-        output.write_text("")
-        variables = {
-            "GITHUB_ACTIONS": "true",
-            "GITHUB_EVENT_NAME": "schedule",
-            "GITHUB_EVENT_PATH": str(self.event),
-            "GITHUB_OUTPUT": str(output),
-            "GITHUB_REPOSITORY": self.repository.full_name,
-            "GITHUB_REF_NAME": "main",
-            "GITHUB_SHA": self.job.git("rev-parse", "HEAD"),
-            "GH_TOKEN": self.job.token.value,
-            "PYTHONPATH": "src",
-            "PATH": f"{self.python.parent}{os.pathsep}{os.environ['PATH']}",
-        }
-        words = [f"{name}={value}" for name, value in variables.items()]
-        self.job.run("env", *words, str(self.python), "-m", "pipeline", "retrain")
-        return dict(line.split("=", 1) for line in output.read_text().splitlines())
-
-    def trained(self) -> None:
-        """Commit a lock to the branch, as `make lock` does."""
-        self.alice.git("fetch", "-q", "origin")
-        self.alice.git("switch", "-q", "-C", "retrain/auto", "origin/retrain/auto")
-        self.alice.commit("Lock what was trained", {"dvc.lock": "stages: {}\n"})
-        self.alice.push("retrain/auto")
-
-    def days_ago(self, days: int) -> str:
-        """A moment as GitHub writes it."""
-        return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @pytest.fixture
@@ -137,8 +69,77 @@ def test_after_a_merge_or_a_close_there_is_a_cooldown_and_a_label_stops_it(sched
 
 
 def test_broken_data_is_one_issue(schedule: Schedule) -> None:
-    assert schedule.check("broken") == schedule.check("broken") == {}
+    assert schedule.check("broken") == {}
     (issue,) = schedule.repository.issues.values()
     assert (issue.title, issue.state, issue.labels) == ("The data is broken", "open", ["drift"])
+    # when it is still broken, then the issue is brought up to date; when it is whole again, it is closed
+    issue.body = "as it was"
+    assert schedule.check("broken") == {}
+    assert (list(schedule.repository.issues.values()), issue.body) == ([issue], "## broken\n")
     schedule.check("quiet")
+    assert issue.state == "closed"
+
+
+def test_a_remote_that_is_down_is_one_line_and_nothing_half_made(schedule: Schedule) -> None:
+    # given a DVC remote that cannot be written / then the job is red with one line, and nothing was made
+    settings = schedule.job.folder / ".dvc/config.local"
+    settings.write_text(f"['remote \"storage\"']\n    url = {schedule.folder / 'event.json'}\n")
+    said = schedule.attempt("retrain", schedule.job)
+    assert said.returncode == 1
+    (line,) = [line for line in said.stderr.splitlines() if line]
+    assert line.startswith("::error::dvc push failed: ")
+    assert (schedule.repository.pulls, schedule.repository.branch("retrain/auto")) == ([], None)
+    # given that GitHub lets no job open a pull request / then that is the line, and a mended setting mends it
+    settings.unlink()
+    schedule.repository.actions_may_open_pulls = False
+    said = schedule.attempt("retrain", schedule.job)
+    assert said.returncode == 1
+    assert "GitHub Actions is not permitted to create" in said.stderr
+    schedule.repository.actions_may_open_pulls = True
+    (pull,) = schedule.repository.pulls if schedule.check("retrain") else []
+    assert pull.head_sha == schedule.repository.branch("retrain/auto")
+
+
+def test_two_schedules_at_once_make_one_pull_request(schedule: Schedule) -> None:
+    jobs = [schedule.job, schedule.runner("other")]
+    with ThreadPoolExecutor() as side_by_side:
+        ended = list(side_by_side.map(lambda job: schedule.attempt("retrain", job), jobs))
+    # then one of them made it, and the other one is told in a line that it came second, or found it there
+    assert 0 in [one.returncode for one in ended]
+    assert all(len(one.stderr.splitlines()) == one.returncode for one in ended), [one.stderr for one in ended]
+    (pull,) = schedule.repository.pulls
+    assert pull.head_sha == schedule.repository.branch("retrain/auto")
+    assert len(schedule.repository.git("rev-list", "main..retrain/auto").splitlines()) == 1
+
+
+def test_a_check_that_failed_twice_in_a_row_is_one_issue(schedule: Schedule) -> None:
+    def ended(result: str) -> None:
+        """What a run of the schedule leaves, and its job `watch` where the check came to nothing."""
+        event = on_branch(schedule.repository, schedule.job.token, "schedule")
+        run = Run(schedule.github.next_id(), ".github/workflows/drift.yaml", event)
+        errors = ["the remote is down"] if result == "failure" else []
+        run.jobs["check"] = Job("check", result, number=schedule.github.next_id(), completed_at="now", errors=errors)
+        schedule.repository.runs[run.id] = run
+        if result != "success":
+            said = schedule.verb("watch", schedule.job, GITHUB_RUN_ID=str(run.id))
+            assert said.returncode == 0, said.stderr
+        run.conclusion = result
+
+    # given one that succeeded, and one that failed / then nothing is said
+    ended("success")
+    ended("failure")
+    assert not schedule.repository.issues
+    # when the next one fails too, and one after it, then one issue says what is wrong
+    ended("failure")
+    ended("cancelled")
+    (issue,) = schedule.repository.issues.values()
+    assert (issue.title, issue.state, issue.labels) == ("The drift check does not succeed", "open", ["drift"])
+    ended("failure")
+    assert "the remote is down" in issue.body
+    assert len(schedule.repository.issues) == 1
+    # when one succeeds, then it is closed
+    schedule.check("quiet")
+    assert issue.state == "closed"
+    ended("success")
+    ended("failure")
     assert issue.state == "closed"

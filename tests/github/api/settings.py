@@ -65,6 +65,16 @@ def _dispatch(call: Call) -> Response:
     return Response(204)
 
 
+@route("GET", "/actions/workflows/{workflow}/runs", "actions:read")
+def _runs(call: Call) -> dict[str, Any]:
+    """The runs of a workflow, newest first, filtered by `branch` and `status`."""
+    path, query = f".github/workflows/{call.arguments['workflow']}", call.request.query
+    ours = [run for run in reversed(call.repository.runs.values()) if run.path == path]
+    told = [run.to_json() for run in ours if run.event.ref == f"refs/heads/{query.get('branch', 'main')}"]
+    found = [run for run in told if query.get("status", run["status"]) in (run["status"], run["conclusion"])]
+    return {"total_count": len(found), "workflow_runs": found[: int(query.get("per_page", 30))]}
+
+
 @route("GET", "/actions/runs/{number}", "actions:read")
 def _run(call: Call) -> dict[str, Any]:
     if call.number not in call.repository.runs:

@@ -167,6 +167,14 @@ def retrain() -> None:
 
 
 @app.command()
+def watch() -> None:
+    """Open an issue where the drift check failed twice in a row (CI)."""
+    from .ops.retrain.watch import run as look
+
+    look()
+
+
+@app.command()
 def doctor() -> None:
     """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
     from .ops.doctor import run as examine

@@ -25,12 +25,17 @@ def compose(event: Event, failures: dict[str, list[str]]) -> str:
     """Give the Markdown; what jobs said stands in code blocks, so that none of it is read as Markdown."""
     number = os.environ["GITHUB_RUN_ID"]
     run = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
-    told = [
+    head = f"{comment.MARKER}\n## ⛔ No model was judged"
+    foot = f"<sub>Commit `{event.commit[:12]}` · the whole log is in {run}</sub>"
+    return "\n\n".join([head, *told(failures), foot]) + "\n"
+
+
+def told(failures: dict[str, list[str]]) -> list[str]:
+    """Give a paragraph for each failed job, with its own words."""
+    return [
         "\n\n".join([f"**{name}** failed:", *(_block(error) for error in errors or ["it left no word why"])])
         for name, errors in failures.items()
     ]
-    head = f"{comment.MARKER}\n## ⛔ No model was judged"
-    return "\n\n".join([head, *told, f"<sub>Commit `{event.commit[:12]}` · the whole log is in {run}</sub>"]) + "\n"
 
 
 def _block(text: str) -> str:

@@ -28,6 +28,7 @@ def run() -> None:
         print(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
         return
     said, made = follow(event, decision, DRIFT.with_suffix(".md").read_text())
+    issue.keep(str(event.repository), issue.CHECK, None)  # this one succeeded
     print(said)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a") as file:
@@ -40,7 +41,7 @@ def run() -> None:
 def follow(event: Event, decision: Decision, evidence: str) -> tuple[str, dict[str, str]]:
     """Do what the outcome asks for; give a sentence, and commit, branch and pull request where one is to be trained."""
     repository = str(event.repository)
-    issue.keep(repository, evidence if decision.outcome == "broken" else None)
+    issue.keep(repository, issue.DATA, evidence if decision.outcome == "broken" else None)
     if decision.outcome == "broken":
         return decision.sentence, {}
     known = pulls.known(repository)
