@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import polars as pl
+import psutil
 import pytest
 import yaml
 
@@ -60,9 +61,12 @@ class Server:
     folder: Path
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End every process of it by a signal, and wait."""
-        os.killpg(self.process.pid, how)
+        """End the service by a signal, its workers too where it cannot pass that on, and wait."""
+        workers = psutil.Process(self.process.pid).children(recursive=True)  # each leads a group of its own
+        for process in [self.process, *(workers if how == signal.SIGKILL else [])]:
+            process.send_signal(how)
         self.process.wait(timeout=30)
+        psutil.wait_procs(workers, timeout=30)
 
     def log(self) -> Path:
         """Where its predictions are noted."""
