@@ -26,7 +26,7 @@ check: $(READY) ## lint and types of the template's own Python
 	@ruff format --check .
 	@mypy
 
-bench: demo ## what the README's figures come from: the cost of DVC, and the model beside scikit-learn's
+bench: demo ## measure everything beside what it replaces, and write benchmarks/README.md
 	@python -m benchmarks
 
 clean: ## remove the environment and the demo
