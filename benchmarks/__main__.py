@@ -16,6 +16,7 @@ PARTS = {  # the module that measures it: `cost` in the template's environment, 
     "How fast training is": "training",
     "What answering costs": "inference",
     "How fast the service is": "serving",
+    "Where its time goes": "serving_profile",
     "What a drift check costs": "monitoring",
 }
 HEAD = """# Benchmarks

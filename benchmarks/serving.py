@@ -140,22 +140,27 @@ def wait(port: int) -> None:
     raise RuntimeError("the server does not answer")
 
 
-def main() -> None:
-    """Print a Markdown table, and exit 1 where the service is slower than it must be."""
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of a server that finds the project's package and the bare ones, and writes below `folder`."""
+    path = os.pathsep.join(["src", str(folder), os.environ.get("PYTHONPATH", "")])
+    home = {"BENTOML_HOME": f"{folder}/bentoml", "PREDICTIONS_FOLDER": f"{folder}/log", "BENTOML_DO_NOT_TRACK": "True"}
+    return os.environ | home | {"PYTHONPATH": path}
+
+
+def main() -> None:
+    """Print a Markdown table, and exit 1 where the service is slower than it must be."""
+    port = free_port()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        path = os.pathsep.join(["src", str(folder), os.environ.get("PYTHONPATH", "")])
-        home = {
-            "BENTOML_HOME": f"{folder}/bentoml",
-            "PREDICTIONS_FOLDER": f"{folder}/log",
-            "BENTOML_DO_NOT_TRACK": "True",
-        }
-        environment = os.environ | home | {"PYTHONPATH": path}
         runs = [
-            {who: measure(who, command, port, environment) for who, command in commands(folder, port).items()}
+            {who: measure(who, command, port, environment(folder)) for who, command in commands(folder, port).items()}
             for _ in range(ROUNDS)
         ]
     print("| load | server | requests/s | p50 ms | p99 ms | of BentoML | of FastAPI |\n|---|---|---|---|---|---|---|")

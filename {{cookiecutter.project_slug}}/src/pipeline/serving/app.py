@@ -1,7 +1,7 @@
 """The HTTP side: `/predict`, `/model`, and what describes them. BentoML adds health, readiness and metrics."""
 
 import re
-import uuid
+import secrets
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Predictions:
         finally:
             self._inflight -= 1
         given = request.headers.get("x-request-id", "")
-        request_id = given if ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if ID.fullmatch(given) else secrets.token_hex(16)
         told = np.round(scores.astype(np.float64), 7).tolist()
         self._log.add(request_id, rows, told)
         self._metrics.scored(told)

@@ -69,8 +69,8 @@ class _Table:
         keys = [columns[name].tolist() for name in self.by]
         place = np.array([self.places.get(key, -1) for key in (keys[0] if len(keys) == 1 else zip(*keys, strict=True))])
         first = place * self.span
-        moment = first + np.clip(now - self.start, 0, self.span - 1)
-        found = np.searchsorted(self.moments, moment) - 1
+        moment = first + np.minimum(np.maximum(now - self.start, 0), self.span - 1)  # np.clip takes thrice as long
+        found = self.moments.searchsorted(moment) - 1
         held = (place >= 0) & (self.moments[found] >= first)
         if self.within is not None:
             held &= moment - self.moments[found] <= self.within
