@@ -22,6 +22,7 @@ from pipeline.stages import evaluate, features, reference, train, validate
 for stage in (validate, features, train, evaluate, reference):
     stage.main()
 """
+SLACK = float(os.environ.get("SLACK", "1"))  # a busy machine is given more
 FEATURES = ("python", "-m", "pipeline.stages.features")
 
 
@@ -39,7 +40,7 @@ class Line:
     @property
     def kept(self) -> bool:
         """Whether the limit is kept."""
-        return (self.ours if self.alone else self.ours / self.theirs) <= self.most
+        return (self.ours if self.alone else self.ours / self.theirs) <= self.most * SLACK
 
     def __str__(self) -> str:
         """Give the row of the table."""

@@ -4,12 +4,15 @@ Runs in a trained project's environment and folder. Ours is the whole verb: fetc
 build its features, score it, decide, render Evidently's page. Evidently gets feature files that are there already.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 MONTH = "2013-07"
-LIMIT = 1.0  # of Evidently's time
+LIMIT = float(os.environ.get("SLACK", "1"))  # of Evidently's time; a busy machine is given more
 EVIDENTLY = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -37,7 +40,8 @@ def seconds(*command: str) -> float:
 
 
 if __name__ == "__main__":
-    theirs = seconds("-c", EVIDENTLY, "reports/evidently.html")
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = seconds("-c", EVIDENTLY, str(Path(folder, "evidently.html")))
     ours = seconds("-m", "pipeline", "drift", "--until", MONTH)
     print("| | `make drift`, s | Evidently's defaults, s | |\n|---|---|---|---|")
     print(f"| a month against five | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} × |")

@@ -12,7 +12,10 @@ def run_stage(main: Callable[[], None]) -> NoReturn:
 
     def guarded() -> None:
         if os.environ.get("RESTORE_ONLY"):
-            raise UserError("the run cache of the DVC remote does not hold this run: let the job `train` finish first")
+            raise UserError(
+                "the run cache of the DVC remote does not hold this run: let the job `train` finish first, "
+                "and where the remote is a folder, let it be one that both jobs' machines share"
+            )
         main()
 
     run(guarded)
