@@ -25,14 +25,16 @@ def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | 
         return
     start, end = span
     until = end.replace(tzinfo=UTC).timestamp()
-    for name, history in ml.build_history(tables, params).items():
+    histories = ml.build_history(tables, params)
+    found = pl.collect_all([recent(history, start) for history in histories.values()])  # they share what they read
+    for (name, history), rows in zip(histories.items(), found, strict=True):
         limit = history.within.total_seconds() if history.within else None
         about = {"by": history.by, "within": limit, "until": until}
-        recent(history, start).write_parquet(ONLINE / f"{name}.parquet", metadata={"history": json.dumps(about)})
+        rows.write_parquet(ONLINE / f"{name}.parquet", metadata={"history": json.dumps(about)})
 
 
-def recent(history: ml.History, start: datetime) -> pl.DataFrame:
+def recent(history: ml.History, start: datetime) -> pl.LazyFrame:
     """What holds at `start`, and every later change, in an order that is always the same; at one moment the last."""
-    table = history.table.collect().unique([*history.by, "at"], keep="last", maintain_order=True)
+    table = history.table.unique([*history.by, "at"], keep="last", maintain_order=True)
     before = table.filter(pl.col("at") < start).unique(history.by, keep="last", maintain_order=True)
     return pl.concat([before, table.filter(pl.col("at") >= start)]).sort("at", *history.by)
