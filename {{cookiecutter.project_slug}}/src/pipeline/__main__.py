@@ -151,6 +151,17 @@ def drift(until: Annotated[str | None, typer.Option(help="newest partition to lo
 
 
 @app.command()
+def replay(
+    until: Annotated[str | None, typer.Option(help="newest partition to replay")] = None,
+    image: Annotated[bool, typer.Option("--image", help="build and verify the container of each new champion")] = False,
+) -> None:
+    """Do over what the loop would have done with the source's partitions, one after the other."""
+    from .ops.replay import run as again
+
+    again(until, image=image)
+
+
+@app.command()
 def act() -> None:
     """Run ci.yaml itself on this machine, as committed."""
     from .ops.act import run as act_run
