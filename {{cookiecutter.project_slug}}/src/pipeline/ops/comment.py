@@ -7,12 +7,11 @@ job warns. Nothing is uploaded to a third party: CML is told not to publish, and
 import os
 import subprocess
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..paths import REPORT
-from . import github
+from . import github, workflow
 from .event import Event, current
 
 MARKER = "<!-- pipeline report -->"  # how we know our comment, whoever sent it last
@@ -27,11 +26,9 @@ Comment = dict[str, Any]
 def run() -> None:
     """Send `reports/report.md`; a report that cannot be sent never turns a verdict."""
     event, report = current(), _report()
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a") as file:
-            file.write(report)
+    summarised = workflow.summarise(report)
     if event.pull_request is None:
-        also = " and in the job's summary" if summary else ""
+        also = " and in the job's summary" if summarised else ""
         print(f"no pull request to comment on: the report is in {REPORT}{also}")
         return
     try:

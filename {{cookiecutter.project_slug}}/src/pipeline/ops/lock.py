@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 from ..errors import UserError
 from ..paths import LOCK
-from . import git, github
+from . import git, github, workflow
 from .event import Event, current
 
 BOT = {
@@ -66,6 +65,4 @@ def run() -> None:
         print("dvc.lock was true already")
     else:
         print(f"dvc.lock is committed to {event.branch} as {commit[:12]}")
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a") as file:
-            file.write(f"commit={commit or ''}\n")
+    workflow.outputs(commit=commit or "")

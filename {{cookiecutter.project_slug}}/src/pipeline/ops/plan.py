@@ -1,6 +1,5 @@
 """Would any stage run, and may it run here? Decided from git and dvc.lock alone: nothing is fetched."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +8,7 @@ import yaml
 
 from ..errors import UserError
 from ..paths import DATA, LOCK, MODEL
-from . import git, github
+from . import git, github, workflow
 from .event import Event, current
 
 FORK = "a maintainer has to push this branch to the repository itself"
@@ -100,6 +99,4 @@ def run() -> None:
     """Print the plan, and hand it to the workflow where there is one."""
     plan = decide(current())
     print(f"{plan.work}: {plan.reason}")
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a") as file:
-            file.write(f"work={plan.work}\n")
+    workflow.outputs(work=plan.work)

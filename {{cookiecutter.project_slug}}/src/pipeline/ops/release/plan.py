@@ -1,11 +1,9 @@
 """May what is checked out be released? Only a commit that carries a green verdict and a true lock."""
 
-import os
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
-from .. import github
+from .. import github, workflow
 from ..event import Event, current
 from ..plan import stale_stages
 
@@ -43,6 +41,4 @@ def run() -> None:
     """Print the plan, and hand it to the workflow where there is one."""
     plan = decide(current())
     print(f"{'release' if plan.commit else 'nothing to release'}: {plan.reason}")
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a") as file:
-            file.write(f"commit={plan.commit or ''}\n")
+    workflow.outputs(commit=plan.commit or "")

@@ -1,12 +1,11 @@
 """`make retrain`: what a drift decision leads to on GitHub; every step can be repeated with the same result."""
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ... import settings
 from ...errors import UserError
 from ...paths import DRIFT
+from .. import workflow
 from ..drift.decision import Decision
 from ..event import Event, current
 from . import branch, issue, manners, pulls
@@ -30,12 +29,8 @@ def run() -> None:
     said, made = follow(event, decision, DRIFT.with_suffix(".md").read_text())
     issue.keep(str(event.repository), issue.CHECK, None)  # this one succeeded
     print(said)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a") as file:
-            file.write(f"{DRIFT.with_suffix('.md').read_text()}\n{said}\n")
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a") as file:
-            file.writelines(f"{name}={value}\n" for name, value in made.items())
+    workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{said}\n")
+    workflow.outputs(**made)
 
 
 def follow(event: Event, decision: Decision, evidence: str) -> tuple[str, dict[str, str]]:
