@@ -54,14 +54,7 @@ def main() -> None:
         before, now = (rows["month"] < month).to_numpy(), (rows["month"] == month).to_numpy()
         label = rows[ml.LABEL].to_numpy().astype(bool)
         start = time.perf_counter()
-        model = ml.train(
-            rows.filter(before).drop("month"),
-            params,
-            device="cpu",
-            precision="float32",
-            threads=2,
-            progress=lambda _: None,
-        )
+        model = ml.train([rows.filter(before).drop("month").lazy()], params)
         trained = time.perf_counter()
         score = ml.predict(session(model), rows.filter(now))
         boosted = HistGradientBoostingClassifier(categorical_features=categorical, random_state=0)

@@ -21,7 +21,7 @@ SMALL = PARAMS.model_copy(update={"train": PARAMS.train.model_copy(update={"epoc
 
 
 def train(table: pl.DataFrame) -> bytes:
-    return ml.train(table, SMALL, device="cpu", precision="float32", threads=2, progress=lambda figures: None)
+    return ml.train([table.lazy()], SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,7 @@ def test_the_same_rows_give_the_same_bytes(rows: pl.DataFrame, model: bytes) -> 
 
 
 def test_the_file_scores_as_the_network_does(rows: pl.DataFrame) -> None:
-    network, encoding = fit(
-        rows, SMALL.train, device="cpu", precision="float32", threads=2, progress=lambda figures: None
-    )
+    network, encoding = fit([rows.lazy()], SMALL.train)
     with torch.no_grad():
         expected = torch.sigmoid(network(encoding.categories(rows), encoding.values(rows))).numpy()
     session = ort.InferenceSession(to_onnx(network, encoding))

@@ -62,6 +62,7 @@ class Compute(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: Count = 2
     processes: Count = 1
+    memory_gb: Positive = 8
 
 
 class Image(Strict):

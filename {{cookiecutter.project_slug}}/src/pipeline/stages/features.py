@@ -4,7 +4,6 @@ The one before carries the history that the first hours of a month look back on.
 partitions, `ml/` and the parameters stay as they are it comes from `.cache/`, so that a new month costs one month.
 """
 
-import hashlib
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 from rich.progress import track
 
 from .. import ml, settings
+from ..digest import digest
 from ..errors import UserError
 from ..paths import DATA, FEATURES, partitions
 from . import online, run_stage
@@ -46,11 +46,7 @@ def build(partition: str, previous: str | None, params: ml.Params, root: Path = 
 def key(partition: str, previous: str | None, params: ml.Params) -> str:
     """Hash of all that a feature file is made from."""
     tables = [path for name in (previous, partition) if name for path in sorted((DATA / name).iterdir())]
-    parts = [pl.__version__, params.model_dump_json()]
-    for path in [Path(__file__), *sorted(CODE.rglob("*.py")), *tables]:
-        with path.open("rb") as file:
-            parts.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *sorted(CODE.rglob("*.py")), *tables])
 
 
 def built(partition: str, previous: str | None, params: ml.Params) -> Path:

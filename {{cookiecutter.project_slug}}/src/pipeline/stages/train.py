@@ -1,15 +1,22 @@
 """Stage `train`: fit on every partition but the newest, which is the holdout, and write the ONNX that ships."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
 from .. import ml, settings
+from ..digest import digest
 from ..errors import UserError
 from ..paths import FEATURES, MODEL, TRAINING
-from . import run_stage, workers
+from . import parts, run_stage, workers
+from .checkpoint import Checkpoint
+
+CODE = Path(ml.__file__).parent
+PINS = Path("pyproject.toml")  # of the libraries that train
 
 
 @dataclass
@@ -27,24 +34,33 @@ class History:
         print(f"epoch {figures['epoch']:.0f}/{figures['epochs']:.0f}: {shown} ({left:.0f} s left)", flush=True)
 
 
-def training_rows() -> pl.DataFrame:
-    """Labelled rows of all partitions but the newest."""
+def training_files() -> list[Path]:
+    """Feature files of all partitions but the newest."""
     files = sorted(FEATURES.glob("*.parquet"))
     if len(files) < 2:
         raise UserError(f"features/ holds {len(files)} partition(s), training needs two: run `make data UNTIL=…`")
-    return pl.scan_parquet(files[:-1]).filter(pl.col(ml.LABEL).is_not_null()).collect()
+    return files[:-1]
+
+
+def key(files: list[Path], params: ml.Params, compute: settings.Compute) -> str:
+    """Hash of all that a model is made from, and of how many processes share the work."""
+    values = [params.model_dump_json(), compute.model_dump_json(), os.environ.get("WORLD_SIZE", "1")]
+    code = [Path(parts.__file__), *sorted(CODE.rglob("*.py")), *([PINS] if PINS.exists() else [])]
+    return digest(values, [*code, *files])
 
 
 def work() -> None:
     """Write `models/model.onnx` and `reports/training.csv`, in one of any number of processes."""
-    compute, history = settings.infra().compute, History()
-    with workers.joined(compute.device) as first:
+    params, compute, files, history = settings.params(), settings.infra().compute, training_files(), History()
+    checkpoint = Checkpoint(key(files, params, compute))
+    with workers.joined(compute.device) as first, parts.dealt(files, compute.memory_gb) as dealt:
         model = ml.train(
-            training_rows(),
-            settings.params(),
+            dealt,
+            params,
             device=compute.device,
             precision=compute.precision,
             threads=compute.threads,
+            checkpoint=checkpoint,
             progress=history if first else lambda _: None,
         )
     if first:
@@ -52,6 +68,7 @@ def work() -> None:
             path.parent.mkdir(exist_ok=True)
         MODEL.write_bytes(model)
         pl.DataFrame(history.rows).write_csv(TRAINING)
+        checkpoint.remove()
 
 
 def main() -> None:

@@ -58,3 +58,13 @@ def joined(device: str) -> Iterator[bool]:
         yield distributed.get_rank() == 0
     finally:
         distributed.destroy_process_group()
+
+
+def once_per_machine(work: Callable[[], None]) -> None:
+    """Run `work` in one of the processes of each machine, while the others wait."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        work()
+    if started_by_torchrun():
+        from torch import distributed
+
+        distributed.barrier()

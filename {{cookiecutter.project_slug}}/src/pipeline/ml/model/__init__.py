@@ -3,7 +3,7 @@
 Whoever only predicts (gate, service) never imports torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..params import Params
+from .checkpoint import Checkpoint
 
 CHUNK = 16_384  # rows scored at once, so that memory does not grow with the table
 TYPES: dict[str, tuple[type[pl.DataType], type]] = {
@@ -24,19 +25,34 @@ TYPES: dict[str, tuple[type[pl.DataType], type]] = {
 
 
 def train(
-    table: pl.DataFrame,
+    parts: Sequence[pl.LazyFrame],
     params: Params,
     *,
-    device: str,
-    precision: str,
-    threads: int,
-    progress: Callable[[Mapping[str, float]], None],
+    device: str = "cpu",
+    precision: str = "float32",
+    threads: int = 2,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[Mapping[str, float]], None] = lambda _: None,
 ) -> bytes:
-    """Fit on the labelled rows of `table` and give the ONNX; the same arguments give the same bytes on a CPU."""
+    """Fit on the labelled rows of all `parts` and give the ONNX; the same arguments give the same bytes on a CPU.
+
+    Several parts, each a random sample of all rows, are read one after the other in each epoch: they need not fit the
+    memory together. `progress` is told each epoch's figures, and `checkpoint` keeps where the training stands.
+    """
     from .export import to_onnx
     from .fit import fit
 
-    return to_onnx(*fit(table, params.train, device=device, precision=precision, threads=threads, progress=progress))
+    return to_onnx(
+        *fit(
+            parts,
+            params.train,
+            device=device,
+            precision=precision,
+            threads=threads,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+    )
 
 
 def predict(session: ort.InferenceSession, table: pl.DataFrame) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ..features import inputs
 
+SAMPLE = 500_000  # rows, of a table that has more
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -20,30 +22,43 @@ class Encoding:
 
     def categories(self, table: pl.DataFrame) -> Tensor:
         """Places in the vocabularies, shape (N, C)."""
-        places = np.zeros((table.height, len(self.vocabularies)), np.int64)
-        for column, (name, words) in enumerate(self.vocabularies.items()):
-            known = dict(zip(words, range(1, len(words) + 1), strict=True))
-            places[:, column] = table[name].replace_strict(known, default=0, return_dtype=pl.Int64).fill_null(0)
-        return torch.from_numpy(places)
+        return matrix(
+            table,
+            [
+                pl.col(name).replace_strict(words, range(1, len(words) + 1), default=0, return_dtype=pl.Int32)
+                for name, words in self.vocabularies.items()
+            ],
+            np.int32,
+        )
 
     def values(self, table: pl.DataFrame) -> Tensor:
         """Numbers, shape (N, F); NaN where missing."""
-        values = np.zeros((table.height, len(self.numbers)), np.float32)
-        for column, name in enumerate(self.numbers):
-            values[:, column] = table[name].cast(pl.Float32).fill_null(float("nan"))
-        return torch.from_numpy(values)
+        return matrix(
+            table, [pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in self.numbers], np.float32
+        )
 
 
-def learn(table: pl.DataFrame, *, bins: int, minimum_category_rows: int) -> Encoding:
-    """Learn vocabularies and quantiles; values rarer than `minimum_category_rows` stay unknown."""
-    categories, numbers = inputs(table.schema)
+def matrix(table: pl.DataFrame, columns: list[pl.Expr], dtype: type[np.generic]) -> Tensor:
+    """Columns side by side, shape (N, columns), though there be none."""
+    values = table.select(columns).to_numpy().astype(dtype, order="C", copy=False)
+    return torch.from_numpy(values.reshape(table.height, len(columns)))
+
+
+def learn(table: pl.LazyFrame, *, bins: int, minimum_category_rows: int) -> Encoding:
+    """Learn vocabularies and quantiles; values rarer than `minimum_category_rows` stay unknown.
+
+    Quantiles are those of every n-th row, so that there are no more than `SAMPLE`.
+    """
+    categories, numbers = inputs(table.collect_schema())
     vocabularies = {}
     for name in categories:
-        counted = table[name].drop_nulls().value_counts().filter(pl.col("count") >= minimum_category_rows)
-        vocabularies[name] = sorted(counted[name])
+        counted = table.select(pl.col(name).drop_nulls()).group_by(name).len().collect(engine="streaming")
+        vocabularies[name] = sorted(counted.filter(pl.col("len") >= minimum_category_rows)[name])
+    rows = table.select(pl.len()).collect(engine="streaming").item()
+    sample = table.select(numbers).gather_every(max(-(-rows // SAMPLE), 1)).collect(engine="streaming")
     edges = np.zeros((len(numbers), bins + 1), np.float32)
     for row, name in enumerate(numbers):
-        edges[row] = quantiles(table[name].drop_nulls().to_numpy(), bins)
+        edges[row] = quantiles(sample[name].drop_nulls().to_numpy(), bins)
     return Encoding(vocabularies, numbers, torch.from_numpy(edges))
 
 

@@ -2,6 +2,9 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from .dropout import Dropout
 
 
 class Network(nn.Module):
@@ -14,33 +17,39 @@ class Network(nn.Module):
     def __init__(self, edges: Tensor, sizes: list[int], *, embedding: int, width: int, dropout: float) -> None:
         """`edges` (F, bins + 1) are the numbers' quantiles; `sizes` counts each category's values, unknown included."""
         super().__init__()
+        self.bins = edges.shape[1] - 1
         self.low: Tensor
         self.scale: Tensor
-        self.register_buffer("low", edges[:, :-1])
+        self.register_buffer("low", edges[:, :-1].T.flatten())  # all numbers' first bin, then all numbers' second…
         # Edges that are apart in the data may be one in float32: a step, then, and not a division by zero.
-        self.register_buffer("scale", 1 / edges.diff(dim=1).clamp_min(torch.finfo(edges.dtype).tiny))
+        self.register_buffer("scale", 1 / edges.diff(dim=1).clamp_min(torch.finfo(edges.dtype).tiny).T.flatten())
         embeddings = [nn.Embedding(size, min(embedding, size // 2 + 1)) for size in sizes]
         for layer in embeddings:
             nn.init.normal_(layer.weight, std=0.3)
         self.embeddings = nn.ModuleList(embeddings)
         encoded = edges.numel() + sum(layer.embedding_dim for layer in embeddings)
+        self.first = nn.Linear(encoded, width)
         self.layers = nn.Sequential(
-            *(nn.Linear(encoded, width), nn.ReLU(), nn.Dropout(dropout)),
-            *(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout)),
+            *(nn.ReLU(), Dropout(dropout)),
+            *(nn.Linear(width, width), nn.ReLU(), Dropout(dropout)),
             nn.Linear(width, 1),
         )
 
-    def encode(self, categories: Tensor, numbers: Tensor) -> Tensor:
-        """All inputs as one row of floats: embeddings, position within each bin, and one flag per missing number."""
+    def encode(self, categories: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Give each number's position within each bin (N, bins * F), and missing numbers' flags with embeddings."""
         missing = torch.isnan(numbers)
-        position = (torch.where(missing, 0.0, numbers)[..., None] - self.low) * self.scale
-        position = torch.where(missing[..., None], 0.0, position.clamp(0, 1))
-        pieces = torch.cat([position, missing[..., None].to(position.dtype)], dim=-1).flatten(1)
-        return torch.cat([pieces, *(layer(categories[:, i]) for i, layer in enumerate(self.embeddings))], dim=1)
+        known = torch.where(missing, self.low[: numbers.shape[1]], numbers)  # at the lowest edge all positions are 0
+        position = known.repeat(1, self.bins).sub_(self.low).mul_(self.scale).clamp_(0, 1)
+        looked_up = [layer(categories[:, i]) for i, layer in enumerate(self.embeddings)]
+        return position, torch.cat([missing.to(position.dtype), *looked_up], dim=1)
 
     def forward(self, categories: Tensor, numbers: Tensor) -> Tensor:
         """Logits, shape (N,)."""
-        logits: Tensor = self.layers(self.encode(categories, numbers)).squeeze(1)
+        position, rest = self.encode(categories, numbers)
+        # Two products instead of one: positions are not learned, so most of the inputs need no gradient.
+        weight, positions = self.first.weight, len(self.low)
+        first = linear(position, weight[:, :positions], self.first.bias) + linear(rest, weight[:, positions:])
+        logits: Tensor = self.layers(first).squeeze(1)
         return logits
 
 

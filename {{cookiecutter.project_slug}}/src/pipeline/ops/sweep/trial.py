@@ -1,6 +1,5 @@
 """One trial: trained without the two newest partitions, measured on the older of them, recorded in MLflow."""
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import polars as pl
 from mlflow.entities import Metric, Param
 
 from ... import holdout, ml, settings
+from ...digest import digest
 from ...errors import UserError
 from ...paths import FEATURES
+from ...stages import parts
 from ..lineage import commit
 from ..tracking.runs import whole
 from ..tracking.server import connected
@@ -38,24 +39,20 @@ def split() -> Split:
             f"features/ holds {len(files)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
         )
     *training, measured, _ = files
-    digest = hashlib.sha256()
-    for path in (*training, measured, *sorted(CODE.rglob("*.py"))):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return Split(training, measured, digest.hexdigest())
+    return Split(training, measured, digest([], [*training, measured, *sorted(CODE.rglob("*.py"))]))
 
 
 def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float]:
     """Train as the stage does; give the metrics that can be told, and the seconds that it took."""
     labelled, started, compute = pl.col(ml.LABEL).is_not_null(), time.monotonic(), settings.infra().compute
-    model = ml.train(
-        pl.scan_parquet(data.training).filter(labelled).collect(),
-        ml.Params.model_validate(params),
-        device=compute.device,
-        precision=compute.precision,
-        threads=compute.threads,
-        progress=lambda _: None,
-    )
+    with parts.dealt(data.training, compute.memory_gb) as dealt:
+        model = ml.train(
+            dealt,
+            ml.Params.model_validate(params),
+            device=compute.device,
+            precision=compute.precision,
+            threads=compute.threads,
+        )
     seconds = time.monotonic() - started
     table = pl.read_parquet(data.measured).filter(labelled)
     score = ml.predict(holdout.session(model), table)

@@ -1,0 +1,29 @@
+"""Dropout (Srivastava et al. 2014) that is cheap on a CPU, where torch's own takes a fifth of a training."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+LEVELS = 256  # of a byte
+
+
+class Dropout(nn.Module):
+    """Set a share of the values to 0 while training, and scale the others up to keep the mean.
+
+    On a CPU a value costs a byte of the generator and the share is a whole number of 256ths; torch draws 64 bits for
+    each, one after the other.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share, self.dropped = share, round(share * LEVELS)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Give as many values, of the same shape."""
+        if not (self.training and self.dropped):
+            return values
+        if not values.is_cpu:
+            return dropout(values, self.share)
+        drawn = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = drawn.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
+        return values * kept.to(values.dtype).mul_(LEVELS / (LEVELS - self.dropped))
