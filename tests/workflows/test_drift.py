@@ -13,6 +13,7 @@ from tests.workflows.home import Home, results
 pytestmark = pytest.mark.dear
 IDLE = {"check": "success", "watch": "skipped", "train": "skipped", "verdict": "skipped"}
 DONE = dict.fromkeys(["check", "train / train", "train / report", "verdict"], "success") | {"watch": "skipped"}
+RED = dict.fromkeys(["train", "verdict"], "skipped") | {"check": "failure", "watch": "success"}
 EASY = {"auc": {"min": 0.1}, "log_loss": {"max": 9}}  # floors that any model keeps
 
 
@@ -97,3 +98,23 @@ def test_drift_is_one_pull_request_with_data_model_report_and_verdict(
     run = check(home)
     assert results(run) == IDLE, run.log
     assert (retraining(home), pull.head_sha, pull.state) == ([pull], head, "open")
+
+
+def test_a_remote_that_is_down_is_red_with_one_line_and_the_second_time_an_issue(home: Home) -> None:
+    before, away = home.repository.refs(), home.remote.rename(home.remote.with_name("away"))
+    try:
+        first, second = check(home), check(home)
+    finally:
+        away.rename(home.remote)
+    for run in (first, second):
+        assert results(run) == RED, run.log
+        (line,) = run["check"].errors[:-1]  # the last one is GitHub's own
+        assert line.startswith("dvc pull failed: ")
+    (issue,) = [one for one in home.repository.issues.values() if one.title == "The drift check does not succeed"]
+    assert f"runs/{first.id}" in issue.body
+    assert line in issue.body
+    assert home.repository.refs() == before
+    # when the remote is back, then the next check closes it, and what no drift calls for any more
+    assert results(check(home, until="2013-03")) == IDLE
+    assert issue.state == "closed"
+    assert {pull.state for pull in retraining(home)} <= {"closed"}
