@@ -34,7 +34,7 @@ def summary(months: Sequence[Month]) -> str:
         for metric in _metrics()
     ]
     since = f"from {months[min(1, len(months) - 1)].partition} on"
-    return f"{counted(merged, 'retraining')} in {counted(len(months), 'partition')}; {since} {'; '.join(told)}."
+    return f"{counted(merged, 'retraining')} merged in {counted(len(months), 'partition')}; {since} {'; '.join(told)}."
 
 
 def markdown(months: Sequence[Month]) -> str:
@@ -79,6 +79,10 @@ def draw(path: Path, months: Sequence[Month]) -> None:
 
 
 def _mermaid(months: Sequence[Month], metric: str) -> str:
+    """Draw the partitions on which the metric can be told."""
+    months = [month for month in months if None not in [month.figures[way][metric] for way in WAYS]]
+    if not months:
+        return f"{metric} cannot be told on any partition."
     lines = [("line", colour, _line(months, way, metric)) for way, colour in zip(ORDER, COLOURS, strict=True)]
     low = min(float(values.min()) for _, _, values in lines)
     names = ", ".join(f'"{month.partition}"' for month in months)
@@ -93,6 +97,7 @@ def _line(months: Sequence[Month], way: Way, metric: str) -> Floats:
     return np.array([month.figures[way][metric] for month in months], dtype=np.float64)
 
 
-def _mean(months: Sequence[Month], way: Way, metric: str) -> float:
+def _mean(months: Sequence[Month], way: Way, metric: str) -> float | None:
     """On the first partition all ways have the same model yet: it does not count where there are more."""
-    return float(_line(months[1:] or months, way, metric).mean())
+    told = _line(months[1:] or months, way, metric)
+    return float(told[np.isfinite(told)].mean()) if np.isfinite(told).any() else None
