@@ -37,6 +37,19 @@ def read(commit: str, path: Path) -> str | None:
     return shown.stdout.decode(errors="replace")
 
 
+def files(*paths: str) -> list[str]:
+    """Give the names of all files below these pathspecs that git has or would take, sorted."""
+    done = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
+    if done.returncode:
+        raise UserError(f"git cannot list this folder's files: {done.stderr.decode(errors='replace').strip()}")
+    return sorted({name for name in done.stdout.decode().split("\0") if name})
+
+
+def newest(*paths: str) -> str | None:
+    """Give the newest commit on this line of history that changed any of these pathspecs; None where none did."""
+    return _git("log", "-1", "--first-parent", "--format=%H", "--", *paths).stdout.decode().strip() or None
+
+
 def is_ancestor(older: str, newer: str) -> bool:
     """Tell whether `newer` holds everything that `older` does."""
     return _git("merge-base", "--is-ancestor", older, newer).returncode == 0

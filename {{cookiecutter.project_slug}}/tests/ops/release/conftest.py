@@ -58,6 +58,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
         file = made.folder / path(environment)
         file.parent.mkdir(parents=True)
         file.write_text("kind: Component\ncommonAnnotations: {model/commit: none}\n")
+    (made.folder / "bentofile.yaml").write_text("include: [model-1, model-2]")
+    (made.folder / ".bentoignore").touch()
     made.git("add", "-A")
     made.git("commit", "-q", "-m", "Start")
     made.git("push", "-q", "origin", "HEAD:main")

@@ -4,10 +4,10 @@ import pytest
 from tests.ops.release.conftest import Repository, release
 
 from pipeline.errors import UserError
+from pipeline.ops.image import content
 from pipeline.ops.release import stage as staging
 from pipeline.ops.release import status
 from pipeline.ops.release.overlay import read, text
-from pipeline.ops.release.plan import candidate
 from pipeline.ops.release.promote import BRANCH, promote
 from pipeline.ops.release.stage import stage
 
@@ -65,12 +65,21 @@ def test_two_releases_at_once_leave_the_newer_model(
     assert running(repository, "staging") == commits["newer"]
 
 
-def test_what_is_released_is_the_last_commit_that_changed_more_than_what_runs(repository: Repository) -> None:
+def test_what_is_released_is_the_last_commit_that_changed_the_image(repository: Repository) -> None:
     model = repository.commit("model-1")
+    named = content.fingerprint()
+    # given a release, and words
     stage(release(model))
-    repository.git("pull", "-q", "--rebase", "origin", "main")
-    assert repository.git("rev-parse", "HEAD") != model
-    assert candidate() == model
+    repository.commit("README.md")
+    assert (content.commit(), content.fingerprint()) == (model, named)
+    # when other code goes in, then it is another image of another commit
+    other = repository.commit("model-2")
+    assert content.commit() == other
+    assert content.fingerprint() != named
+    # when it lies there uncommitted, it is another one too
+    named = content.fingerprint()
+    (repository.folder / "model-2").write_text("otherwise")
+    assert content.fingerprint() != named
 
 
 def test_promoting_twice_leaves_one_branch(repository: Repository) -> None:
@@ -97,10 +106,11 @@ def test_a_revert_brings_the_former_model_back_and_status_tells_all(
     promote()
     merge = repository.merge(BRANCH)
     assert running(repository, "production") == models[1]
-    # when the second is reverted
+    # when the second is reverted, then it is not offered again
     repository.git("revert", "--no-edit", "--mainline", "1", merge)
     repository.git("push", "-q", "origin", "main")
-    # then image, model and data pointer of the first are back together, and git tells who did what
+    assert "revert the revert" in promote()
+    # and image, model and data pointer of the first are back together, and git tells who did what
     assert read(repository.read("production"), "production") == release(models[0], "1")
     told = [change.release.commit for change in status.history("production") if change.release]
     assert told == [models[0], models[1], models[0]]

@@ -60,13 +60,14 @@ def token(repository: Answer, pulls: Answer, checks: Answer) -> Finding:
 
 
 def may_open_pull_requests(answer: Answer) -> Finding:
-    """Judge the setting without which a retraining cannot open its pull request."""
+    """Judge the setting without which no retraining and no promotion can open its pull request."""
     if not answer.ok:
         return unread("pull requests", answer, "Administration: read")
     if answer.body.get("can_approve_pull_request_reviews"):
         return ok("pull requests", "GitHub Actions may open them")
     mend = f"Settings → Actions → General → {SETTING}; or give CI a GitHub App"
-    return warning("pull requests", "GitHub Actions may not open them, so a retraining cannot show itself", mend)
+    says = "GitHub Actions may not open them, so no retraining or promotion can show itself"
+    return warning("pull requests", says, mend)
 
 
 def required_check(rules: Answer, branch: Answer) -> Finding:

@@ -16,6 +16,7 @@ from ...paths import LOCK, MODEL
 from ...settings import INFRA, infra
 from .. import dvc_files
 from ..lineage import lineage
+from . import content
 from .engine import call, engine
 
 LAYOUT = Path("deploy/image")
@@ -23,11 +24,11 @@ PLATFORM = "x86_64-manylinux_2_28"  # what clusters run, whatever this machine i
 
 
 def tag() -> str:
-    """Name the image of this very training; where it is pushed to stands in infra.yaml."""
+    """Name the image by training and content; where it is pushed to stands in infra.yaml."""
     image = infra().image
     if image is None:
         raise UserError(f"{INFRA}: image.repository is missing: where is the image to be pushed?")
-    return f"{image.repository}:{dvc_files.md5(LOCK)[:12]}"
+    return f"{image.repository}:{dvc_files.md5(LOCK)[:12]}-{content.fingerprint()}"
 
 
 def build() -> str:
@@ -41,7 +42,7 @@ def build() -> str:
         base = _bento(context, tags["lock"][:12])
         for path in LAYOUT.iterdir():
             shutil.copy(path, context)
-        commit = tags.get("commit", "")
+        commit = content.commit() or ""
         arguments = {"BASE": base, "COMMIT": commit, "LOCK": tags["lock"]}
         labels = {"org.opencontainers.image.revision": commit, "lock": tags["lock"], "data": tags["data"]}
         call(builder, "build", *_pairs("--build-arg", arguments), *_pairs("--label", labels), "--tag", name, folder)

@@ -6,11 +6,10 @@ import os
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK
 from .. import dvc_files
-from ..image import tag
+from ..image import content, tag
 from ..tracking.record import verdict
 from . import registry
 from .overlay import Release
-from .plan import candidate
 
 
 def release() -> Release:
@@ -31,7 +30,7 @@ def release() -> Release:
     return Release(
         repository=image.rpartition(":")[0],
         digest=digest,
-        commit=candidate(),
+        commit=content.commit() or "",
         lock=lock,
         data=dvc_files.data(dvc_files.read(LOCK), str(LOCK)),
         partition=max(dvc_files.partitions(dvc_files.read(DATA_DVC)), default="unknown"),

@@ -1,11 +1,12 @@
-"""May what is checked out be released? Only a commit that carries a green verdict and a true lock."""
+"""May what is checked out be released? Only with a green verdict and a true lock, and only once."""
 
-import subprocess
 from dataclasses import dataclass
 
-from .. import github, workflow
+from .. import git, github, workflow
 from ..event import Event, current
+from ..image import content
 from ..plan import stale_stages
+from .overlay import path, read
 
 
 @dataclass(frozen=True)
@@ -16,29 +17,31 @@ class Plan:
     reason: str
 
 
-def candidate() -> str:
-    """Give the newest commit on this line that changed more than which model runs where."""
-    command = ["git", "log", "-1", "--first-parent", "--format=%H", "HEAD", "--", ".", ":(exclude)deploy/overlays"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def decide(event: Event) -> Plan:
-    """Look at the candidate; a laptop has no verdict to ask for, only the lock."""
-    commit = candidate()
+    """Look at the newest commit that changed the image; a laptop has no verdict to ask for, only the lock."""
+    commit, file = content.commit(), path("staging")
+    if commit is None:
+        return Plan(None, "nothing is committed yet")
     if stale := stale_stages():
         return Plan(None, f"dvc.lock is not true ({', '.join(stale)} would run), so there is no model to release")
-    if event.name and not _is_green(event, commit):
-        return Plan(None, f"{commit[:12]} carries no green verdict; the run that gives it one is followed by a release")
+    # What came after it is judged with it; only the releases' own commits carry no verdict.
+    judged = git.newest(".", ":(exclude)deploy/overlays") or commit
+    if event.name and not _is_green(event, judged):
+        return Plan(None, f"{judged[:12]} carries no green verdict; the run that gives it one is followed by a release")
+    staged = read(file.read_text(), str(file))
+    if staged and staged.commit == commit:
+        return Plan(None, f"staging runs {commit[:12]} already")
     return Plan(commit, f"{commit[:12]} is judged, and its dvc.lock is true")
 
 
 def _is_green(event: Event, commit: str) -> bool:
     runs = github.api(f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict")["check_runs"]
-    return bool(runs) and all(run["conclusion"] == "success" for run in runs)
+    # A workflow that had nothing to judge, as the drift check on most days, leaves a skipped one beside it.
+    return {run["conclusion"] for run in runs} - {"skipped"} == {"success"}
 
 
 def run() -> None:
-    """Print the plan, and hand it to the workflow where there is one."""
+    """Print the plan, and hand the workflow the very commit to check out; none where there is nothing to release."""
     plan = decide(current())
     print(f"{'release' if plan.commit else 'nothing to release'}: {plan.reason}")
-    workflow.outputs(commit=plan.commit or "")
+    workflow.outputs(head=(git.resolve("HEAD") or "") if plan.commit else "")

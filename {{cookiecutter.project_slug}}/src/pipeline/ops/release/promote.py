@@ -1,5 +1,7 @@
 """Production changes by a reviewed pull request that carries staging's release over; one branch, updated in place."""
 
+from typing import Any
+
 from ...errors import UserError
 from .. import git as repository
 from .. import github
@@ -7,6 +9,7 @@ from ..event import Event, current
 from ..report.markdown import DASH, code, table
 from .commit import commit, credentials, fetch, git
 from .overlay import Release, path, read, text
+from .status import history
 
 BRANCH = "promote/production"
 
@@ -24,10 +27,23 @@ def promote(base: str = "main") -> str:
         return "nothing runs in staging yet, so there is nothing to promote"
     if staged == running:
         return "production runs what staging runs"
+    if any(change.release == staged for change in history("production", head)):
+        return "production ran this release before, and was taken back from it: revert the revert to promote it"
+    pulls = _pulls(event, base)
+    closed = [one for one in pulls if one["state"] == "closed" and not one["merged_at"]]
+    if refused := [one["number"] for one in closed if staged.commit in (one["body"] or "")]:
+        return f"pull request {refused[0]} offered this release and was closed: reopen it to promote"
     branch = _branch(head, staged, environment)
     if event.repository is None:
         return f"{branch}: open a pull request from {BRANCH} to promote {staged.lock[:12]}"
-    return f"{branch}, {_pull_request(event, staged, running, base)}"
+    return f"{branch}, {_offer(event, pulls, staged, running, base)}"
+
+
+def _pulls(event: Event, base: str) -> list[dict[str, Any]]:
+    """All pull requests that there were of the branch, newest first."""
+    owner = (event.repository or "").partition("/")[0]
+    query = f"state=all&base={base}&head={owner}:{BRANCH}&per_page=100"
+    return github.api(f"repos/{event.repository}/pulls?{query}") if event.repository else []
 
 
 def _branch(head: str, staged: Release, environment: dict[str, str]) -> str:
@@ -42,16 +58,13 @@ def _branch(head: str, staged: Release, environment: dict[str, str]) -> str:
     return f"{BRANCH} carries {staged.lock[:12]}"
 
 
-def _pull_request(event: Event, staged: Release, running: Release | None, base: str) -> str:
-    pulls = f"repos/{event.repository}/pulls"
-    owner = (event.repository or "").partition("/")[0]
-    open_ones = github.api(f"{pulls}?state=open&base={base}&head={owner}:{BRANCH}")
+def _offer(event: Event, pulls: list[dict[str, Any]], staged: Release, running: Release | None, base: str) -> str:
+    at = f"repos/{event.repository}/pulls"
     body = {"title": f"Promote {staged.lock[:12]} to production", "body": _body(staged, running)}
-    if open_ones:
-        number = open_ones[0]["number"]
-        github.api(f"{pulls}/{number}", method="PATCH", body=body)
-        return f"pull request {number} is up to date"
-    made = github.api(pulls, method="POST", body={**body, "head": BRANCH, "base": base})
+    if opened := [one["number"] for one in pulls if one["state"] == "open"]:
+        github.api(f"{at}/{opened[0]}", method="PATCH", body=body)
+        return f"pull request {opened[0]} is up to date"
+    made = github.api(at, method="POST", body={**body, "head": BRANCH, "base": base})
     return f"pull request {made['number']} is open"
 
 

@@ -1,12 +1,11 @@
 """Push the image, once: what a tag names in the registry is never replaced."""
 
 import json
-import os
 import subprocess
 from dataclasses import asdict
-from pathlib import Path
 
 from ...errors import UserError
+from .. import workflow
 from ..image import tag
 from ..image.engine import call, engine
 from . import registry
@@ -14,7 +13,7 @@ from .made import release
 
 
 def publish() -> str:
-    """Give the digest of this training's image in the registry, which has it afterwards."""
+    """Give the digest of this image in the registry, which has it afterwards."""
     image = tag()
     if found := registry.digest(image):
         return found
@@ -28,7 +27,7 @@ def publish() -> str:
 
 
 def _log_in(program: str, host: str) -> None:
-    known = registry.login()
+    known = registry.login(host)
     if known is None:
         return
     command = [program, "login", "--username", known[0], "--password-stdin", host]
@@ -42,6 +41,4 @@ def run() -> None:
     publish()
     made = release()
     print(f"{made.repository}@{made.digest}")
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a") as file:
-            file.write(f"release={json.dumps(asdict(made))}\n")
+    workflow.outputs(release=json.dumps(asdict(made)), repository=made.repository, digest=made.digest)

@@ -40,6 +40,9 @@ def register(release: Release) -> str:
             # With its tag at once, so that a kill right after it leaves nothing that is registered again.
             version = register_model(f"models:/{output.model_id}", name, tags={"lock": release.lock}).version
             client.update_model_version(name, version, description=card())
+        told = client.get_model_version(name, version).tags.get("commit")
+        if told and not git.is_ancestor(told, release.commit):
+            return f"MLflow has version {version} of {name}, released from a later commit: left as it is"
         for key, value in {**lineage(), "commit": release.commit, "digest": release.digest}.items():
             client.set_model_version_tag(name, version, key, value)
         return f"MLflow has version {version} of {name}{_champion(client, name, version, release.commit)}"

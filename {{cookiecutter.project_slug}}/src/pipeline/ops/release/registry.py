@@ -15,13 +15,17 @@ KINDS = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+GITHUB = "ghcr.io"
 ABSENT, REFUSED = 404, 401
 
 
-def login() -> tuple[str, str] | None:
-    """Give user and password of REGISTRY_USER and REGISTRY_PASSWORD; None where the engine is logged in already."""
-    password = os.environ.get("REGISTRY_PASSWORD")
-    return (os.environ.get("REGISTRY_USER", "token"), password) if password else None
+def login(host: str) -> tuple[str, str] | None:
+    """Give REGISTRY_USER and REGISTRY_PASSWORD; None where the engine is logged in already.
+
+    GitHub's own registry takes the job's token too, and no other registry gets to see that.
+    """
+    password = os.environ.get("REGISTRY_PASSWORD") or (os.environ.get("GH_TOKEN") if host == GITHUB else None)
+    return (os.environ.get("REGISTRY_USER") or "token", password) if password else None
 
 
 def digest(image: str) -> str | None:
@@ -41,7 +45,7 @@ def digest(image: str) -> str | None:
     except OSError as error:
         raise UserError(f"the registry {host} does not answer ({error}): see image.repository in infra.yaml") from None
     try:
-        return _head(url, {"Authorization": _authorization(challenge)})
+        return _head(url, {"Authorization": _authorization(challenge, login(host))})
     except urllib.error.HTTPError as error:
         if error.code == ABSENT:
             return None
@@ -55,9 +59,8 @@ def _head(url: str, headers: dict[str, str]) -> str | None:
     return found
 
 
-def _authorization(challenge: str) -> str:
+def _authorization(challenge: str, known: tuple[str, str] | None) -> str:
     """Answer a registry's challenge: by the password itself, or by a token that is asked for with it."""
-    known = login()
     basic = "Basic " + base64.b64encode(":".join(known).encode()).decode() if known else ""
     asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     if not challenge.startswith("Bearer") or "realm" not in asked:

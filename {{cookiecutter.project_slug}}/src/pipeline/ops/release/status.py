@@ -25,11 +25,11 @@ class Change:
     release: Release | None
 
 
-def history(environment: str) -> list[Change]:
-    """Give all changes on this line of history, newest first; the first is what runs now."""
+def history(environment: str, head: str = "HEAD") -> list[Change]:
+    """Give all changes on the line of history that ends at `head`, newest first; the first is what runs now."""
     file = path(environment)
     told = subprocess.run(
-        ["git", "log", "--first-parent", "--format=%H%x00%cs%x00%an", "--", str(file)],
+        ["git", "log", "--first-parent", "--format=%H%x00%cs%x00%an", head, "--", str(file)],
         capture_output=True,
         text=True,
         check=False,
