@@ -5,10 +5,11 @@ import os
 import polars as pl
 import pytest
 from tests.postgres import postgres_url
+from tests.small import january
 
 from pipeline.ops.sources.flights import Flights
 
-__all__ = ["postgres_url"]
+__all__ = ["january", "postgres_url"]
 
 os.environ.pop("GITHUB_ACTIONS", None)  # CI runs the tests too: what they test is on a laptop unless they say otherwise
 

@@ -9,6 +9,7 @@ from ..ml import Params
 from .drift import Drift
 from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices
 from .infra_yaml import (
+    Cluster,
     Compute,
     FilesSource,
     FlightsSource,
@@ -31,6 +32,7 @@ __all__ = [
     "Bootstrap",
     "Bound",
     "Champion",
+    "Cluster",
     "Compute",
     "Cost",
     "Drift",

@@ -63,6 +63,18 @@ class Compute(Strict):
     threads: Count = 2
     processes: Count = 1
     memory_gb: Positive = 8
+    nodes: Count = 1
+    rendezvous: Annotated[str, Field(pattern=r"^[^:/]+:[0-9]+$")] | None = None
+
+
+class Cluster(Strict):
+    """Kubernetes with Kubeflow Trainer 2; `volume` is a claim that every machine mounts and that holds the checkout."""
+
+    image: Annotated[str, Field(min_length=1, max_length=500)]
+    volume: Annotated[str, Field(min_length=1)]
+    namespace: str = "default"
+    runtime: str = "torch-distributed"
+    resources: dict[str, str | int] = Field(default_factory=dict)
 
 
 class Image(Strict):
@@ -105,5 +117,6 @@ class Infra(Strict):
     source: Source
     tracking: Tracking
     compute: Compute = Compute()
+    cluster: Cluster | None = None
     image: Image | None = None
     serving: Serving = Serving()

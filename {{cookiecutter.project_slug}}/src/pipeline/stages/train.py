@@ -73,11 +73,15 @@ def work() -> None:
 
 def main() -> None:
     """Train in as many processes as infra.yaml says, or in those that torchrun started."""
-    processes = settings.infra().compute.processes
-    if processes > 1 and not workers.started_by_torchrun():
-        workers.launch(processes, work)
-    else:
+    compute = settings.infra().compute
+    if workers.started_by_torchrun() or compute.processes * compute.nodes == 1:
         work()
+    elif compute.nodes == 1:
+        workers.launch(compute.processes, work)
+    elif compute.rendezvous:
+        workers.launch(compute.processes, work, compute.nodes, compute.rendezvous)
+    else:
+        raise UserError("infra.yaml: compute.rendezvous: nodes meet somewhere: name the host and port of one")
 
 
 if __name__ == "__main__":

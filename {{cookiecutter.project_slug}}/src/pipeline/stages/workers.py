@@ -18,27 +18,32 @@ def started_by_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def launch(processes: int, work: Callable[[], None]) -> None:
-    """Run `work` in so many processes of this machine; raise `UserError` where one fails, after all have ended."""
+def launch(processes: int, work: Callable[[], None], nodes: int = 1, rendezvous: str = "localhost:0") -> None:
+    """Run `work` in so many processes of this machine; raise `UserError` where one fails, after all have ended.
+
+    With `nodes` the same is to be done on as many machines, which meet at `rendezvous`: host and port of one of them.
+    """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    one_machine = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+    machines = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
         nproc_per_node=processes,
         run_id="train",
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_endpoint=rendezvous,
         max_restarts=0,
     )
     try:
-        elastic_launch(one_machine, work)()
+        elastic_launch(machines, work)()
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         said = failure.message if isinstance(failure.message, str) else failure.message.get("message", "")
         ended = f"by signal {-failure.exitcode}" if failure.exitcode < 0 else f"with exit code {failure.exitcode}"
-        raise UserError(f"training process {rank} of {processes} ended {ended}, all are stopped: {said}") from None
+        raise UserError(
+            f"training process {rank} of {processes * nodes} ended {ended}, all are stopped: {said}"
+        ) from None
 
 
 @contextmanager
