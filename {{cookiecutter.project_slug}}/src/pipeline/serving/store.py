@@ -73,7 +73,7 @@ class _Table:
         found = self.moments.searchsorted(moment) - 1
         held = (place >= 0) & (self.moments[found] >= first)
         if self.within is not None:
-            held &= moment - self.moments[found] <= self.within
+            held &= now - self.start - (self.moments[found] - first) <= self.within  # `moment` may be cut off
         found[~held] = len(self.moments)
         return {name: values[found] for name, values in self.values.items()}
 
