@@ -87,7 +87,12 @@ def starts(workflow: Workflow, event: Event) -> bool:
     rule = triggers[event.name] or {}
     if event.name in ("schedule", "workflow_dispatch", "repository_dispatch"):
         return True
-    if unknown := set(rule) - {"branches", "branches-ignore", "types", "tags"}:
+    if event.name == "workflow_run":
+        if event.payload["workflow_run"]["name"] not in rule["workflows"]:
+            return False
+    elif "workflows" in rule:
+        raise WorkflowError(f"`on.{event.name}.workflows` is no filter")
+    if unknown := set(rule) - {"branches", "branches-ignore", "types", "tags", "workflows"}:
         raise WorkflowError(f"the stand-in does not read `on.{event.name}.{unknown.pop()}`")
     types = rule.get("types") or DEFAULT_TYPES.get(event.name)
     if types and event.payload.get("action") not in ([types] if isinstance(types, str) else types):
@@ -100,7 +105,9 @@ def _branch_matches(rule: Mapping[str, Any], event: Event) -> bool:
         tag = event.ref.removeprefix("refs/tags/")
         return "branches" not in rule and any(fnmatch.fnmatch(tag, one) for one in rule.get("tags", ["*"]))
     pull = event.payload.get("pull_request")
-    branch = pull["base"]["ref"] if pull else event.ref.removeprefix("refs/heads/")
+    followed = event.payload.get("workflow_run")
+    branch = pull["base"]["ref"] if pull else followed["head_branch"] if followed else event.ref
+    branch = branch.removeprefix("refs/heads/")
     if "tags" in rule and "branches" not in rule:
         return False
     if any(fnmatch.fnmatch(branch, one) for one in rule.get("branches-ignore", [])):

@@ -78,9 +78,12 @@ def release_another(shipped: Shipped, folder: Path) -> None:
 
 
 def test_a_merge_promotes_and_a_revert_brings_the_former_model_back(shipped: Shipped, tmp_path: Path) -> None:
-    # given the judged model, published, staged and promoted
+    # given the judged model, published, staged and offered; twice, which is the same as once
     project = shipped.project
-    shipped.make("publish", "stage", "promote")
+    told = shipped.make("publish", "stage", "promote").splitlines()[0]
+    before = git(project, "ls-remote", "origin")
+    assert shipped.make("publish", "stage", "promote").splitlines()[0] == told
+    assert git(project, "ls-remote", "origin") == before
     merge(project)
     with playing(shipped, tmp_path) as address:
         assert apart(project, address) <= CLOSE
