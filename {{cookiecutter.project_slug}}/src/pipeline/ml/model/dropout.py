@@ -19,11 +19,11 @@ class Dropout(nn.Module):
         self.share, self.dropped = share, round(share * LEVELS)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Give as many values, of the same shape."""
+        """Give the same tensor, changed, on a CPU; no gradient of what made it may need its values."""
         if not (self.training and self.dropped):
             return values
         if not values.is_cpu:
             return dropout(values, self.share)
         drawn = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = drawn.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
-        return values * kept.to(values.dtype).mul_(LEVELS / (LEVELS - self.dropped))
+        return values.mul_(kept.to(values.dtype).mul_(LEVELS / (LEVELS - self.dropped)))

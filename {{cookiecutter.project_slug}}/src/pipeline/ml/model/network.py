@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from .dropout import Dropout
 
@@ -28,10 +27,14 @@ class Network(nn.Module):
             nn.init.normal_(layer.weight, std=0.3)
         self.embeddings = nn.ModuleList(embeddings)
         encoded = edges.numel() + sum(layer.embedding_dim for layer in embeddings)
-        self.first = nn.Linear(encoded, width)
+        # Two products instead of one: positions are not learned, so most of the inputs need no gradient.
+        self.positions = nn.Parameter(torch.empty(width, len(self.low)))
+        self.others = nn.Linear(encoded - len(self.low), width)
+        for part in (self.positions, *self.others.parameters()):
+            nn.init.uniform_(part, -(encoded**-0.5), encoded**-0.5)  # as for one layer
         self.layers = nn.Sequential(
-            *(nn.ReLU(), Dropout(dropout)),
-            *(nn.Linear(width, width), nn.ReLU(), Dropout(dropout)),
+            *(Dropout(dropout), nn.ReLU(inplace=True)),
+            *(nn.Linear(width, width), Dropout(dropout), nn.ReLU(inplace=True)),
             nn.Linear(width, 1),
         )
 
@@ -46,9 +49,7 @@ class Network(nn.Module):
     def forward(self, categories: Tensor, numbers: Tensor) -> Tensor:
         """Logits, shape (N,)."""
         position, rest = self.encode(categories, numbers)
-        # Two products instead of one: positions are not learned, so most of the inputs need no gradient.
-        weight, positions = self.first.weight, len(self.low)
-        first = linear(position, weight[:, :positions], self.first.bias) + linear(rest, weight[:, positions:])
+        first = torch.addmm(self.others(rest), position, self.positions.T)
         logits: Tensor = self.layers(first).squeeze(1)
         return logits
 

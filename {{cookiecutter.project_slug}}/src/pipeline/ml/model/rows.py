@@ -35,7 +35,7 @@ class Rows:
             order = torch.randperm(count, generator=shuffle).to(self.device)
             whole = count // rows * rows
             for batch in order[:whole].view(-1, rows)[:, share]:
-                yield tuple(column[batch] for column in columns)
+                yield tuple(column.index_select(0, batch) for column in columns)
             left = tuple(column[order[whole:]] for column in columns)
 
     def _shuffled(self, shuffle: torch.Generator) -> Iterator[Columns]:
