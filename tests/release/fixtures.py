@@ -73,6 +73,8 @@ def shipped(project: Path, engine: Engine, tmp_path_factory: pytest.TempPathFact
         shutil.copytree(project / name, work / name, dirs_exist_ok=True)
     shutil.copy(project / "dvc.lock", work)
     engine.use(work)
+    git(work, "config", "user.name", "Test")  # the verbs commit too, on machines without an identity
+    git(work, "config", "user.email", "test@example.org")
     git(work, "switch", "-q", "-C", "main")
     git(work, "add", "-A")
     git(work, "commit", "-q", "-m", "First model")
