@@ -9,13 +9,16 @@ READY := .venv/.ready
 DEMO := demo
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo loop test check bench clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## generate the flights project into demo/, train it, judge it, and show the verdict
 	@python -m scripts.demo $(DEMO)
+
+loop: $(READY) ## the generated workflows themselves, from a first push to the image of the retrained model (needs act, gh and podman)
+	@pytest -q -s tests/workflows/loop.py
 
 test: $(READY) ## everything: lint, types, then the tests from cheap to dear
 	@$(MAKE) --no-print-directory check
