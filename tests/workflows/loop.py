@@ -121,7 +121,7 @@ def test_the_loop_from_the_first_push_to_the_retrained_model(main: Home, engine:
     name = f"{image['newName']}@{image['digest']}"
     engine.podman("pull", "--quiet", name)
     make(folder, "restore")
-    # Its other checks passed in release.yaml; here the memory counts the cache of files that were pulled just now.
+    # Its other checks passed in release.yaml: what a busy machine measures is not asked again.
     said = attempt(folder, "verify-image", f"IMAGE={name}", **engine.podman.settings).stdout
     (line,) = [line for line in said.splitlines() if "golden predictions" in line]
     assert "✅" in line, said
