@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PROJECT = Path("demo/flight-delays").resolve()
-PARTS = {  # the module that measures it, with what it is given: `cost` in the template's environment, the others in the project's
+PARTS = {  # modules and their options; `cost` runs in the template's environment, the others in the project's
     "What one waits for": "cost",
     "How good the model is": "quality",
     "How fast training is": "training",
@@ -56,9 +56,8 @@ def main() -> bool:
         print(f"▶ {number}/{len(PARTS)} {title}", file=sys.stderr, flush=True)
         started = time.monotonic()
         table, kept = run(part)
-        took = f"`{part.split()[0]}.py`, {time.monotonic() - started:.0f} s" + (
-            "" if kept else "; **a limit is missed**"
-        )
+        seconds = time.monotonic() - started
+        took = f"`{part.split()[0]}.py`, {seconds:.0f} s{'' if kept else '; **a limit is missed**'}"
         section = f"\n## {title}\n\n{table}\n\n{took}\n"
         print(section, flush=True)
         page += section
