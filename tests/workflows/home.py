@@ -48,6 +48,11 @@ class Home:
         """The pull request of a branch."""
         return next(pull for pull in self.repository.pulls if pull.head == branch)
 
+    def verdicts(self, commit: str | None) -> list[str | None]:
+        """How the checks called verdict on a commit ended."""
+        checks = self.repository.checks
+        return [check.conclusion for check in checks if (check.head_sha, check.name) == (commit, "verdict")]
+
     def params(self, **train: object) -> dict[str, str]:
         """params.yaml of main with other training settings."""
         text = self.alice.git("show", "origin/main:params.yaml")

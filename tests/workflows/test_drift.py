@@ -51,11 +51,6 @@ def retraining(home: Home) -> list[PullRequest]:
     return [pull for pull in home.repository.pulls if pull.head == "retrain/auto"]
 
 
-def verdicts(home: Home, commit: str) -> list[str | None]:
-    """How the checks called verdict on a commit ended."""
-    return [one.conclusion for one in home.repository.checks if (one.head_sha, one.name) == (commit, "verdict")]
-
-
 def test_drift_is_one_pull_request_with_data_model_report_and_verdict(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +73,7 @@ def test_drift_is_one_pull_request_with_data_model_report_and_verdict(
     assert run["train / report"].outputs["commit"] == head == home.repository.branch("retrain/auto")
     assert "2013-04" in str(home.repository.read(head, "data.dvc"))
     assert home.model(head) != home.model("origin/main")
-    assert verdicts(home, head) == ["failure"]
+    assert home.verdicts(head) == ["failure"]
     assert "30 days of data came since" in pull.body
     (report,) = pull.comments
     assert "floor: auc" in report.body
@@ -89,7 +84,7 @@ def test_drift_is_one_pull_request_with_data_model_report_and_verdict(
     assert results(run) == DONE, run.log
     assert retraining(home) == [pull]
     assert pull.head_sha != head
-    assert verdicts(home, pull.head_sha) == ["success"]
+    assert home.verdicts(pull.head_sha) == ["success"]
     assert "epoch 1" not in run["train / train"].log
     assert len(pull.comments) == 1
 

@@ -8,21 +8,14 @@ from tests.workflows.home import GPU, GREEN, Home, results
 pytestmark = pytest.mark.dear
 
 
-def verdicts(home: Home, commit: str) -> list[str | None]:
-    """How the checks made on a commit ended."""
-    return [check.conclusion for check in home.repository.checks if check.head_sha == commit]
-
-
 def test_the_first_push_trains_judges_and_commits_the_lock(started: tuple[Home, Run]) -> None:
     home, run = started
     assert results(run) == GREEN, run.log
     # only training went to the machine with the GPU, with the right to read and nothing else
     assert {name for name, job in run.jobs.items() if set(job.labels) == GPU} == {"train / train"}
     assert dict(run["train / train"].permissions) == {"contents": "read"}
-    # the lock is on main, and carries the verdict that no run of its own could
-    lock = run["train / report"].outputs["commit"]
-    assert home.repository.branch("main") == lock
-    assert verdicts(home, lock) == ["success"]
+    # the lock is on main
+    assert home.repository.branch("main") == run["train / report"].outputs["commit"]
     assert "There is no champion yet" in run["train / report"].summary
 
 
@@ -31,7 +24,7 @@ def test_a_better_model_is_reported_locked_and_green(home: Home, better: Run) ->
     lock = better["train / report"].outputs["commit"]
     assert home.repository.branch("better") == lock
     assert home.model(lock) != home.model(better.event.payload["pull_request"]["base"]["sha"])
-    assert verdicts(home, lock) == ["success"]
+    assert home.verdicts(lock) == ["success"]
     # cml, fetched from its release, sent the one comment
     (comment,) = home.pull("better").comments
     for told in ("CML watermark", "`auc`", "train.epochs", "GPU minutes** on `self-hosted`, `gpu`"):
@@ -43,7 +36,7 @@ def test_the_same_push_again_changes_nothing_more(home: Home, better: Run) -> No
     assert results(again) == GREEN, again.log
     lock = better["train / report"].outputs["commit"]
     assert home.repository.branch("better") == again["train / report"].outputs["commit"] == lock
-    assert verdicts(home, lock) == ["success"]
+    assert home.verdicts(lock) == ["success"]
     assert len(home.pull("better").comments) == 1
 
 
@@ -73,7 +66,7 @@ def test_a_worse_model_is_red_with_its_reasons(home: Home) -> None:
     assert "⛔" in comment.body
     assert "floor: auc" in comment.body
     lock = run["train / report"].outputs["commit"]
-    assert verdicts(home, lock) == ["failure"]
+    assert home.verdicts(lock) == ["failure"]
 
 
 def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
