@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...errors import UserError
 from .engine import RUNNERS, call, engine
 
-WRITABLE = ["--tmpfs", "/tmp", "--tmpfs", "/predictions"]  # noqa: S108
+WRITABLE = ["--tmpfs", "/tmp", "--tmpfs", "/predictions"]  # noqa: S108 - inside the container
 LOCKED = ["--read-only", *WRITABLE, "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 PATIENCE = 60  # seconds until a container that does not answer is given up
 UNITS = {"B": 1e-6, "kB": 1e-3, "KiB": 1024e-6, "MB": 1, "MiB": 1.048576, "GB": 1e3, "GiB": 1073.741824}

@@ -53,7 +53,8 @@ def digest(image: str) -> str | None:
 
 
 def _head(url: str, headers: dict[str, str]) -> str | None:
-    request = urllib.request.Request(url, method="HEAD", headers={"Accept": ", ".join(KINDS), **headers})  # noqa: S310
+    accept = {"Accept": ", ".join(KINDS), **headers}
+    request = urllib.request.Request(url, method="HEAD", headers=accept)  # noqa: S310 (http or https, made above)
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (http or https, made above)
         found: str | None = answer.headers.get("Docker-Content-Digest")
     return found
