@@ -18,7 +18,7 @@ from pathlib import Path
 
 import polars as pl
 import yaml
-from pipeline.ml import TABLES
+from pipeline.ml.schema import TABLES
 from pipeline.ops.sources.flights import Flights
 
 MEMORY_GB = 0.25  # that training may hold of rows: even a year needs more

@@ -13,6 +13,7 @@ import yaml
 from pipeline import ml
 from pipeline.holdout import session
 from pipeline.ml.features import inputs
+from pipeline.ml.schema import TABLES
 from pipeline.ops.sources.flights import Flights
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -24,7 +25,7 @@ def features(params: ml.Params) -> pl.DataFrame:
     """The whole year, labelled rows, with the month that each belongs to."""
     source = Flights()
     months = [source.read(name) for name in source.partitions()]
-    tables = {name: pl.concat([month[name] for month in months]).lazy() for name in ml.TABLES}
+    tables = {name: pl.concat([month[name] for month in months]).lazy() for name in TABLES}
     rows = ml.build_features(tables, params).filter(pl.col(ml.LABEL).is_not_null()).collect()
     return rows.with_columns(month=pl.col("sched_dep").dt.to_string("%Y-%m"))
 

@@ -1,15 +1,14 @@
 """Another data set and another kind of model: scikit-learn's breast-cancer table and a logistic regression."""
 
-from .features import LABEL, History, build_features, build_history, derive
+from .features import LABEL, TIME, History, build_features, build_history, derive
 from .metrics import METRICS, Metric
 from .model import predict, score, train
 from .params import Params
-from .schema import TABLES
 
 __all__ = [
     "LABEL",
     "METRICS",
-    "TABLES",
+    "TIME",
     "History",
     "Metric",
     "Params",

@@ -9,8 +9,9 @@ import gc
 import bentoml
 from starlette.applications import Starlette
 
-from . import ml, settings
+from . import settings
 from .holdout import session
+from .ml.schema import TABLES
 from .paths import MODEL, ONLINE
 from .serving import identity
 from .serving.app import Predictions, fill
@@ -20,7 +21,7 @@ from .serving.metrics import ModelMetrics
 from .serving.scorer import Batcher, Scorer
 from .serving.store import Embedded
 
-SCHEMA = next(iter(ml.TABLES.values()))
+SCHEMA = next(iter(TABLES.values()))
 LATENCY_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]  # seconds
 
 api = Starlette()

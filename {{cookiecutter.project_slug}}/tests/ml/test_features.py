@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 from pipeline import ml
 from pipeline.ml.features import NOT_INPUTS, inputs
+from pipeline.ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]
 PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
@@ -24,7 +25,7 @@ def build(tables: Tables) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def tables(flights: dict[str, Tables]) -> Tables:
     """The last ten days of January and the first ten of February."""
-    both = {name: pl.concat([flights["2013-01"][name], flights["2013-02"][name]]) for name in ml.TABLES}
+    both = {name: pl.concat([flights["2013-01"][name], flights["2013-02"][name]]) for name in TABLES}
     start, end = datetime(2013, 1, 22), datetime(2013, 2, 11)
     return both | {"flights": both["flights"].filter(pl.col("sched_dep").is_between(start, end))}
 
@@ -89,7 +90,7 @@ def test_later_flights_do_not_exist_yet(tables: Tables) -> None:
 def test_a_month_with_the_one_before_is_enough(flights: dict[str, Tables]) -> None:
     # given three months at once, and the last of them with only its predecessor
     def months(*names: str) -> Tables:
-        return {table: pl.concat([flights[name][table] for name in names]) for table in ml.TABLES}
+        return {table: pl.concat([flights[name][table] for name in names]) for table in TABLES}
 
     march = pl.col("sched_dep") >= datetime(2013, 3, 1)
     all_at_once = build(months("2013-01", "2013-02", "2013-03")).filter(march)

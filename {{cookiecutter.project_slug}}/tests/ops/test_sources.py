@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import create_engine
 
 from pipeline.errors import UserError
-from pipeline.ml import TABLES
+from pipeline.ml.schema import TABLES
 from pipeline.ops.sources import open_source
 from pipeline.ops.sources.casting import conform
 from pipeline.settings import FilesSource, SqlSource

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from pipeline import ml
+from pipeline.ml.schema import TABLES
 from pipeline.serving.contract import asked
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,7 @@ def server(start: Start) -> Server:
 @pytest.fixture(scope="session")
 def golden(trained: Path) -> tuple[list[dict[str, Any]], list[float]]:
     """Rows of the holdout as a client sends them, and their scores by the stage `evaluate`."""
-    schema = ml.TABLES["flights"]
+    schema = TABLES["flights"]
     sent = pl.read_parquet(trained / "data/2013-02/flights.parquet").select(*asked(schema))
     scored = pl.read_parquet(trained / "reports/predictions.parquet")
     rows = scored.join(sent, on=schema.unique, maintain_order="left").with_columns(

@@ -11,12 +11,13 @@ from tests.ops.data.delivered import deliver
 from tests.serving.conftest import ROOT, Start
 
 from pipeline import ml
+from pipeline.ml.schema import TABLES
 from pipeline.ops.drift.check import run
 from pipeline.ops.sources.predictions import read_predictions
 from pipeline.serving.contract import asked
 from pipeline.stages import reference
 
-SCHEMA = ml.TABLES["flights"]
+SCHEMA = TABLES["flights"]
 UNKNOWN = pl.col("sched_dep").dt.day() > 28  # days whose labels did not arrive yet
 
 

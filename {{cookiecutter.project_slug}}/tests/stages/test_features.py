@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.ml import TABLES
+from pipeline.ml.schema import TABLES
 from pipeline.stages import features
 
 

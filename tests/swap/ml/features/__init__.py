@@ -10,6 +10,7 @@ import polars as pl
 from ..params import Params
 
 LABEL = "malignant"
+TIME: str | None = None
 
 
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:

@@ -12,6 +12,8 @@ only the event tells), and its prediction log leaves out columns that are `priva
 import polars as pl
 from pandera.polars import Check, Column, DataFrameSchema
 
+from .features import TIME
+
 CODE = Check.str_matches(r"^[A-Z0-9]{2,3}$")
 AIRPORTS = ["EWR", "JFK", "LGA"]
 
@@ -47,7 +49,7 @@ FLIGHTS = DataFrameSchema(
     },
     strict=True,
     unique=["sched_dep", "carrier", "flight"],
-    metadata={"time": "sched_dep", "max_gap_hours": 24},
+    metadata={"time": TIME, "max_gap_hours": 24},
 )
 
 WEATHER = DataFrameSchema(

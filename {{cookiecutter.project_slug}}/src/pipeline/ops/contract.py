@@ -13,7 +13,7 @@ from pandera.errors import SchemaErrors
 from pandera.polars import DataFrameSchema
 
 from ..errors import BrokenDataError, UserError
-from ..ml import TABLES
+from ..ml.schema import TABLES
 
 RULES = {  # pandera's names of rules in a reader's words
     "column_in_dataframe": "is missing",

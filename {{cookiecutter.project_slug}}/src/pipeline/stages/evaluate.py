@@ -6,10 +6,11 @@ import polars as pl
 
 from .. import holdout, ml
 from ..errors import UserError, run
+from ..ml.schema import TABLES
 from ..paths import METRICS, MODEL, PLOTS, PREDICTIONS, TRAINING
 from . import plots
 
-MAIN = next(iter(ml.TABLES))
+KEY = list(next(iter(TABLES.values())).unique or [])
 
 
 def main() -> None:
@@ -20,8 +21,7 @@ def main() -> None:
     score = ml.predict(holdout.session(MODEL.read_bytes()), newest.table)
     PLOTS.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
-    keys = [*(ml.TABLES[MAIN].unique or []), ml.LABEL]
-    newest.table.select(keys).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
+    newest.table.select(*KEY, ml.LABEL).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
     plots.draw(PLOTS, newest.label, score, pl.read_csv(TRAINING, raise_if_empty=False))
 
 

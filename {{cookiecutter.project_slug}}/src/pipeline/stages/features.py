@@ -17,18 +17,15 @@ from ..errors import UserError
 from ..paths import DATA, FEATURES, partitions
 from . import online, run_stage
 
-MAIN = next(iter(ml.TABLES))
-TIME: str | None = (ml.TABLES[MAIN].metadata or {}).get("time")
 BUILT = Path(".cache/features")
 CODE = Path(ml.__file__).parent
 
 
 def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
-    """Every table of some partitions in `root`, one after the other."""
-    return {
-        table: pl.concat([pl.scan_parquet(root / name / f"{table}.parquet") for name in names if name])
-        for table in ml.TABLES
-    }
+    """Every table of some partitions in `root`, one after the other; the contract has seen that each has them all."""
+    folders = [root / name for name in names if name]
+    found = sorted(path.name for path in folders[-1].glob("*.parquet"))
+    return {Path(name).stem: pl.concat([pl.scan_parquet(folder / name) for folder in folders]) for name in found}
 
 
 def within(time: str, partition: str) -> pl.Expr:
@@ -38,9 +35,9 @@ def within(time: str, partition: str) -> pl.Expr:
 
 def build(partition: str, previous: str | None, params: ml.Params, root: Path = DATA) -> pl.LazyFrame:
     """Feature rows of `partition` in `root`; rows of `previous` are history only, and none where there is no time."""
-    if TIME is None:
+    if ml.TIME is None:
         return ml.build_features(tables(partition, root=root), params)
-    return ml.build_features(tables(previous, partition, root=root), params).filter(within(TIME, partition))
+    return ml.build_features(tables(previous, partition, root=root), params).filter(within(ml.TIME, partition))
 
 
 def key(partition: str, previous: str | None, params: ml.Params) -> str:
@@ -59,12 +56,12 @@ def built(partition: str, previous: str | None, params: ml.Params) -> Path:
     return path
 
 
-def span(partition: str, known: dict[str, pl.LazyFrame]) -> tuple[datetime, datetime] | None:
-    """First and last moment of the partition's rows; None where there is no time."""
-    if TIME is None:
+def span(file: Path) -> tuple[datetime, datetime] | None:
+    """First and last moment of a feature file's rows; None where there is no time."""
+    if ml.TIME is None:
         return None
-    times = known[MAIN].filter(within(TIME, partition)).select(first=pl.col(TIME).min(), last=pl.col(TIME).max())
-    first, last = times.collect().row(0)
+    moment = pl.col(ml.TIME)
+    first, last = pl.scan_parquet(file).select(first=moment.min(), last=moment.max()).collect().row(0)
     return first, last
 
 
@@ -82,8 +79,7 @@ def main() -> None:
         shutil.copyfile(file, FEATURES / f"{name}.parquet")
     for old in set(BUILT.iterdir()) - used:
         old.unlink()
-    known = tables(*names[-2:])
-    online.write(known, span(names[-1], known), params)
+    online.write(tables(*names[-2:]), span(FEATURES / f"{names[-1]}.parquet"), params)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from pipeline.errors import UserError
-from pipeline.ml import TABLES, Params
+from pipeline.ml import Params
+from pipeline.ml.schema import TABLES
 from pipeline.ops import sweep
 from pipeline.ops.sweep import trial
 from pipeline.stages import features

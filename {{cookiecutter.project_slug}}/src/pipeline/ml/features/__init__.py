@@ -15,6 +15,7 @@ from ..params import Params
 from .history import QUEUES, asof, build_history
 
 LABEL = "late"
+TIME: str | None = "sched_dep"  # when a row was; None where partitions are not of time
 NOT_INPUTS = {"sched_dep", "flight", "tailnum", "date", "hour", LABEL}
 # what is no input itself: derive makes one of it
 RAW = ["sched_arr", "built", *(f"{name}_due" for name in QUEUES)]

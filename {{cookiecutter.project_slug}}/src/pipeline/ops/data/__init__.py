@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ... import settings
 from ...errors import UserError
-from ...ml import TABLES
+from ...ml.schema import TABLES
 from ..contract import validate
 from ..sources import Source, open_source
 from . import pointer

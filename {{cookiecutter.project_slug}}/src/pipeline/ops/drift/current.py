@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from ... import settings
-from ...ml import TABLES
+from ...ml.schema import TABLES
 from ...paths import DATA
 from ...stages.features import build
 from ..contract import validate

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 from onnxruntime import InferenceSession
 
-from ... import ml, settings
+from ... import settings
 from ...errors import UserError
+from ...ml.schema import TABLES
 from ..sources.predictions import read_predictions
 from .counts import BATCH
 from .reference import SCORE, scored
 
-KEY: list[str] = list(next(iter(ml.TABLES.values())).unique or [])
+KEY: list[str] = list(next(iter(TABLES.values())).unique or [])
 
 
 def answers(model: str) -> pl.DataFrame | None:

@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from ... import ml
 from ...errors import UserError
+from ...ml.schema import TABLES
 from ...paths import DATA, DATA_DVC, PREDICTIONS
 from ...serving.contract import asked
 from .. import dvc_files
@@ -30,7 +30,7 @@ def read() -> Golden:
     """Take rows spread over the holdout, as a client knows them, with the scores of the stage `evaluate`."""
     if not PREDICTIONS.exists():
         raise UserError(f"{PREDICTIONS} is missing: run `make pipeline`, or `dvc pull evaluate`")
-    name, schema = next(iter(ml.TABLES.items()))
+    name, schema = next(iter(TABLES.items()))
     file = DATA / max(dvc_files.partitions(dvc_files.read(DATA_DVC))) / f"{name}.parquet"
     if not file.exists():
         dvc("pull", str(file))  # of the data a release needs this alone

@@ -6,7 +6,7 @@ import fsspec
 import polars as pl
 
 from ...errors import UserError
-from ...ml import TABLES
+from ...ml.schema import TABLES
 from ...settings import FilesSource
 from .casting import conform
 

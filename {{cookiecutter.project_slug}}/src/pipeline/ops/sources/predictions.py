@@ -8,7 +8,7 @@ import fsspec
 import polars as pl
 
 from ...errors import UserError
-from ...ml import TABLES
+from ...ml.schema import TABLES
 from .casting import conform
 
 

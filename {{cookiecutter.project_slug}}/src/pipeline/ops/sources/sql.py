@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from ...errors import UserError
-from ...ml import TABLES
+from ...ml.schema import TABLES
 from ...settings import SqlSource
 from .casting import conform
 
