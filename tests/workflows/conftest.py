@@ -23,7 +23,7 @@ def started(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         # Asked at once, for schedules and further pushes add theirs: what a job's own token pushes starts nothing, and
         # the lock carries the one verdict that no run of its own could give it.
         assert home.events() == []
-        assert home.verdicts(home.repository.branch("main")) == ["success"], run.log
+        assert home.checks(home.repository.branch("main")) == [("verdict", "success")], run.log
         yield home, run
 
 

@@ -48,10 +48,13 @@ class Home:
         """The pull request of a branch."""
         return next(pull for pull in self.repository.pulls if pull.head == branch)
 
+    def checks(self, commit: str | None) -> list[tuple[str, str | None]]:
+        """Every check on a commit, and how it ended."""
+        return [(check.name, check.conclusion) for check in self.repository.checks if check.head_sha == commit]
+
     def verdicts(self, commit: str | None) -> list[str | None]:
         """How the checks called verdict on a commit ended."""
-        checks = self.repository.checks
-        return [check.conclusion for check in checks if (check.head_sha, check.name) == (commit, "verdict")]
+        return [conclusion for name, conclusion in self.checks(commit) if name == "verdict"]
 
     def params(self, **train: object) -> dict[str, str]:
         """params.yaml of main with other training settings."""
@@ -97,10 +100,12 @@ def settle(github: GitHub, project: Path, folder: Path) -> Home:
     environment = {
         "UV_CACHE_DIR": cache,
         "UV_OFFLINE": "1",  # the project's own environment was made from this cache: no job need ask the index again
+        # what infra/runner keeps from job to job as well
+        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         "MYPY_CACHE_DIR": str(folder / "mypy"),
         "PATH": os.environ["PATH"],
     }
-    machine = Machine(runners=[HOSTED, GPU], environment=environment)
+    machine = Machine(runners=[HOSTED, GPU], environment=environment, work=folder / "work")
     return Home(github, repository, alice, remote, machine)
 
 

@@ -24,7 +24,7 @@ def test_a_better_model_is_reported_locked_and_green(home: Home, better: Run) ->
     lock = better["train / report"].outputs["commit"]
     assert home.repository.branch("better") == lock
     assert home.model(lock) != home.model(better.event.payload["pull_request"]["base"]["sha"])
-    assert home.verdicts(lock) == ["success"]
+    assert home.checks(lock) == [("verdict", "success")]
     # cml, fetched from its release, sent the one comment
     (comment,) = home.pull("better").comments
     for told in ("CML watermark", "`auc`", "train.epochs", "GPU minutes** on `self-hosted`, `gpu`"):
@@ -36,7 +36,7 @@ def test_the_same_push_again_changes_nothing_more(home: Home, better: Run) -> No
     assert results(again) == GREEN, again.log
     lock = better["train / report"].outputs["commit"]
     assert home.repository.branch("better") == again["train / report"].outputs["commit"] == lock
-    assert home.verdicts(lock) == ["success"]
+    assert home.checks(lock) == [("verdict", "success")]
     assert len(home.pull("better").comments) == 1
 
 
@@ -66,7 +66,7 @@ def test_a_worse_model_is_red_with_its_reasons(home: Home) -> None:
     assert "⛔" in comment.body
     assert "floor: auc" in comment.body
     lock = run["train / report"].outputs["commit"]
-    assert home.verdicts(lock) == ["failure"]
+    assert home.checks(lock) == [("verdict", "failure")]
 
 
 def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
