@@ -71,5 +71,6 @@ class Invocation:
             "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": self._file("home"), "TMPDIR": self._file("tmp"),
             "TERM": "dumb", "NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat",
             "RUNNER_ENVIRONMENT": "self-hosted", "RUNNER_NAME": "stand-in", "ACT_DISABLE_VERSION_CHECK": "1",
+            "STANDIN_WORKSPACE": str(self.machine.work / self.folder.name) if self.machine.work else "",
             **self.environment,
         }  # fmt: skip

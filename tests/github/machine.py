@@ -12,7 +12,8 @@ DOUBLES = {f"actions/{folder.name}": folder for folder in (Path(__file__).parent
 class Machine:
     """The runners' labels, what their environment adds, and doubles of third-party actions ("owner/name" → folder).
 
-    A job may take `seconds`; with `keep`, the jobs' folders stay below it to be looked at.
+    A job may take `seconds`; with `keep`, the jobs' folders stay below it to be looked at; with `work`, a job of the
+    same name has the same workspace below it in each run, as a runner's jobs have.
     """
 
     runners: Sequence[Collection[str]] = (HOSTED,)
@@ -20,6 +21,7 @@ class Machine:
     doubles: Mapping[str, Path] = field(default_factory=lambda: DOUBLES)
     seconds: float = 600
     keep: Path | None = None
+    work: Path | None = None
 
     @property
     def labels(self) -> frozenset[str]:

@@ -1,6 +1,15 @@
 #!/usr/bin/env bash
 # What actions/checkout does, in git: which refs it fetches, what it leaves checked out, where it leaves the token.
 set -euo pipefail
+
+# A runner's workspace has the same path in each of its jobs, where act invents one, and is emptied for each.
+if [ -n "${STANDIN_WORKSPACE:-}" ] && [ "$FOLDER" = . ] && [ ! -L "$GITHUB_WORKSPACE" ]; then
+    rm -rf "$STANDIN_WORKSPACE"
+    mkdir -p "$STANDIN_WORKSPACE"
+    rmdir "$GITHUB_WORKSPACE"
+    ln -s "$STANDIN_WORKSPACE" "$GITHUB_WORKSPACE"
+    cd "$GITHUB_WORKSPACE"
+fi
 mkdir -p "$FOLDER"
 cd "$FOLDER"
 git init -q .
