@@ -36,7 +36,7 @@ import numpy as np
 from pipeline.holdout import session
 from pipeline.ops.image import golden
 from pipeline.paths import MODEL, ONLINE
-from pipeline.service import SCHEMA
+from pipeline.serving.start import SCHEMA
 from pipeline.serving.contract import request
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.store import Embedded

@@ -6,8 +6,8 @@ import httpx
 import numpy as np
 from tests.serving.conftest import Server
 
-from pipeline.service import SCHEMA
 from pipeline.serving.contract import asked
+from pipeline.serving.start import SCHEMA
 
 Golden = tuple[list[dict[str, Any]], list[float]]
 

@@ -68,8 +68,8 @@ def _bento(context: Path, version: str) -> str:
         ["uv", "pip", "install", "--quiet", "--target", f"{context}/packages", *python, "--requirement", requirements],
         environment,
     )
-    bill = ["--output-reproducible", "--of", "JSON", "--output-file", f"{context}/sbom.json", requirements]
-    _run([sys.executable, "-m", "cyclonedx_py", "requirements", *bill], environment)
+    bill = ["--no-validate", "--output-reproducible", "--of", "JSON", "--output-file", f"{context}/sbom.json"]
+    _run([sys.executable, "-m", "cyclonedx_py", "requirements", *bill, requirements], environment)
     return str(image["base_image"])
 
 
