@@ -1,0 +1,53 @@
+"""What `make verify-image` calls memory is what processes hold: files that others left in memory do not move it."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.release.fixtures import Shipped
+from tests.work import python
+
+pytestmark = pytest.mark.dear
+
+MB = 200
+PROGRAM = "from pipeline.ops.image.container import Container; print(Container('podman', '{}', None, 0).memory)"
+
+
+def test_cached_files_are_no_memory_and_held_memory_is(
+    shipped: Shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a container of the image, and a file that nobody has read
+    for name, value in shipped.podman.settings.items():
+        monkeypatch.setenv(name, value)
+    with (tmp_path / "file").open("wb") as file:
+        os.truncate(file.fileno(), MB * 1_000_000)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    waiting = ["--entrypoint", "python3", shipped.image, "-c", "import time; time.sleep(600)"]
+    container = shipped.podman("run", "--detach", "--volume", f"{tmp_path}:/predictions:ro", *waiting)
+
+    def told() -> tuple[float, float]:
+        """Megabytes: ours, and the engine's."""
+        engines = shipped.podman("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
+        found = re.match(r"([\d.]+)MB", engines)
+        assert found, engines
+        return float(python(shipped.project, "-c", PROGRAM.format(container))), float(found[1])
+
+    def execute(program: str, *options: str) -> None:
+        shipped.podman("exec", *options, container, "python3", "-c", program)
+
+    try:
+        before = told()
+        # when the file is read, then the engine's figure grows by it, and ours does not
+        execute("print(len(open('/predictions/file', 'rb').read()))")
+        cached = told()
+        assert cached[1] - before[1] > 0.9 * MB, (before, cached)
+        assert cached[0] - before[0] < 0.02 * MB, (before, cached)
+        # when a process holds as much, then ours grows by it
+        execute(f"import time; held = bytearray(b'1' * {MB}_000_000); print('held'); time.sleep(600)", "--detach")
+        held = told()
+        assert held[0] - before[0] > 0.9 * MB, (before, held)
+    finally:
+        shipped.podman("rm", "--force", "--time", "0", container)
