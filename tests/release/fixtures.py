@@ -11,7 +11,7 @@ import pytest
 from tests.bake import git
 from tests.release.base import make_base
 from tests.release.engine import Podman, require_tools
-from tests.release.servers import free_address, registry
+from tests.release.servers import advisories, free_address, registry
 from tests.work import clone, make
 
 MADE = ("data", "features", "models", "reports")
@@ -19,16 +19,25 @@ MADE = ("data", "features", "models", "reports")
 
 @dataclass(frozen=True)
 class Engine:
-    """podman, the name of a base image in it, and the address of a registry that it may push to."""
+    """podman, the name of a base image in it, the address of a registry that it may push to, and known advisories.
+
+    `advisories` is the folder of a stand-in of OSV: each JSON in it is one, and `asked` tells what it was asked for.
+    """
 
     podman: Podman
     base: str
     registry: str
+    advisories: Path
+    osv: str
 
     def use(self, project: Path) -> None:
-        """Let a project build on this base, push to this registry, and be judged on a machine that others work on."""
+        """Let a project build on this base, push to this registry and ask for these advisories."""
         edit(project / "bentofile.yaml", r"base_image: \S+", f"base_image: {self.base}")
         edit(project / "infra.yaml", r"repository: \S+", f"repository: {self.registry}/acme/flight-delays")
+        edit(project / "infra.yaml", r"advisories: \S+", f"advisories: http://{self.osv}/v1/query")
+
+    def share(self, project: Path) -> None:
+        """Let a project be released beside other jobs: tests/release holds the image against seconds, alone."""
         edit(project / "gates.yaml", r"ready_s: \S+", "ready_s: 30")
         edit(project / "gates.yaml", r"latency_p95_ms: 30", "latency_p95_ms: 300")
 
@@ -58,8 +67,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder, address = tmp_path_factory.mktemp("engine"), free_address()
     podman = Podman(folder / "podman", address)
     base = make_base(folder / "base", podman.environment)
-    with registry(folder / "registry", address):
-        yield Engine(podman, base, address)
+    with registry(folder / "registry", address), advisories(folder / "advisories") as osv:
+        yield Engine(podman, base, address, folder / "advisories", osv)
         podman("rm", "--all", "--force")
         podman("rmi", "--all", "--force")
 

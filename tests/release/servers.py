@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bake import PRODUCT, ROOT
+
+OSV = ROOT / PRODUCT / "tests/ops/image/osv.py"
 REGISTRY = """version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "{address}"}}
@@ -57,3 +61,12 @@ def registry(folder: Path, address: str) -> Iterator[None]:
     (folder / "registry.yaml").write_text(REGISTRY.format(folder=folder / "images", address=address))
     with serving(["docker-registry", "serve", str(folder / "registry.yaml")], f"http://{address}/v2/", folder):
         yield
+
+
+@contextmanager
+def advisories(folder: Path) -> Iterator[str]:
+    """A stand-in of OSV that knows the advisories which lie in the folder; its address."""
+    folder.mkdir(parents=True)
+    address = free_address()
+    with serving([sys.executable, str(OSV), address, str(folder)], f"http://{address}/alive", folder):
+        yield address

@@ -99,6 +99,7 @@ def test_a_judged_model_goes_to_production_and_back(main: Home, engine: Engine, 
     # given a commit on main whose verdict is red: nothing is released, and the run says why
     fresh(home)
     engine.use(home.alice.folder)
+    engine.share(home.alice.folder)
     home.alice.commit("Our registry, and untidy", {"src/pipeline/untidy.py": "import os\n"})
     early = release(home, judge(home, "failure"))
     assert results(early) == RELEASED | {"image": "skipped"}, early.log
@@ -115,6 +116,8 @@ def test_a_judged_model_goes_to_production_and_back(main: Home, engine: Engine, 
     (image,) = runs(home, "staging")["images"]
     facts = runs(home, "staging")["commonAnnotations"]
     assert facts["model/commit"] == first
+    asked = (engine.advisories / "asked").read_text()
+    assert "onnxruntime " in asked  # OSV, before the push
     assert f"would attest {image['newName']}@{image['digest']}" in run["image"].log
     (pull,) = promotions(home)
     assert image["digest"] in pull.body

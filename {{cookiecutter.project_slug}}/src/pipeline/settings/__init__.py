@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..ml import Params
 from .drift import Drift
-from .gates_yaml import Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices
+from .gates_yaml import Accepted, Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices
 from .infra_yaml import (
     Cluster,
     Compute,
@@ -29,6 +29,7 @@ __all__ = [
     "INFRA",
     "PARAMS",
     "SWEEP",
+    "Accepted",
     "Bootstrap",
     "Bound",
     "Champion",

@@ -1,5 +1,6 @@
 """gates.yaml: what a model must show before it may be merged."""
 
+from datetime import date
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -53,14 +54,23 @@ class Cost(Strict):
     latency_p95_ms: Positive
 
 
+class Accepted(Strict):
+    """A known vulnerability that may be released, up to and including a day; by any id that lists give it."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Z]+-[\w-]+$")]
+    reason: Annotated[str, Field(min_length=10)]
+    until: date
+
+
 class ImageLimits(Strict):
-    """What the service's container may cost, and how far its answers may be from the offline predictions."""
+    """What the service's container may cost and hold, and how far its answers may be from the offline predictions."""
 
     parity: Positive = 1e-5
     latency_p95_ms: Positive = 30
     size_mb: Positive = 400
     memory_mb: Positive = 300
     ready_s: Positive = 3.5
+    accepted_vulnerabilities: list[Accepted] = Field(default_factory=list)
 
 
 class Gates(Strict):

@@ -119,4 +119,5 @@ class Infra(Strict):
     compute: Compute = Compute()
     cluster: Cluster | None = None
     image: Image | None = None
+    advisories: Annotated[str, Field(pattern=r"^https?://")] = "https://api.osv.dev/v1/query"
     serving: Serving = Serving()

@@ -1,0 +1,101 @@
+"""Known vulnerabilities of the packages in the image: pip-audit asks OSV, gates.yaml says which are accepted."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from ...errors import UserError, run
+from ...settings import INFRA, Accepted, gates, infra
+from .build import tag
+from .engine import RUNNERS, call, engine
+
+BILL = "/app/sbom.json"  # where deploy/image/Containerfile puts it
+RAISE = "raise the packages in bentofile.yaml and pyproject.toml, or accept them under image in gates.yaml"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A vulnerability of a package at its version; `ids` are its names in several lists, `fixed` may be empty."""
+
+    package: str
+    version: str
+    ids: tuple[str, ...]
+    fixed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        also = f" ({', '.join(self.ids[1:])})" if self.ids[1:] else ""
+        mended = f"fixed in {' or '.join(self.fixed)}" if self.fixed else "no version fixes it yet"
+        return f"{self.package} {self.version}: {self.ids[0]}{also}, {mended}"
+
+
+def scan(image: str | None = None) -> None:
+    """Print what is known of the image of this training, or of the one given; raise `UserError` unless accepted."""
+    packages, program = {}, engine(RUNNERS)
+    with tempfile.TemporaryDirectory() as folder:
+        container = call(program, "create", "--pull=never", image or tag())
+        try:
+            call(program, "cp", f"{container}:{BILL}", folder)
+        finally:
+            call(program, "rm", container)
+        packages = read(Path(folder) / Path(BILL).name)
+    refused = judge(find(packages), gates().image.accepted_vulnerabilities)
+    if refused:
+        raise UserError(f"{refused} known vulnerabilities of the image are not accepted: {RAISE}")
+    print(f"{len(packages)} packages in the image, no known vulnerability that is not accepted")
+
+
+def read(bill: Path) -> dict[str, str]:
+    """Give name and version of each Python package that a bill of materials (CycloneDX) names; there are some."""
+    components = json.loads(bill.read_text()).get("components", [])
+    packages = {one["name"]: one["version"] for one in components if one.get("purl", "").startswith("pkg:pypi/")}
+    if not packages:
+        raise UserError(f"{BILL} in the image names no package: build it again with `make image`")
+    return packages
+
+
+def find(packages: dict[str, str]) -> list[Finding]:
+    """Ask for each package; raise `UserError` where not all can be told, for an unknown is not a pass."""
+    service = infra().advisories
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("".join(f"{name}=={version}\n" for name, version in packages.items()))
+        file.flush()
+        asked = ["--requirement", file.name, "--no-deps", "--disable-pip", "--strict"]
+        told = ["--format", "json", "--aliases", "on", "--desc", "off", "--progress-spinner", "off"]
+        source = ["--vulnerability-service", "osv", "--osv-url", service]
+        command = [sys.executable, "-m", "pip_audit", *asked, *told, *source]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        answers = json.loads(done.stdout)["dependencies"]
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
+        why = f"what is known of the image's packages cannot be told ({last})"
+        raise UserError(f"{why}: is advisories in {INFRA} right? Nothing unscanned is pushed; run it again") from None
+    return [
+        Finding(one["name"], one["version"], (known["id"], *sorted(known["aliases"])), tuple(known["fix_versions"]))
+        for one in answers
+        for known in one["vulns"]
+    ]
+
+
+def judge(findings: list[Finding], accepted: list[Accepted], today: date | None = None) -> int:
+    """Print a line for each, and for each acceptance that nothing needs; give how many may not be released."""
+    today, refused = today or datetime.now(UTC).date(), 0
+    for found in findings:
+        rule = next((one for one in accepted if one.id in found.ids), None)
+        if rule and today <= rule.until:
+            print(f"accepted until {rule.until}: {found} ({rule.reason})")
+            continue
+        refused += 1
+        print(f"refused: {found}" + (f"; its acceptance ended on {rule.until}" if rule else ""))
+    for rule in accepted:
+        if not any(rule.id in found.ids for found in findings):
+            print(f"{rule.id} is accepted in gates.yaml, and nothing in the image has it: take it out")
+    return refused
+
+
+if __name__ == "__main__":
+    run(lambda: scan(*sys.argv[1:2]))

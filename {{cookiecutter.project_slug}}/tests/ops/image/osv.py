@@ -1,0 +1,91 @@
+"""The query API of OSV on loopback, with the advisories that lie in a folder: `python osv.py HOST:PORT FOLDER`.
+
+What was asked is noted in FOLDER/asked, a line for each: package, version.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+QUERY, ALIVE = "/v1/query", "/alive"
+
+
+def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
+    """Listen; the caller serves."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == ALIVE else 404)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with (folder / "asked").open("a") as asked:
+                asked.write(f"{query['package']['name']} {query['version']}\n")
+            found = [one for one in _advisories(folder) if _affects(one, query)]
+            body = json.dumps({"vulns": found} if found else {}).encode()
+            self.send_response(200 if self.path == QUERY else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return ThreadingHTTPServer((host, port), Handler)
+
+
+def _advisories(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def _affects(advisory: dict[str, Any], query: dict[str, Any]) -> bool:
+    for one in advisory["affected"]:
+        same = all(one["package"][key] == query["package"][key] for key in ("ecosystem", "name"))
+        if same and query["version"] in one["versions"]:
+            return True
+    return False
+
+
+def advisory(package: str, version: str, fixed: str | None) -> dict[str, Any]:
+    """One as OSV writes it, of a package at a version."""
+    events = [{"introduced": "0"}, *([{"fixed": fixed}] if fixed else [])]
+    return {
+        "schema_version": "1.7.3",
+        "id": "GHSA-9hjg-9r4m-mvj7",
+        "aliases": ["CVE-2026-47081"],
+        "summary": "Credentials may be sent to a host that the request does not name",
+        "published": "2026-11-09T19:06:08Z",
+        "modified": "2026-11-12T08:21:40Z",
+        "affected": [
+            {
+                "package": {"name": package, "ecosystem": "PyPI", "purl": f"pkg:pypi/{package}"},
+                "ranges": [{"type": "ECOSYSTEM", "events": events}],
+                "versions": [version],
+            }
+        ],
+        "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:H/PR:N/UI:R/S:U/C:H/I:N/A:N"}],
+        "references": [{"type": "WEB", "url": "https://example.org/advisory"}],
+    }
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve within the block; the address that pip-audit is to ask."""
+    with server(folder) as listening:
+        thread = Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}{QUERY}"
+        listening.shutdown()
+        thread.join()
+
+
+if __name__ == "__main__":
+    host, _, port = sys.argv[1].partition(":")
+    server(Path(sys.argv[2]), host, int(port)).serve_forever()

@@ -1,0 +1,108 @@
+"""What is known of a package is found, and only what gates.yaml accepts today passes; pip-audit itself is asked."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.ops.image import osv
+
+from pipeline.errors import UserError
+from pipeline.ops.image.scan import find, judge, read
+from pipeline.settings import Accepted, gates, infra
+
+TODAY = date(2026, 11, 20)
+PACKAGES = {"starlette": "0.49.1", "Jinja2": "3.1.6"}
+LINE = "starlette 0.49.1: CVE-2026-47081 (GHSA-9hjg-9r4m-mvj7), fixed in 0.49.3"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The advisories of a service that infra.yaml names; there are none yet."""
+    advisories = tmp_path / "advisories"
+    advisories.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with osv.serving(advisories) as address:
+        name(address)
+        yield advisories
+
+
+def name(address: str) -> None:
+    tracking = {"uri": "sqlite:///mlflow.db", "experiment": "flights"}
+    settings = {"source": {"kind": "flights"}, "tracking": tracking, "advisories": address}
+    Path("infra.yaml").write_text(yaml.safe_dump(settings))
+
+
+def publish(folder: Path, package: str, version: str, fixed: str | None) -> None:
+    (folder / f"{package}.json").write_text(json.dumps(osv.advisory(package, version, fixed)))
+
+
+def accept(until: date, identifier: str = "CVE-2026-47081") -> list[Accepted]:
+    return [Accepted(id=identifier, reason="the service calls no other host", until=until)]
+
+
+def test_every_package_is_asked_for_and_another_version_is_no_finding(folder: Path) -> None:
+    publish(folder, "starlette", "0.48.0", "0.49.0")
+    assert find(PACKAGES) == []
+    assert (folder / "asked").read_text().splitlines() == ["starlette 0.49.1", "jinja2 3.1.6"]
+
+
+def test_a_vulnerable_package_is_refused_unless_accepted_today(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(folder, "starlette", "0.49.1", "0.49.3")
+    found = find(PACKAGES)
+
+    def told(accepted: list[Accepted]) -> tuple[int, str]:
+        return judge(found, accepted, TODAY), capsys.readouterr().out
+
+    assert told([]) == (1, f"refused: {LINE}\n")
+    assert told(accept(TODAY)) == (0, f"accepted until 2026-11-20: {LINE} (the service calls no other host)\n")
+    assert told(accept(TODAY, "GHSA-9hjg-9r4m-mvj7"))[0] == 0  # by any of its names
+    assert told(accept(TODAY - timedelta(1))) == (1, f"refused: {LINE}; its acceptance ended on 2026-11-19\n")
+    assert told(accept(TODAY, "CVE-2020-1")) == (
+        1,
+        f"refused: {LINE}\nCVE-2020-1 is accepted in gates.yaml, and nothing in the image has it: take it out\n",
+    )
+
+
+def test_what_no_version_fixes_is_refused_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(folder, "jinja2", "3.1.6", None)
+    assert judge(find(PACKAGES), [], TODAY) == 1
+    assert "no version fixes it yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/v1/query", "{}/elsewhere"], ids=["down", "not OSV"])
+def test_a_service_that_cannot_tell_is_no_pass(folder: Path, address: str) -> None:
+    name(address.format(infra().advisories))
+    with pytest.raises(UserError, match=r"cannot be told \(.*advisories in infra.yaml.*run it again"):
+        find(PACKAGES)
+
+
+def test_a_bill_without_packages_is_no_pass(tmp_path: Path) -> None:
+    bill = tmp_path / "sbom.json"
+    bill.write_text(json.dumps({"bomFormat": "CycloneDX", "components": [{"name": "base", "version": "12"}]}))
+    with pytest.raises(UserError, match="names no package"):
+        read(bill)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("{id: CVE-2026-1, until: 2026-12-31}", "reason: Field required"),
+        ("{id: CVE-2026-1, reason: never, until: 2026-12-31}", "reason: String should have at least 10"),
+        ("{id: CVE-2026-1, reason: not reached by us}", "until: Field required"),
+        ("{id: all, reason: not reached by us, until: 2026-12-31}", "id: String should match"),
+    ],
+)
+def test_an_acceptance_names_id_reason_and_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, told: str
+) -> None:
+    text = Path("gates.yaml").read_text()
+    (tmp_path / "gates.yaml").write_text(text.replace("vulnerabilities: []", f"vulnerabilities: [{entry}]"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"gates.yaml: image.accepted_vulnerabilities.0.") as refused:
+        gates()
+    assert told in str(refused.value)
