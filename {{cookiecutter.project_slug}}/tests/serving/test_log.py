@@ -45,6 +45,7 @@ def test_an_answer_can_be_read_back_without_what_is_private(start: Start, golden
     assert all(row["tailnum"] not in path.read_text() for row in rows[:15] for path in server.log().iterdir())
 
 
+@pytest.mark.alone
 def test_a_kill_under_load_loses_at_most_the_last_second(start: Start, golden: Golden) -> None:
     # given clients that note when each answer came
     server, answered, killed = start(), dict[str, float](), threading.Event()

@@ -73,6 +73,7 @@ def test_other_methods_and_types_are_refused(server: Server) -> None:
     assert (form.status_code, "application/json" in form.text) == (415, True)
 
 
+@pytest.mark.alone
 def test_overload_is_shed_and_survived(start: Start, golden: Golden) -> None:
     # given a service that takes two requests at once
     server, seen = start(max_concurrency=2), list[int]()

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from tests.serving.conftest import Start
 
 from pipeline.ops.sources.predictions import read_predictions
@@ -15,6 +16,7 @@ Golden = tuple[list[dict[str, Any]], list[float]]
 SECONDS = int(os.environ.get("LOAD_SECONDS", "20"))
 
 
+@pytest.mark.alone
 def test_no_answer_is_lost_or_wrong_while_the_process_is_replaced(start: Start, golden: Golden) -> None:
     # given clients that ask whichever service the endpoints name, as behind a Kubernetes Service
     rows, expected = golden

@@ -70,7 +70,7 @@ def difference(
 
     None where it cannot be told: too few blocks, or a metric that is NaN on the rows or on too many resamples.
     """
-    blocks = len(np.unique(block))
+    blocks = int(np.count_nonzero(np.bincount(block)))
     champion, challenger = (metric.prepare(label, score, block)(weights) for score in scores)
     worse = champion - challenger if metric.greater_is_better else challenger - champion
     resampled = worse[1:][np.isfinite(worse[1:])]

@@ -19,10 +19,12 @@ def judge(duel: Duel, columns: dict[str, Strings], gates: Gates) -> tuple[list[C
     """
     rules, level = gates.slices, 1 - gates.champion.confidence
     found: Found = []
+    distinct: dict[str, int] = {}
     for column, values in columns.items():
-        names, rows = np.unique(values, return_counts=True)
-        for name, count in zip(names, rows, strict=True):
-            if count >= rules.minimum_rows and (seen := duel.difference(rules.metric, values == name)):
+        names, place, rows = np.unique(values, return_inverse=True, return_counts=True)
+        distinct[column] = len(names)
+        for number, (name, count) in enumerate(zip(names, rows, strict=True)):
+            if count >= rules.minimum_rows and (seen := duel.difference(rules.metric, place == number)):
                 found.append((column, str(name), int(count), seen))
     too_much = bootstrap.shown([seen.chance(rules.margin) for *_, seen in found], level)
     at_all = bootstrap.shown([seen.chance(0) for *_, seen in found], level)
@@ -37,7 +39,7 @@ def judge(duel: Duel, columns: dict[str, Strings], gates: Gates) -> tuple[list[C
         for column, value, rows, seen in found
     ]
     verdicts = list(zip(comparisons, results, strict=True))
-    return [_check(column, len(np.unique(columns[column])), verdicts, gates) for column in columns], comparisons
+    return [_check(column, values, verdicts, gates) for column, values in distinct.items()], comparisons
 
 
 def _check(column: str, values: int, verdicts: list[tuple[Comparison, Result]], gates: Gates) -> Check:
