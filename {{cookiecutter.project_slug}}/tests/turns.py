@@ -30,7 +30,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What a folder shares (a server, a trained model) is made once."""
-    for item in items:
+    for item in items if hasattr(config, "workerinput") else []:
         item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
