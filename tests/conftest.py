@@ -1,6 +1,7 @@
 """Fixtures that many tests share: the template as git would hand it over, and projects made of it."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ pytest_plugins = ["tests.github.fixtures", "tests.release.fixtures"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Cheap before dear: what is quickly told is told first."""
     items.sort(key=lambda item: item.get_closest_marker("dear") is not None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def type_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One cache of mypy for all projects that tests make. It goes by content, and torch has many types."""
+    os.environ["MYPY_CACHE_DIR"] = str(tmp_path_factory.mktemp("mypy"))
 
 
 @pytest.fixture(scope="session")

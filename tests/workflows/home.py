@@ -100,9 +100,8 @@ def settle(github: GitHub, project: Path, folder: Path) -> Home:
     environment = {
         "UV_CACHE_DIR": cache,
         "UV_OFFLINE": "1",  # the project's own environment was made from this cache: no job need ask the index again
-        # what infra/runner keeps from job to job as well
-        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
-        "MYPY_CACHE_DIR": str(folder / "mypy"),
+        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),  # as infra/runner keeps it
+        "MYPY_CACHE_DIR": os.environ["MYPY_CACHE_DIR"],
         "PATH": os.environ["PATH"],
     }
     machine = Machine(runners=[HOSTED, GPU], environment=environment, work=folder / "work")
