@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from tests.release.engine import require_tools
+from tests.release.fixtures import edit
 from tests.release.manifests import Manifest, build, of_kind
 
 HERE = Path(__file__).parent
@@ -83,6 +85,23 @@ def test_all_select_the_same_pods(manifests: list[Manifest]) -> None:
     assert all(selector and selector.items() <= labels.items() for selector in selectors)
     service = of_kind("Service", manifests)["metadata"]["labels"]
     assert of_kind("ServiceMonitor", manifests)["spec"]["selector"]["matchLabels"].items() <= service.items()
+
+
+def test_a_canary_takes_the_pods_over_with_one_line(fresh: Path, tmp_path: Path) -> None:
+    # given production with the component
+    require_tools()
+    shutil.copytree(fresh / "deploy", tmp_path / "deploy")
+    overlay = tmp_path / "deploy/overlays/production"
+    edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../canary\n")
+    made = build(overlay)
+    for manifest in made:
+        validate(manifest)
+    # then a Rollout takes the Deployment's pods, and what scaled the one scales the other
+    rollout, deployment = of_kind("Rollout", made), of_kind("Deployment", made)
+    assert rollout["spec"]["workloadRef"]["name"] == deployment["metadata"]["name"]
+    assert rollout["spec"]["selector"] == deployment["spec"]["selector"]
+    target = of_kind("HorizontalPodAutoscaler", made)["spec"]["scaleTargetRef"]
+    assert target == {key: rollout[key] for key in ("apiVersion", "kind")} | {"name": rollout["metadata"]["name"]}
 
 
 def test_argo_syncs_both_overlays(fresh: Path) -> None:
