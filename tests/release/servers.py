@@ -1,5 +1,6 @@
 """Programs that listen on loopback while a test runs."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -27,11 +28,13 @@ def free_address() -> str:
 
 
 @contextmanager
-def serving(command: list[str], url: str, folder: Path, seconds: float = 30) -> Iterator[None]:
+def serving(command: list[str], url: str, folder: Path, seconds: float = 30, **environment: str) -> Iterator[None]:
     """Run a server until the block ends; raises with its log where it does not answer at `url` in time."""
     log = folder / f"{Path(command[0]).name}.log"
     with log.open("w") as sink:
-        process = subprocess.Popen(command, cwd=folder, stdout=sink, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env=os.environ | environment, stdout=sink, stderr=subprocess.STDOUT
+        )
     try:
         wait_for(url, seconds, process)
         yield
