@@ -2,17 +2,16 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dvc.cli import main
 
 from pipeline.errors import UserError
 from pipeline.ops import github, plan
 from pipeline.ops.event import Event
 
-DVC = [sys.executable, "-m", "dvc"]
 PIPELINE = """
 stages:
   features: {cmd: mkdir -p features && cp data/x features, deps: [data], outs: [features]}
@@ -21,9 +20,33 @@ stages:
 """
 
 
+def dvc(*words: str) -> None:
+    assert main([*words, "--quiet"]) == 0  # in this process: starting another takes most of a second
+
+
+@pytest.fixture(scope="module")
+def uncommitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with data and two stages."""
+    folder = tmp_path_factory.mktemp("plan")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        subprocess.run(["git", "init", "-qb", "main"], check=True)
+        dvc("init")
+        Path("data").mkdir()
+        Path("data/x").write_text("rows")
+        dvc("add", "data")
+        Path("dvc.yaml").write_text(PIPELINE)
+        Path("params.yaml").write_text("depth: 1\n")
+        Path("gates.yaml").write_text("floors: {}\n")
+        Path("README.md").write_text("one\n")
+    return folder
+
+
 @pytest.fixture
-def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """A project with data, two stages and a first commit without a lock; commits all, and gives the commit."""
+def commit(uncommitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """The project without a lock, copied; commits all, and gives the commit."""
+    shutil.copytree(uncommitted, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
 
@@ -33,20 +56,7 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
         subprocess.run(["git", *identity, "commit", "-qm", message], check=True)
         return subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
-    for command in (["git", "init", "-qb", "main"], [*DVC, "init", "-q"]):
-        subprocess.run(command, check=True)
-    Path("data").mkdir()
-    Path("data/x").write_text("rows")
-    subprocess.run([*DVC, "add", "-q", "data"], check=True)
-    Path("dvc.yaml").write_text(PIPELINE)
-    Path("params.yaml").write_text("depth: 1\n")
-    Path("gates.yaml").write_text("floors: {}\n")
-    Path("README.md").write_text("one\n")
     return commit
-
-
-def repro() -> None:
-    subprocess.run([*DVC, "repro", "-q"], check=True)
 
 
 def pull_request(head: str, base: str | None, *, fork: bool = False) -> Event:
@@ -59,7 +69,7 @@ def test_a_project_without_a_lock_trains_everything(commit: Callable[[str], str]
 
 def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str]) -> None:
     # given a locked model, and a change of the README in a clone that has no data
-    repro()
+    dvc("repro")
     base = commit("model")
     Path("README.md").write_text("two\n")
     head = commit("words")
@@ -72,7 +82,7 @@ def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], s
 
 def test_a_parameter_trains_only_what_depends_on_it(commit: Callable[[str], str]) -> None:
     # given a locked model, and another parameter in a clone that has none of the files
-    repro()
+    dvc("repro")
     base = commit("model")
     for gone in ("data", "features", "models", ".dvc/cache"):
         shutil.rmtree(gone)
@@ -84,10 +94,10 @@ def test_a_parameter_trains_only_what_depends_on_it(commit: Callable[[str], str]
 
 
 def test_other_data_run_everything_even_where_no_file_is_there(commit: Callable[[str], str]) -> None:
-    repro()
+    dvc("repro")
     base = commit("model")
     Path("data/x").write_text("other rows")
-    subprocess.run([*DVC, "add", "-q", "data"], check=True)
+    dvc("add", "data")
     head = commit("next month")
     for gone in ("data", "features", "models", ".dvc/cache"):
         shutil.rmtree(gone)
@@ -96,26 +106,26 @@ def test_other_data_run_everything_even_where_no_file_is_there(commit: Callable[
 
 @pytest.mark.parametrize("name", ["params.yaml", "gates.yaml"])
 def test_a_lock_or_gate_that_changed_is_judged_again(commit: Callable[[str], str], name: str) -> None:
-    repro()
+    dvc("repro")
     base = commit("model")
     Path(name).write_text("depth: 2\n" if name == "params.yaml" else "floors: {auc: {min: 0.9}}\n")
-    repro()
+    dvc("repro")
     assert plan.decide(pull_request(commit("trained at home"), base)).work == "judge"
 
 
 def test_a_branch_that_is_merely_behind_offers_no_model(commit: Callable[[str], str]) -> None:
     # given main went on to a new model after the branch left
-    repro()
+    dvc("repro")
     commit("model")
     subprocess.run(["git", "checkout", "-qb", "work"], check=True)
     Path("README.md").write_text("two\n")
     head = commit("words")
     subprocess.run(["git", "checkout", "-q", "main"], check=True)
     Path("params.yaml").write_text("depth: 2\n")
-    repro()
+    dvc("repro")
     main = commit("newer model")
     subprocess.run(["git", "checkout", "-q", "work"], check=True)
-    subprocess.run([*DVC, "checkout", "-q"], check=True)
+    dvc("checkout")
     # then the branch's old model is not held against it
     assert plan.decide(pull_request(head, main)).work == "nothing"
 

@@ -20,13 +20,28 @@ ROOT = Path(__file__).parents[3]
 Months = dict[str, dict[str, pl.DataFrame]]
 
 
-@pytest.fixture
-def project(tmp_path: Path, flights: Months, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(flights: Months, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A champion made of January to March; April is delivered."""
+    folder = tmp_path_factory.mktemp("champion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make(flights)
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The champion, copied."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(flights: Months) -> None:
     for name in ("params.yaml", "gates.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    source = {"kind": "files", "url": f"{tmp_path}/source/{{partition}}/{{table}}.parquet"}
+        shutil.copy(ROOT / name, ".")
+    source = {"kind": "files", "url": "source/{partition}/{table}.parquet"}
     tracking = {"uri": "sqlite:///mlflow.db", "experiment": "test"}
     infra = {"source": source, "tracking": tracking, "image": {"repository": "localhost/test"}}
     Path("infra.yaml").write_text(yaml.safe_dump(infra))
@@ -37,7 +52,6 @@ def project(tmp_path: Path, flights: Months, monkeypatch: pytest.MonkeyPatch) ->
     Path("models/model.onnx").write_bytes(onnx_bytes())
     features.main()
     reference.main()
-    return tmp_path
 
 
 def test_a_month_is_compared_and_told(project: Path) -> None:
