@@ -85,7 +85,7 @@ def sweep(
     apply: Annotated[bool, typer.Option("--apply", help="write the best values into params.yaml")] = False,
 ) -> None:
     """Search over params.yaml as sweep.yaml says, going on where a stopped search was."""
-    from .ops.sweep import run as search
+    from .ops.sweep.search import run as search
 
     search(apply=apply)
 

@@ -77,6 +77,18 @@ class Cluster(Strict):
     resources: dict[str, str | int] = Field(default_factory=dict)
 
 
+class Ray(Strict):
+    """A Ray cluster that is there: each training process gets `compute.threads` CPUs and `gpus` GPUs of a machine."""
+
+    address: Annotated[str, Field(min_length=1)]
+    gpus: Annotated[float, Field(ge=0)] = 0
+
+    @property
+    def head(self) -> str:
+        """`address`, unless Ray's own variable names another."""
+        return os.environ.get("RAY_ADDRESS") or self.address
+
+
 class Image(Strict):
     """The service's container; `repository` is where it is pushed to, registry and name without a tag."""
 
@@ -118,6 +130,7 @@ class Infra(Strict):
     tracking: Tracking
     compute: Compute = Compute()
     cluster: Cluster | None = None
+    ray: Ray | None = None
     image: Image | None = None
     advisories: Annotated[str, Field(pattern=r"^https?://")] = "https://api.osv.dev/v1/query"
     serving: Serving = Serving()

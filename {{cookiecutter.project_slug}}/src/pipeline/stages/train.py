@@ -11,6 +11,7 @@ import polars as pl
 from .. import ml, settings
 from ..digest import digest
 from ..errors import UserError
+from ..ops import ray
 from ..paths import FEATURES, MODEL, TRAINING
 from . import parts, run_stage, workers
 from .checkpoint import Checkpoint
@@ -44,7 +45,8 @@ def training_files() -> list[Path]:
 
 def key(files: list[Path], params: ml.Params, compute: settings.Compute) -> str:
     """Hash of all that a model is made from, and of how many processes share the work."""
-    values = [params.model_dump_json(), compute.model_dump_json(), os.environ.get("WORLD_SIZE", "1")]
+    shared = compute.model_dump_json(exclude={"rendezvous"})
+    values = [params.model_dump_json(), shared, os.environ.get("WORLD_SIZE", "1")]
     code = [Path(parts.__file__), *sorted(CODE.rglob("*.py")), *([PINS] if PINS.exists() else [])]
     return digest(values, [*code, *files])
 
@@ -72,9 +74,14 @@ def work() -> None:
 
 
 def main() -> None:
-    """Train in as many processes as infra.yaml says, or in those that torchrun started."""
-    compute = settings.infra().compute
-    if workers.started_by_torchrun() or compute.processes * compute.nodes == 1:
+    """Train where and in as many processes as infra.yaml says, or in those that torchrun started."""
+    infra = settings.infra()
+    compute = infra.compute
+    if workers.started_by_torchrun():
+        work()
+    elif infra.ray:
+        ray.train(infra, infra.ray)
+    elif compute.processes * compute.nodes == 1:
         work()
     elif compute.nodes == 1:
         workers.launch(compute.processes, work)

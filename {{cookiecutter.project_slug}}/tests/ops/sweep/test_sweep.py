@@ -11,7 +11,7 @@ import yaml
 from pipeline.errors import UserError
 from pipeline.ml import Params
 from pipeline.ml.schema import TABLES
-from pipeline.ops import sweep
+from pipeline.ops.sweep import search as sweep
 from pipeline.ops.sweep import trial
 from pipeline.stages import features
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ... import settings
 from ...errors import UserError
+from .. import ray
 from ..tracking.reach import reach
 from ..tracking.server import shown
 from . import machine as checks
@@ -31,6 +32,20 @@ def machine() -> Iterator[Finding]:
         yield problem("infra.yaml", str(error), "mend the file")
         return
     yield checks.gpu(driver(), *torch_build(), device)
+    yield from cluster()
+
+
+def cluster() -> Iterator[Finding]:
+    """Where infra.yaml names a Ray cluster: whether it answers."""
+    wanted = settings.infra().ray
+    if wanted is None:
+        return
+    try:
+        ray.reach(wanted.head)
+    except UserError as error:
+        yield problem("Ray", str(error), "start the cluster, or leave `ray` out of infra.yaml")
+    else:
+        yield ok("Ray", f"{wanted.head} answers")
 
 
 def driver() -> str | None:

@@ -1,4 +1,4 @@
-"""One trial: trained without the two newest partitions, measured on the older of them, recorded in MLflow."""
+"""One trial: trained without the two newest partitions, measured on the older of them."""
 
 import time
 from collections.abc import Mapping
@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import polars as pl
-from mlflow.entities import Metric, Param
 
 from ... import holdout, ml, settings
 from ...digest import digest
 from ...errors import UserError
 from ...paths import FEATURES
 from ...stages import parts
-from ..lineage import commit
-from ..tracking.runs import whole
-from ..tracking.server import connected
 
 CODE = Path(ml.__file__).parent
 
@@ -58,13 +53,3 @@ def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float
     score = ml.predict(holdout.session(model), table)
     figures = holdout.figures(table[ml.LABEL].to_numpy().astype(bool), score)
     return {name: value for name, value in figures.items() if value is not None}, seconds
-
-
-def record(uri: str, sweep: str, chosen: Mapping[str, Any], figures: Mapping[str, float], seconds: float) -> None:
-    """Mirror a finished trial as a run of the experiment `<experiment>-sweeps`; raise `TrackingError`, leaving none."""
-    with connected(uri) as client:
-        number = mlflow.set_experiment(f"{settings.infra().tracking.experiment}-sweeps").experiment_id
-        with whole(client, number, sweep, {"sweep": sweep, "commit": commit() or "none"}) as run:
-            now = int(time.time() * 1000)
-            metrics = [Metric(name, value, now, 0) for name, value in {**figures, "train_seconds": seconds}.items()]
-            client.log_batch(run.info.run_id, metrics, [Param(name, str(value)) for name, value in chosen.items()])
