@@ -36,11 +36,6 @@ class Engine:
         edit(project / "infra.yaml", r"repository: \S+", f"repository: {self.registry}/acme/flight-delays")
         edit(project / "infra.yaml", r"advisories: \S+", f"advisories: http://{self.osv}/v1/query")
 
-    def share(self, project: Path) -> None:
-        """Let a project be released beside other jobs: tests/release holds the image against seconds, alone."""
-        edit(project / "gates.yaml", r"ready_s: \S+", "ready_s: 30")
-        edit(project / "gates.yaml", r"latency_p95_ms: 30", "latency_p95_ms: 300")
-
 
 @dataclass(frozen=True)
 class Shipped:

@@ -80,7 +80,6 @@ def test_the_loop_from_the_first_push_to_the_retrained_model(main: Home, engine:
     home.alice.git("fetch", "-q", "origin")
     home.alice.git("switch", "-q", "-C", "main", "origin/main")
     engine.use(home.alice.folder)
-    engine.share(home.alice.folder)
     gates = yaml.safe_load((home.alice.folder / "gates.yaml").read_text())
     gates["drift"]["maximum_age"], gates["floors"], gates["beats_baseline"] = 20, EASY, ["log_loss"]
     gates["champion"]["margins"], gates["slices"]["margin"] = dict.fromkeys(gates["champion"]["margins"], 5), 5

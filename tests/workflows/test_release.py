@@ -101,7 +101,6 @@ def test_a_judged_model_goes_to_production_and_back(main: Home, engine: Engine, 
     # given a commit on main whose verdict is red: nothing is released, and the run says why
     fresh(home)
     engine.use(home.alice.folder)
-    engine.share(home.alice.folder)
     home.alice.commit("Our registry, and untidy", {"src/pipeline/untidy.py": "import os\n"})
     early = release(home, judge(home, "failure"))
     assert results(early) == RELEASED | {"image": "skipped"}, early.log

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from ...errors import UserError
@@ -16,19 +16,19 @@ WRITABLE = ["--tmpfs", "/tmp", "--tmpfs", "/predictions"]  # noqa: S108 - inside
 LOCKED = ["--read-only", *WRITABLE, "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 PATIENCE = 60  # seconds until a container that does not answer is given up
 GLANCES = 25  # at /readyz for one at the container: the engine takes a part of what is measured
-# Asked inside, where every engine has its processes, be it on another machine. The engine's own figure (stats) is that
-# of the control group, with each file read lately: a fresh pull makes the same service 100 MB larger.
-HELD = """
-import os, re, pathlib
+# Asked inside, where every engine has its processes, be it on another machine.
+ASK = """
+import os, pathlib, re, sys
 for process in pathlib.Path("/proc").glob("[0-9]*"):
-    if int(process.name) != os.getpid():
-        print(*re.findall(r"(?:RssAnon|RssShmem|VmSwap):\\s+(\\d+) kB", (process / "status").read_text()))
+    file = process / sys.argv[1]
+    if int(process.name) != os.getpid() and file.exists():
+        print(*re.findall(sys.argv[2], file.read_text()))
 """
 
 
 @dataclass(frozen=True)
 class Container:
-    """A running container; `ready` is how long it took to answer, in seconds."""
+    """A running container; `ready` is how long it took to answer, in seconds, less what it `waited` for others."""
 
     engine: str
     name: str
@@ -46,9 +46,23 @@ class Container:
 
     @property
     def memory(self) -> float:
-        """What its processes hold and no machine can take back without ending them, in MB: no cached files."""
-        told = call(self.engine, "exec", self.name, "python3", "-c", HELD)
-        return sum(map(int, told.split())) * 1024e-6
+        """What its processes hold and no machine can take back without ending them, in MB: no cached files.
+
+        The engine's own figure (stats) has each file read lately: a fresh pull made the same service 100 MB larger.
+        """
+        held = self._sum("status", r"(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB")
+        if not held:
+            raise UserError(f"{self.engine} runs the container where /proc tells no memory: choose another runtime")
+        return held * 1024e-6
+
+    @property
+    def waited(self) -> float:
+        """How long its processes' first threads could have run while others had the processors, in seconds."""
+        return self._sum("schedstat", r"^\d+ (\d+)") * 1e-9
+
+    def _sum(self, file: str, pattern: str) -> int:
+        """Add up what the pattern finds in this file of each process in /proc; nothing where the kernel has none."""
+        return sum(map(int, call(self.engine, "exec", self.name, "python3", "-c", ASK, file, pattern).split()))
 
 
 @contextmanager
@@ -66,7 +80,8 @@ def running(image: str) -> Iterator[Container]:
             if turn % GLANCES == 0:
                 _require_alive(program, name, time.perf_counter() - begin)
             time.sleep(0.02)
-        yield Container(program, name, connection, time.perf_counter() - begin)
+        container = Container(program, name, connection, time.perf_counter() - begin)
+        yield replace(container, ready=container.ready - container.waited)
     finally:
         call(program, "rm", "--force", name)
 

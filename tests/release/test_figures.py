@@ -1,7 +1,9 @@
-"""What `make verify-image` calls memory is what processes hold: files that others left in memory do not move it."""
+"""What `make verify-image` measures is the service's own: neither files in memory nor others' work move it."""
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from tests.work import python
 pytestmark = pytest.mark.dear
 
 MB = 200
-PROGRAM = "from pipeline.ops.image.container import Container; print(Container('podman', '{}', None, 0).memory)"
+PROGRAM = "from pipeline.ops.image.container import Container; print(Container('podman', '{}', None, 0).{})"
+BUSY = "import time; end = time.time() + 2\nwhile time.time() < end: pass"
 
 
 def test_cached_files_are_no_memory_and_held_memory_is(
@@ -33,7 +36,7 @@ def test_cached_files_are_no_memory_and_held_memory_is(
         engines = shipped.podman("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
         found = re.match(r"([\d.]+)MB", engines)
         assert found, engines
-        return float(python(shipped.project, "-c", PROGRAM.format(container))), float(found[1])
+        return float(python(shipped.project, "-c", PROGRAM.format(container, "memory"))), float(found[1])
 
     def execute(program: str, *options: str) -> None:
         shipped.podman("exec", *options, container, "python3", "-c", program)
@@ -51,3 +54,22 @@ def test_cached_files_are_no_memory_and_held_memory_is(
         assert held[0] - before[0] > 0.9 * MB, (before, held)
     finally:
         shipped.podman("rm", "--force", "--time", "0", container)
+
+
+def test_waiting_for_others_is_told_apart_from_working(shipped: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in shipped.podman.settings.items():
+        monkeypatch.setenv(name, value)
+    command = ["--entrypoint", "python3", shipped.image, "-c", f"{BUSY}\ntime.sleep(600)"]
+
+    def waited(others: int) -> float:
+        """How long a container with two seconds of work waited beside others with as much."""
+        busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(others)]
+        container = shipped.podman("run", "--detach", *command)
+        try:
+            for one in busy:
+                one.wait()
+            return float(python(shipped.project, "-c", PROGRAM.format(container, "waited")))
+        finally:
+            shipped.podman("rm", "--force", "--time", "0", container)
+
+    assert waited(4 * (os.cpu_count() or 1)) > 0.8
