@@ -18,7 +18,7 @@ class Place:
         """Average the gradients of all processes, where there are several."""
         if self.processes == 1:
             return network
-        return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
+        return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
 
 def choose(device: str) -> Place:
