@@ -20,8 +20,7 @@ LONG = 300  # characters of an error; Ray's can be pages
 def connected(wanted: settings.Ray) -> Iterator[None]:
     """Enter the cluster with this project's code; whatever Ray raises inside is a `UserError` of one line."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            ray.init(wanted.head, runtime_env={"py_modules": [str(CODE)]}, logging_level="ERROR", log_to_driver=False)
+        _enter(wanted.head)
         yield
     except (RayError, ConnectionError, RuntimeError) as error:
         cause = error.cause if isinstance(error, RayTaskError) else error
@@ -40,3 +39,14 @@ def places(needed: dict[str, float]) -> int:
     """How many times the cluster's machines hold that, were they free."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(min(int(has.get(name, 0) // count) for name, count in needed.items()) for has in machines)
+
+
+def _enter(address: str, tries: int = 3) -> None:
+    """Connect; the process that the head starts for each client may die as it starts (seen with 2.60 on a busy one)."""
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            ray.init(address, runtime_env={"py_modules": [str(CODE)]}, logging_level="ERROR", log_to_driver=False)
+        except ConnectionAbortedError:
+            if tries == 1:
+                raise
+            _enter(address, tries - 1)
