@@ -28,7 +28,7 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 
 @dataclass(frozen=True)
 class Container:
-    """A running container; `ready` is how long it took to answer, in seconds, less what one of its processes `waited` for others."""
+    """A running container; `ready` is how long it took to answer, in seconds, less what it `waited` for others."""
 
     engine: str
     name: str
