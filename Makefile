@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 READY := .venv/.ready
 DEMO := demo
-# Tests and benchmarks import it too.
+# ONNX Runtime's, which tests and benchmarks import too.
 export ORT_DISABLE_TELEMETRY := 1
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 

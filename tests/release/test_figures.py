@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.dear
 
 MB = 200
 PROGRAM = "from pipeline.ops.image.container import Container; print(Container('podman', '{}', None, 0).{})"
-BUSY = "import time; end = time.time() + 2\nwhile time.time() < end: pass"
+WORK = "import time; end = time.time() + 2\nwhile time.time() < end: pass\nprint('done', flush=True); time.sleep(600)"
 
 
 def test_cached_files_are_no_memory_and_held_memory_is(
@@ -59,17 +60,18 @@ def test_cached_files_are_no_memory_and_held_memory_is(
 def test_waiting_for_others_is_told_apart_from_working(shipped: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in shipped.podman.settings.items():
         monkeypatch.setenv(name, value)
-    command = ["--entrypoint", "python3", shipped.image, "-c", f"{BUSY}\ntime.sleep(600)"]
-
-    def waited(others: int) -> float:
-        """How long a container with two seconds of work waited beside others with as much."""
-        busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(others)]
-        container = shipped.podman("run", "--detach", *command)
-        try:
-            for one in busy:
-                one.wait()
-            return float(python(shipped.project, "-c", PROGRAM.format(container, "waited")))
-        finally:
+    # given a container at work for two seconds, beside four others for each processor that never rest
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * (os.cpu_count() or 1))]
+    container = ""
+    try:
+        container = shipped.podman("run", "--detach", "--entrypoint", "python3", shipped.image, "-c", WORK)
+        while "done" not in shipped.podman("logs", container):
+            time.sleep(0.2)
+        # then it was kept waiting for a good part of them
+        assert float(python(shipped.project, "-c", PROGRAM.format(container, "waited"))) > 0.8
+    finally:
+        for one in others:
+            one.kill()
+            one.wait()
+        if container:
             shipped.podman("rm", "--force", "--time", "0", container)
-
-    assert waited(4 * (os.cpu_count() or 1)) > 0.8
