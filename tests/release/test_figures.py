@@ -60,8 +60,10 @@ def test_cached_files_are_no_memory_and_held_memory_is(
 def test_waiting_for_others_is_told_apart_from_working(shipped: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in shipped.podman.settings.items():
         monkeypatch.setenv(name, value)
-    # given a container at work for two seconds, beside four others for each processor that never rest
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * (os.cpu_count() or 1))]
+    # given a container at work for two seconds, and four others for each processor that never rest, in sessions of
+    # their own, as Linux deals out time by session first
+    busy, count = [sys.executable, "-c", "while True: pass"], 4 * (os.cpu_count() or 1)
+    others = [subprocess.Popen(busy, start_new_session=True) for _ in range(count)]
     container = ""
     try:
         container = shipped.podman("run", "--detach", "--entrypoint", "python3", shipped.image, "-c", WORK)
