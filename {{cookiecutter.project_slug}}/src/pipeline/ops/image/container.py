@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from ...errors import UserError
@@ -28,7 +28,7 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 
 @dataclass(frozen=True)
 class Container:
-    """A running container; `ready` is how long it took to answer, in seconds, less what it `waited` for others."""
+    """A running container; `ready` is how long it took to answer, in seconds."""
 
     engine: str
     name: str
@@ -55,14 +55,6 @@ class Container:
             raise UserError(f"{self.engine} runs the container where /proc tells no memory: choose another runtime")
         return held * 1024e-6
 
-    @property
-    def waited(self) -> float:
-        """How long one of its processes could have run while others had the processors, in seconds.
-
-        The longest wait of a first thread: of those that waited side by side, no second is counted twice.
-        """
-        return max(self._ask("schedstat", r"^\d+ (\d+)"), default=0) * 1e-9
-
     def _ask(self, file: str, pattern: str) -> list[int]:
         """What the pattern finds in this file of each process in /proc; nothing where the kernel has none."""
         return [*map(int, call(self.engine, "exec", self.name, "python3", "-c", ASK, file, pattern).split())]
@@ -83,8 +75,7 @@ def running(image: str) -> Iterator[Container]:
             if turn % GLANCES == 0:
                 _require_alive(program, name, time.perf_counter() - begin)
             time.sleep(0.02)
-        container = Container(program, name, connection, time.perf_counter() - begin)
-        yield replace(container, ready=container.ready - container.waited)
+        yield Container(program, name, connection, time.perf_counter() - begin)
     finally:
         call(program, "rm", "--force", name)
 
