@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOSTED = frozenset({"ubuntu-24.04"})
-DOUBLES = {f"actions/{folder.name}": folder for folder in (Path(__file__).parent / "actions").iterdir()}
+DOUBLES = {f"{folder.parent.name}/{folder.name}": folder for folder in (Path(__file__).parent / "doubles").glob("*/*")}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import yaml
 
 from tests.github import PullRequest, Run
 from tests.github.events import on_branch
+from tests.release import cosign
 from tests.release.fixtures import Engine
 from tests.release.servers import free_address, serving
 from tests.work import python
@@ -96,11 +97,16 @@ def merge(home: Home, pull: PullRequest) -> None:
     fresh(home)
 
 
-def test_a_judged_model_goes_to_production_and_back(main: Home, engine: Engine, mlflow: str, project: Path) -> None:
+def test_a_judged_model_goes_to_production_and_back(
+    main: Home, engine: Engine, mlflow: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = main
     # given a commit on main whose verdict is red: nothing is released, and the run says why
     fresh(home)
     engine.use(home.alice.folder)
+    public = home.alice.folder / "deploy/cosign.pub"
+    for name, secret in cosign.pair(public.parent).items():
+        monkeypatch.setitem(home.repository.secrets, name, secret)
     home.alice.commit("Our registry, and untidy", {"src/pipeline/untidy.py": "import os\n"})
     early = release(home, judge(home, "failure"))
     assert results(early) == RELEASED | {"image": "skipped"}, early.log
@@ -112,7 +118,7 @@ def test_a_judged_model_goes_to_production_and_back(main: Home, engine: Engine, 
     first = home.alice.commit("Tidy", {})
     judged = judge(home)
     run = release(home, judged)
-    # then staging runs its image by digest, signed, and a pull request offers it to production
+    # then staging runs its image by digest, signed by GitHub and the team's own key, and a pull request offers it on
     assert results(run) == RELEASED, run.log
     (image,) = runs(home, "staging")["images"]
     facts = runs(home, "staging")["commonAnnotations"]
@@ -120,6 +126,8 @@ def test_a_judged_model_goes_to_production_and_back(main: Home, engine: Engine, 
     asked = (engine.advisories / "asked").read_text()
     assert "onnxruntime " in asked  # OSV, before the push
     assert f"would attest {image['newName']}@{image['digest']}" in run["image"].log
+    (claim,) = cosign.verified(public, f"{image['newName']}@{image['digest']}")
+    assert (claim["optional"]["commit"], claim["optional"]["lock"]) == (first, facts["model/lock"])
     (pull,) = promotions(home)
     assert image["digest"] in pull.body
     assert dict(run["deploy"].permissions) == {"contents": "write", "pull-requests": "write"}

@@ -129,7 +129,7 @@ def verify_image(
 
 
 @app.command()
-def release(step: Literal["plan", "publish", "card", "register", "stage", "promote"]) -> None:
+def release(step: Literal["plan", "publish", "sign", "card", "register", "stage", "promote"]) -> None:
     """Take one step of a release; each can be taken again."""
     import_module(f".ops.release.{step}", __package__).run()
 

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import subprocess
 import urllib.error
 import urllib.request
 from urllib.parse import urlencode
@@ -26,6 +27,17 @@ def login(host: str) -> tuple[str, str] | None:
     """
     password = os.environ.get("REGISTRY_PASSWORD") or (os.environ.get("GH_TOKEN") if host == GITHUB else None)
     return (os.environ.get("REGISTRY_USER") or "token", password) if password else None
+
+
+def log_in(program: str, host: str) -> None:
+    """Let an engine, or another program with its options, into the registry; as it is where no password is known."""
+    known = login(host)
+    if known is None:
+        return
+    command = [program, "login", "--username", known[0], "--password-stdin", host]
+    done = subprocess.run(command, input=known[1], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{program} cannot log in to {host}: see REGISTRY_USER and REGISTRY_PASSWORD")
 
 
 def digest(image: str) -> str | None:
