@@ -17,7 +17,7 @@ from ...settings import INFRA, infra
 from .. import dvc_files
 from ..lineage import lineage
 from . import content
-from .engine import call, engine
+from .engine import engine, show
 
 LAYOUT = Path("deploy/image")
 PLATFORM = "x86_64-manylinux_2_28"  # what clusters run, whatever this machine is
@@ -45,7 +45,7 @@ def build() -> str:
         commit = content.commit() or ""
         arguments = {"BASE": base, "COMMIT": commit, "LOCK": tags["lock"]}
         labels = {"org.opencontainers.image.revision": commit, "lock": tags["lock"], "data": tags["data"]}
-        call(builder, "build", *_pairs("--build-arg", arguments), *_pairs("--label", labels), "--tag", name, folder)
+        show(builder, "build", *_pairs("--build-arg", arguments), *_pairs("--label", labels), "--tag", name, folder)
     return name
 
 

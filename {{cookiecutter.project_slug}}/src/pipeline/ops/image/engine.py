@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 from ...errors import UserError
 
@@ -24,3 +25,9 @@ def call(*command: str) -> str:
         words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no reason"]
         raise UserError(f"{command[0]} {command[1]} failed: {words[-1].strip()}")
     return done.stdout.strip()
+
+
+def show(*command: str) -> None:
+    """Run an engine's long command with all that it says in sight; raise `UserError` where it fails."""
+    if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+        raise UserError(f"{command[0]} {command[1]} failed, for the reason that stands above")
