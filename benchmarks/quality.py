@@ -3,6 +3,7 @@
 Runs in a generated project's environment and folder; each model is trained on all months before its test month.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,8 @@ from pipeline.ml.schema import TABLES
 from pipeline.ops.sources.flights import Flights
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-MONTHS = [f"2013-{month:02}" for month in range(5, 13)]
+SLACK = float(os.environ.get("SLACK", "1"))  # with more, fewer months are looked at
+MONTHS = [f"2013-{month:02}" for month in range(5, 13 if SLACK == 1 else 7)]
 MOST_CATEGORIES = 255  # that HistGradientBoosting takes
 
 
@@ -67,7 +69,7 @@ def main() -> None:
         print(f"| {month} | {' | '.join(f'{figure:.4f}' for figure in figures)} |", flush=True)
     mean = np.mean(table, axis=0)
     print(f"| mean | {' | '.join(f'{figure:.4f}' for figure in mean)} |")
-    if mean[0] < mean[1] - 0.002 or mean[2] > mean[3] + 0.003:
+    if mean[0] < mean[1] - 0.002 * SLACK or mean[2] > mean[3] + 0.003 * SLACK:
         sys.exit("the model is worse than HistGradientBoosting by more than it may be")
 
 

@@ -22,7 +22,8 @@ from pipeline.holdout import read, session
 from pipeline.ops.image import golden
 from pipeline.paths import MODEL
 
-SECONDS, ROUNDS = 4.0, 3
+SLACK = float(os.environ.get("SLACK", "1"))  # a busy machine is given more, and measured for a shorter time
+SECONDS, ROUNDS = (4.0, 3) if SLACK == 1 else (2.0, 1)
 LOADS = [(1, 1), (1, 16), (100, 8)]  # rows in a request, requests at once
 FEEDS = """
 import numpy as np
@@ -171,7 +172,7 @@ def main() -> None:
             of_bento, of_fastapi = rate / best["BentoML, bare"][0], rate / best["FastAPI, bare"][0]
             told = f"{rate:.0f} | {p50:.2f} | {p99:.2f} | {of_bento:.2f} | {of_fastapi:.2f}"
             print(f"| {rows} rows, {at_once} at once | {who} | {told} |")
-            if who == "the service" and (of_bento < 0.9 or of_fastapi < 0.6 or p99 > 3 * p50):
+            if who == "the service" and min(of_bento / 0.9, of_fastapi / 0.6, 3 * p50 / p99) < 1 / SLACK:
                 slow.append(f"{rows} rows, {at_once} at once")
     if slow:
         sys.exit(f"the service is slower than it must be: {'; '.join(slow)}")

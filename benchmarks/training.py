@@ -1,4 +1,4 @@
-"""How fast training is: rows a second against a DataLoader loop, and what a second process brings.
+"""How fast training is: rows a second against a DataLoader loop, and from which batch on a second process pays.
 
 Runs in a trained project's environment and folder. Both loops take the same steps on the same rows, one epoch on one
 thread, and end at the same log loss; the plain one has the same network as a tutorial would write it. The processes
@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, TensorDataset
 SLACK = float(os.environ.get("SLACK", "1"))  # a busy machine is given more
 FASTER, WORSE = 3 / SLACK, 0.003  # than the plain loop, at least; log loss above its own, at most
 TIMES = Path("processes.txt")
-TILES = (1, 8)  # how often the training rows are repeated
+BATCHES = (1_024, 2_048, 4_096, 8_192)  # rows of a step, of all processes together
+PAYS = 4_096  # from here on at the latest two processes are to be faster than one
 
 
 def training_rows() -> pl.DataFrame:
@@ -66,14 +67,14 @@ class Plain(nn.Module):
         return self.layers(torch.cat([pieces, *places], dim=1)).squeeze(1)
 
 
-def indexed(rows: pl.DataFrame, threads: int = 1) -> float:
-    """Seconds of an epoch as the stage trains: the second one, encoding left out."""
+def indexed(rows: pl.DataFrame, **changes: object) -> float:
+    """Seconds of an epoch on one thread as the stage trains: the second one, encoding left out."""
     marks: list[float] = []
 
     def told(_: object) -> None:
         marks.append(time.perf_counter())
 
-    fit([rows.lazy()], settings(epochs=2).train, threads=threads, progress=told)
+    fit([rows.lazy()], settings(epochs=2, **changes).train, threads=1, progress=told)
     return marks[1] - marks[0]
 
 
@@ -106,11 +107,16 @@ def log_loss(network: nn.Module, encoding: Encoding, rows: pl.DataFrame) -> floa
     return nn.functional.binary_cross_entropy_with_logits(logits, label).item()
 
 
-def worker() -> None:
-    """Time each size in one of several processes; the first one writes the figures down."""
+def each_batch() -> list[float]:
+    """Seconds of an epoch with each size of a batch."""
     rows = training_rows()
+    return [indexed(rows, batch_rows=batch) for batch in BATCHES]
+
+
+def worker() -> None:
+    """Time them in one of several processes; the first one writes the figures down."""
     with workers.joined("cpu") as first:
-        figures = [indexed(pl.concat([rows] * tiles)) for tiles in TILES]
+        figures = each_batch()
     if first:
         TIMES.write_text("\n".join(map(str, figures)))
 
@@ -121,13 +127,16 @@ def nothing() -> None:
         workers.once_per_machine(lambda: None)
 
 
-def pays(start: float, rows: int, alone: float, shared: float) -> str:
-    """From which size on processes are worth their start, by the seconds of an epoch of so many rows."""
-    if shared >= alone:
+def pays(start: float, rows: int, one: list[float], two: list[float]) -> str:
+    """From which batch on the second process makes an epoch faster, and from which table on it is worth its start."""
+    faster = [(batch, alone - shared) for batch, alone, shared in zip(BATCHES, one, two, strict=True) if shared < alone]
+    if not faster:
         return f"Starting the two takes {start:.1f} s, and they are not faster."
+    batch, saved = faster[-1]
     epochs = yaml.safe_load(Path("params.yaml").read_text())["train"]["epochs"]
-    least = start / epochs / (alone - shared) * rows
-    return f"Starting the two takes {start:.1f} s more: with {epochs} epochs they pay from {least:,.0f} rows on."
+    least = start / epochs / saved * rows
+    said = f"Two are faster from {faster[0][0]:,} rows a step on. Starting them takes {start:.1f} s"
+    return f"{said}, which {epochs} epochs of {least:,.0f} rows make up for, {batch:,} a step."
 
 
 def main() -> None:
@@ -141,22 +150,24 @@ def main() -> None:
     losses = {name: log_loss(trained, encoding, newest) for name, (_, trained) in table.items()}
     for name, (seconds, _) in table.items():
         print(f"| {name} | {rows.height / seconds:,.0f} | {plain_seconds / seconds:.1f} × | {losses[name]:.4f} |")
-    one = [indexed(pl.concat([rows] * tiles)) for tiles in TILES]
+    one = each_batch()
     started = time.perf_counter()
     workers.launch(2, nothing)
     start = time.perf_counter() - started
     workers.launch(2, worker)
     two = [float(line) for line in TIMES.read_text().split()]
     TIMES.unlink()
-    print("\n| rows | one process, one thread: seconds an epoch | two processes, a thread each | |\n|---|---|---|---|")
-    for tiles, alone, shared in zip(TILES, one, two, strict=True):
-        print(f"| {rows.height * tiles:,} | {alone:.1f} | {shared:.1f} | {alone / shared:.2f} × |")
-    print(f"\n{pays(start, rows.height * TILES[-1], one[-1], two[-1])}")
+    print("\n| rows a step | one process, one thread: seconds an epoch | two processes, a thread each | |")
+    print("|---|---|---|---|")
+    for batch, alone, shared in zip(BATCHES, one, two, strict=True):
+        print(f"| {batch:,} | {alone:.2f} | {shared:.2f} | {alone / shared:.2f} × |")
+    print(f"\n{pays(start, rows.height, one, two)}")
     own, other = losses.values()
     if plain_seconds / own_seconds < FASTER or own > other + WORSE:
         sys.exit("training is slower, or its model worse, than it may be beside the plain loop")
-    if two[-1] > one[-1] * SLACK:
-        sys.exit("two processes on two cores are slower than one")
+    at = BATCHES.index(PAYS)
+    if two[at] > one[at] * SLACK:
+        sys.exit(f"two processes on two cores are slower than one at {PAYS:,} rows a step")
 
 
 if __name__ == "__main__":
