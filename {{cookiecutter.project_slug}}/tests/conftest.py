@@ -12,7 +12,7 @@ from pipeline.ops.sources.flights import Flights
 
 __all__ = ["january", "postgres_url", "pytest_collection_modifyitems", "pytest_runtest_protocol"]
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the Makefile says
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the Makefile says
 os.environ.pop("GITHUB_ACTIONS", None)  # CI runs the tests too: what they test is on a laptop unless they say otherwise
 
 
