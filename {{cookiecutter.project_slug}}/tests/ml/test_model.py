@@ -39,6 +39,15 @@ def test_the_same_rows_give_the_same_bytes(rows: pl.DataFrame, model: bytes) -> 
     assert train(rows) == model
 
 
+def test_half_the_bits_train_the_same_model_within_noise(rows: pl.DataFrame, model: bytes) -> None:
+    # given the precision that infra.yaml offers beside float32
+    half = ml.train([rows.lazy()], SMALL, precision="bfloat16")
+    assert half != model
+    label = rows[ml.LABEL].to_numpy().astype(bool)
+    auc, other = (ml.METRICS["auc"](label, ml.predict(ort.InferenceSession(made), rows)) for made in (half, model))
+    assert auc == pytest.approx(other, abs=0.005)
+
+
 def test_the_file_scores_as_the_network_does(rows: pl.DataFrame) -> None:
     network, encoding = fit([rows.lazy()], SMALL.train)
     with torch.no_grad():
