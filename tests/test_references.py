@@ -25,6 +25,7 @@ MADE = {
     ".venv",
     "demo",
     ".dvc/config.local",
+    "deploy/cosign.pub",
 }
 
 

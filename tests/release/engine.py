@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = ("apt-get", "catatonit", "cosign", "docker-registry", "kustomize", "podman", "prometheus", "promtool")
+TOOLS = (
+    "apt-get",
+    "buildah",
+    "catatonit",
+    "cosign",
+    "docker-registry",
+    "kustomize",
+    "podman",
+    "prometheus",
+    "promtool",
+)
 CONTAINERS = """[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 netns = "host"

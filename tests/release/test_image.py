@@ -1,16 +1,18 @@
 """What is in the image, and that only an image which answers like the judged model is trusted."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.bake import PRODUCT, ROOT
-from tests.release.fixtures import Shipped
+from tests.release.fixtures import Shipped, edit
 from tests.release.spoil import spoil
-from tests.work import attempt, python
+from tests.work import attempt, make, python
 
 pytestmark = pytest.mark.dear
 
@@ -76,6 +78,22 @@ def test_the_image_keeps_to_its_gates(shipped: Shipped) -> None:
     assert (shipped.project / "gates.yaml").read_text() == (ROOT / PRODUCT / "gates.yaml").read_text()
     said = attempt(shipped.project, "verify-image", COLUMNS="200", **shipped.podman.settings).stdout
     print(said)
+    assert said.count("✅") == 6, said
+
+
+def test_buildah_builds_it_where_no_other_engine_answers(shipped: Shipped, tmp_path: Path) -> None:
+    # given a machine whose docker and podman do not run
+    project = shutil.copytree(shipped.project, tmp_path / "flight-delays", symlinks=True)
+    edit(project / "infra.yaml", r"  repository: \S+", "  repository: localhost/by-buildah")
+    (tmp_path / "bin").mkdir()
+    for name in ("docker", "podman"):
+        (tmp_path / "bin" / name).symlink_to("/bin/false")
+    # when it is built
+    settings = shipped.podman.settings
+    without = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "BUILDAH_ISOLATION": "chroot"}
+    image = make(project, "image", **settings, **without).split()[-1]
+    # then it keeps to the same gates
+    said = attempt(shipped.project, "verify-image", IMAGE=image, COLUMNS="200", **settings).stdout
     assert said.count("✅") == 6, said
 
 
