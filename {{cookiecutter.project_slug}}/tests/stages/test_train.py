@@ -48,6 +48,21 @@ def test_rows_that_do_not_fit_the_memory_are_read_in_parts(january: Callable[...
     assert not parts.FOLDER.exists()
 
 
+def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given 40 files of 100 numbers, and memory for a quarter of them
+    monkeypatch.chdir(tmp_path)
+    files = [tmp_path / f"{number}.parquet" for number in range(40)]
+    for number, file in enumerate(files):
+        pl.DataFrame({"n": range(number * 100, number * 100 + 100)}).write_parquet(file)
+    # when they are dealt / then each part has a file for each part, and a sample of all
+    with parts.dealt(files, 32e-6) as dealt:
+        assert len(dealt) == 4
+        assert len(list(parts.FOLDER.glob("*/*.parquet"))) == 4 * 4
+        tables = [part.collect()["n"] for part in dealt]
+    assert all(table.mean() == pytest.approx(2000, rel=0.05) for table in tables)
+    assert sorted(number for table in tables for number in table) == list(range(4000))
+
+
 def killed() -> None:
     """The second process dies in the middle, while the first one waits for it."""
     with workers.joined("cpu"):
