@@ -39,3 +39,10 @@ def test_a_typo_is_named_with_its_place(folder: Path) -> None:
     (folder / "params.yaml").write_text(text.replace("epochs", "epoch"))
     with pytest.raises(UserError, match=r"params\.yaml: train\.epoch"):
         settings.params()
+
+
+def test_a_level_that_the_draws_cannot_tell_is_refused(folder: Path) -> None:
+    text = (folder / "gates.yaml").read_text()
+    (folder / "gates.yaml").write_text(text.replace("level: 0.002", "level: 0.001"))
+    with pytest.raises(UserError, match=r"drift\.distance: a level of 0\.001 takes at least 1000 draws"):
+        settings.gates()

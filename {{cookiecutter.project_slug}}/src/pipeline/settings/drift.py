@@ -1,8 +1,9 @@
 """The block `drift` of gates.yaml: what must have changed, and how surely, before a new model is called for."""
 
-from typing import Annotated
+from math import ceil
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .metric import DirectedMetric
 from .strict import Count, Positive, Share, Strict
@@ -29,12 +30,18 @@ class Window(Strict):
 
 
 class Distance(Strict):
-    """Jensen-Shannon distances: the least that counts, and how often all inputs together may be flagged by chance."""
+    """Jensen-Shannon distances: the least that counts, and how often one check may flag any input by chance."""
 
     floor: Share = 0.05
-    level: Share = 0.02
-    draws: Annotated[int, Field(ge=100)] = 400
+    level: Share = 0.002
+    draws: Annotated[int, Field(ge=100)] = 500
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        if self.draws * self.level < 1:
+            raise ValueError(f"a level of {self.level:g} takes at least {ceil(1 / self.level)} draws, not {self.draws}")
+        return self
 
 
 class Drift(Strict):

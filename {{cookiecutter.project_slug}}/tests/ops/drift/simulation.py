@@ -51,7 +51,7 @@ class World:
         kinds = {name: "category" if name[0] == "c" else "number" for name in history.columns if name[0] in "cn"}
         bins = learn(history.lazy(), kinds | {SCORE: "number"})
         holdout = told(history.filter(pl.col("day") >= f"{DAYS * 2 // 3:05}"))
-        return summarise(["0"], "", count([history], bins, "day"), bins, holdout, SETTINGS, self.policy)
+        return summarise(["0"], "", count([history], bins, "day", own=True), bins, holdout, SETTINGS, self.policy)
 
     def check(self, reference: Reference, weeks: list[pl.DataFrame], *, labels: bool) -> Decision:
         """Decide on weeks; without labels they have not arrived yet."""
@@ -68,9 +68,10 @@ class World:
         return found
 
     def finds(self, shift: Shift, *, labels: bool = False) -> bool:
-        """Tell whether a shift is found once two windows have it."""
+        """Tell whether a shift is found once two windows have it; a window lasts until it has its least rows."""
         reference, rng = self.reference(), np.random.default_rng(self.seed + 2000)
-        weeks = [shift(self.draw(WEEK, rng, week * WEEK), rng) for week in range(2)]
+        needed = self.policy.window.persistence * -(-self.policy.window.minimum_rows // self.rows)
+        weeks = [shift(self.draw(WEEK, rng, week * WEEK), rng) for week in range(needed)]
         return self.check(reference, weeks, labels=labels).outcome == "retrain"
 
 

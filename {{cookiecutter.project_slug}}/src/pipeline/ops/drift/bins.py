@@ -23,6 +23,7 @@ class Bins(Record):
     edges: list[float] = Field(default_factory=list, description="inner edges, each the highest value of its bin")
     values: list[str] = Field(default_factory=list, description="common values, most frequent first")
     rare: list[str] = Field(default_factory=list, description="other values seen more than once")
+    once: list[str] = Field(default_factory=list, description="values seen once")
     open: Annotated[bool, Field(description="has more values than are remembered: none of them is new")] = False
 
     @property
@@ -36,14 +37,19 @@ class Bins(Record):
         between = [f"{low} … {high}" for low, high in pairwise(told)]
         return ["(missing)", f"≤ {told[0]}", *between, f"> {told[-1]}"]
 
-    def code(self, name: str) -> pl.Expr:
-        """Give the place of each row's bin in `labels`."""
+    def code(self, name: str, *, own: bool = False) -> pl.Expr:
+        """Give the place of each row's bin in `labels`; `own` rows are those that the bins were learned from.
+
+        An own row that is alone with its value is new to all others: the share of those is what may be expected of
+        values never seen (Good 1953).
+        """
         column = pl.col(name)
         if self.kind == "number":
             number = column.cast(pl.Float64)
             place = pl.lit(pl.Series(self.edges, dtype=pl.Float64)).search_sorted(number, side="left") + 1
             return pl.when(number.is_null() | number.is_nan()).then(0).otherwise(place).cast(pl.Int64).alias(name)
-        places = {value: place for place, value in enumerate([*self.values, *([] if self.open else self.rare)], 1)}
+        seen = [] if self.open else [*self.rare, *([] if own else self.once)]
+        places = {value: place for place, value in enumerate([*self.values, *seen], 1)}
         last = len(self.values) + 1
         other = last if self.open else last + 1
         found = column.cast(pl.String).replace_strict(places, default=other, return_dtype=pl.Int64)
@@ -68,9 +74,10 @@ def _numbers(sample: pl.Series) -> Bins:
 
 
 def _categories(rows: pl.LazyFrame, name: str) -> Bins:
-    """Values seen once count as new: their share is what may be expected of values never seen (Good 1953)."""
-    counted = rows.select(pl.col(name).cast(pl.String)).drop_nulls().group_by(name).len().filter(pl.col("len") > 1)
-    found = (
-        counted.sort("len", name, descending=[True, False]).head(KNOWN + 1).collect(engine="streaming")[name].to_list()
-    )
-    return Bins(kind="category", values=found[:COMMON], rare=sorted(found[COMMON:KNOWN]), open=len(found) > KNOWN)
+    counted = rows.select(pl.col(name).cast(pl.String)).drop_nulls().group_by(name).len()
+    found = counted.sort("len", name, descending=[True, False]).head(KNOWN + 1).collect(engine="streaming")
+    often = found.filter(pl.col("len") > 1)[name].to_list()
+    once = found.filter(pl.col("len") == 1)[name].to_list()
+    if found.height > KNOWN:
+        return Bins(kind="category", values=often[:COMMON], open=True)
+    return Bins(kind="category", values=often[:COMMON], rare=sorted(often[COMMON:]), once=once)

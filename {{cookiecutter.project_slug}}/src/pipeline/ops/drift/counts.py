@@ -40,14 +40,14 @@ def batches(rows: pl.LazyFrame, columns: Iterable[str]) -> Iterator[pl.DataFrame
     yield from rows.select(list(dict.fromkeys(columns))).collect_batches(chunk_size=BATCH, maintain_order=False)
 
 
-def count(parts: Iterable[pl.DataFrame], bins: Mapping[str, Bins], block: str) -> Counts:
-    """Count the rows of every part; `block` is the column that says which rows belong together."""
+def count(parts: Iterable[pl.DataFrame], bins: Mapping[str, Bins], block: str, *, own: bool = False) -> Counts:
+    """Count the rows of every part; `block` is the column that says which rows belong together, `own` as in `Bins`."""
     found: dict[Any, dict[str, Ints]] = {}
     for part in parts:
         part = part.drop_nulls(block)
         here = part[block].unique().sort()
         place = part[block].rank("dense").cast(pl.Int64) - 1
-        codes = part.select(cut.code(name) for name, cut in bins.items())
+        codes = part.select(cut.code(name, own=own) for name, cut in bins.items())
         for name, cut in bins.items():
             width = len(cut.labels)
             counted = np.bincount((place * width + codes[name]).to_numpy(), minlength=len(here) * width)

@@ -27,7 +27,7 @@ SCORE = "(score)"  # the prediction, as one more column
 class Reference(Record):
     """The history of one model: its columns in bins, what is usual among them, and what it was worth on its holdout."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     model: Annotated[str, Field(description="MD5 of the model that this belongs to")]
     partitions: Annotated[list[str], Field(description="oldest first; the newest is the holdout")]
     rows: int
@@ -35,7 +35,7 @@ class Reference(Record):
     last: Annotated[str, Field(description="newest block (day)")]
     bins: dict[str, Bins]
     counts: Annotated[dict[str, list[int]], Field(description="rows in each bin")]
-    thresholds: Annotated[dict[str, list[float]], Field(description="distances, of windows of 250 rows, 500, 1,000 …")]
+    thresholds: Annotated[dict[str, list[float]], Field(description="of windows of 250 rows, 1,000, 4,000 …")]
     holdout: Annotated[dict[str, Figure], Field(description="labelled performance, metric by metric")]
 
     def limit(self, column: str, rows: int) -> float:
@@ -64,7 +64,7 @@ def make(
     *_, newest = history.values()
     holdout = pl.concat(list(scored(newest.select(needed), session)))
     bins = learn(rows, kinds) | learn(holdout.lazy(), {SCORE: "number"})
-    counts = count(scored(rows, session), bins, settings.block)
+    counts = count(scored(rows, session), bins, settings.block, own=True)
     return summarise(list(history), model, counts, bins, labelled(holdout, settings.block), settings, policy)
 
 
@@ -87,7 +87,7 @@ def summarise(
         last=counts.blocks[-1],
         bins=bins,
         counts={name: total.tolist() for name, total in counts.total().items()},
-        thresholds=calibrate.thresholds(counts, families, policy.distance),
+        thresholds=calibrate.thresholds(counts, families, policy.distance, policy.window.persistence),
         holdout=measure(holdout, policy.performance.margins, settings),
     )
 
