@@ -1,7 +1,8 @@
 """How good the model is: against scikit-learn's HistGradientBoosting on the same features, month by month.
 
 Runs in a generated project's environment and folder; each model is trained on all months before its test month. The
-second table is of both when they never see a month after March: what retraining is worth, whatever the kind of model.
+second table is of both when they never see a month after March, and when they see every month but the one that they are
+tested on, later ones too: what retraining is worth, and the most that it could be, whatever the kind of model.
 """
 
 import os
@@ -61,11 +62,11 @@ class Table:
     def __init__(self, params: ml.Params) -> None:
         self.params, self.rows = params, features(params)
         self.values, self.categorical = matrix(self.rows)
+        self.month = self.rows["month"].to_numpy()
         self.label = self.rows[ml.LABEL].to_numpy().astype(bool)
 
-    def train(self, before: str) -> Pair:
-        """Both on all months before one."""
-        known = (self.rows["month"] < before).to_numpy()
+    def train(self, known: np.ndarray) -> Pair:
+        """Both on some of the rows, bool of shape (rows,)."""
         start = time.perf_counter()
         own = ml.train([self.rows.filter(known).drop("month").lazy()], self.params)
         trained = time.perf_counter()
@@ -75,7 +76,7 @@ class Table:
 
     def test(self, pair: Pair, month: str) -> list[float]:
         """AUC of both on a month, and log loss of both."""
-        now = (self.rows["month"] == month).to_numpy()
+        now = self.month == month
         scores = [ml.predict(session(pair.own), self.rows.filter(now))]
         scores.append(pair.boosted.predict_proba(self.values[now])[:, 1])
         return [ml.METRICS[name](self.label[now], score) for name in ("auc", "log_loss") for score in scores]
@@ -93,16 +94,19 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     figures = []
     for month in MONTHS:
-        pair = table.train(month)
+        pair = table.train(table.month < month)
         figures.append([*table.test(pair, month), *pair.seconds])
         line(month, figures[-1])
     mean = np.mean(figures, axis=0).tolist()
     line("mean", mean)
-    never = table.train(FIRST)
-    stale = np.mean([table.test(never, month) for month in MONTHS], axis=0).tolist()
-    print("\n| mean of these months | AUC | AUC of HGB | log loss | log loss of HGB |\n|---|---|---|---|---|")
-    line("retrained every month", mean[:4])
-    line(f"never, with the months before {FIRST}", stale)
+    if SLACK == 1:
+        never = table.train(table.month < FIRST)
+        stale = [table.test(never, month) for month in MONTHS]
+        most = [table.test(table.train(table.month != month), month) for month in MONTHS]
+        print("\n| mean of these months | AUC | AUC of HGB | log loss | log loss of HGB |\n|---|---|---|---|---|")
+        line("retrained every month", mean[:4])
+        line(f"never, with the months before {FIRST}", np.mean(stale, axis=0).tolist())
+        line("with all other months, later ones too", np.mean(most, axis=0).tolist())
     if mean[0] < mean[1] - 0.002 * SLACK or mean[2] > mean[3] + 0.003 * SLACK:
         sys.exit("the model is worse than HistGradientBoosting by more than it may be")
 
