@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import onnxruntime as ort
@@ -104,6 +105,26 @@ def test_an_interruption_leaves_no_run(client: MlflowClient, project: Path, how:
     assert seen
     assert said == f"error: MLflow run {seen[0].info.run_name} was removed half-made: interrupted\n"
     assert recording.returncode == 1
+    assert runs(client, project) == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_before_the_server_answers_leaves_no_run(
+    client: MlflowClient, project: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a signal that comes when the server has made the run, and its answer is on the way
+    create = MlflowClient.create_run
+
+    def answered_late(*arguments: Any, **named: Any) -> Run:
+        run = create(*arguments, **named)
+        os.kill(os.getpid(), how)
+        return run
+
+    monkeypatch.setattr(MlflowClient, "create_run", answered_late)
+    # when / then
+    with pytest.raises(UserError, match="was removed half-made: interrupted"):
+        tracking.log()
     assert runs(client, project) == []
 
 

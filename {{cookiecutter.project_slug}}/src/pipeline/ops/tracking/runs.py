@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from ...errors import UserError
-from .server import TrackingError, explained, interruptible
+from .server import TrackingError, explained, held_back, interruptible
 
 ABANDONED = 3600_000  # milliseconds after which an unfinished run is one that was killed; recording takes seconds
 
@@ -25,12 +25,16 @@ def finished(client: MlflowClient, experiment: str, lock: str) -> Run | None:
 @contextmanager
 def whole(client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
     """Open a run that is finished on leaving; on an error or an interruption it is removed."""
+    run = None
     with interruptible():
-        run = client.create_run(experiment, run_name=name, tags=dict(tags))
         try:
+            with held_back():  # the server has the run before its answer is here
+                run = client.create_run(experiment, run_name=name, tags=dict(tags))
             yield run
             client.set_terminated(run.info.run_id)
         except BaseException as error:
+            if run is None:
+                raise
             fate = _removed(client, run)
             if isinstance(error, Exception):
                 raise TrackingError(f"{fate}: {explained(client.tracking_uri, error)}") from error

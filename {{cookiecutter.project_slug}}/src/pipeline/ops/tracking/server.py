@@ -78,6 +78,21 @@ def interruptible() -> Iterator[None]:
             signal.signal(end, handler)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let an interruption wait until what was begun is done, then raise it: for a request whose answer is needed."""
+    waiting: list[int] = []
+    ends = (signal.SIGINT, signal.SIGTERM)
+    handlers = {end: signal.signal(end, lambda number, _: waiting.append(number)) for end in ends}
+    try:
+        yield
+    finally:
+        for end, handler in handlers.items():
+            signal.signal(end, handler)
+    if waiting:
+        raise KeyboardInterrupt
+
+
 def explained(uri: str, error: Exception) -> str:
     """One sentence, without credentials, on what went wrong at `uri`."""
     if isinstance(error, urllib.error.URLError | ConnectionError | TimeoutError):
