@@ -8,15 +8,16 @@ import pytest
 
 from tests.github import GitHub, Job, Run
 from tests.github.events import on_branch
-from tests.github.fixtures import require_tools
+from tests.github.process import TOOLS
 from tests.schedule import Schedule
+from tests.tools import require
 
 pytestmark = pytest.mark.dear
 
 
 @pytest.fixture
 def schedule(project: Path, tmp_path: Path) -> Iterator[Schedule]:
-    require_tools()
+    require(*TOOLS)
     with GitHub(tmp_path / "github") as github:
         yield Schedule(github, project, tmp_path)
         github.assert_no_unknown()

@@ -1,14 +1,13 @@
 """The rendered project's workflows, read by those who know what goes wrong in workflows."""
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.bake import BIN, bake, run
+from tests.tools import require
 
 PINNED = re.compile(r"uses: (?:\./\S+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
 
@@ -24,9 +23,7 @@ def workflows(project: Path) -> list[str]:
 
 
 def test_actionlint_finds_nothing(rendered: Path) -> None:
-    if not shutil.which("actionlint"):
-        assert os.environ.get("REQUIRE_TOOLS") != "1", "actionlint is not on this machine"
-        pytest.skip("actionlint is not on this machine")
+    require("actionlint")
     done = run(["actionlint", *workflows(rendered)], rendered)
     assert done.returncode == 0, done.stdout
 

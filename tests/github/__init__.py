@@ -25,7 +25,7 @@ from .act import approve, run_event
 from .clone import Clone
 from .events import Event
 from .machine import HOSTED, Machine
-from .process import Running, Watch, missing_tools
+from .process import Running, Watch
 from .repository import CheckRun, Comment, Issue, Organization, PullRequest, Repository
 from .results import Job, Run, Step
 from .server import GitHub
@@ -35,5 +35,5 @@ from .workflows import WorkflowError
 __all__ = [
     "HOSTED", "CheckRun", "Clone", "Comment", "Event", "GitHub", "Issue", "Job", "Machine", "Organization",
     "PullRequest", "Repository", "Run", "Running", "Step", "Token", "Watch", "WorkflowError", "approve",
-    "missing_tools", "run_event",
+    "run_event",
 ]  # fmt: skip

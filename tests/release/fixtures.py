@@ -10,8 +10,9 @@ import pytest
 
 from tests.bake import git
 from tests.release.base import make_base
-from tests.release.engine import Podman, require_tools
+from tests.release.engine import TOOLS, Podman
 from tests.release.servers import advisories, free_address, registry
+from tests.tools import require
 from tests.work import clone, make
 
 MADE = ("data", "features", "models", "reports")
@@ -58,7 +59,7 @@ class Shipped:
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Podman with a store of its own, and a real registry on loopback."""
-    require_tools()
+    require(*TOOLS)
     folder, address = tmp_path_factory.mktemp("engine"), free_address()
     podman = Podman(folder / "podman", address)
     base = make_base(folder / "base", podman.environment)

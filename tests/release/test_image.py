@@ -74,6 +74,7 @@ def test_the_image_says_what_it_is_made_of(shipped: Shipped, listing: set[str], 
     assert installed == named
 
 
+@pytest.mark.alone
 def test_the_image_keeps_to_its_gates(shipped: Shipped) -> None:
     assert (shipped.project / "gates.yaml").read_text() == (ROOT / PRODUCT / "gates.yaml").read_text()
     said = attempt(shipped.project, "verify-image", COLUMNS="200", **shipped.podman.settings).stdout
@@ -81,6 +82,7 @@ def test_the_image_keeps_to_its_gates(shipped: Shipped) -> None:
     assert said.count("✅") == 6, said
 
 
+@pytest.mark.alone
 def test_buildah_builds_it_where_no_other_engine_answers(shipped: Shipped, tmp_path: Path) -> None:
     # given a machine whose docker and podman do not run
     project = shutil.copytree(shipped.project, tmp_path / "flight-delays", symlinks=True)
@@ -97,6 +99,7 @@ def test_buildah_builds_it_where_no_other_engine_answers(shipped: Shipped, tmp_p
     assert said.count("✅") == 6, said
 
 
+@pytest.mark.alone
 def test_an_image_with_another_model_is_not_trusted(shipped: Shipped, tmp_path: Path) -> None:
     # given the same service with a model that is one per cent off
     spoil(shipped, tmp_path, "localhost/spoilt", "USER 0")

@@ -11,9 +11,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.release.engine import require_tools
 from tests.release.fixtures import edit
 from tests.release.manifests import Manifest, build, of_kind
+from tests.tools import require
 
 HERE = Path(__file__).parent
 CUSTOM = yaml.safe_load((HERE / "crds.yaml").read_text())
@@ -23,7 +23,7 @@ OVERLAYS = ["staging", "production"]
 @pytest.fixture(scope="module", params=OVERLAYS)
 def manifests(request: pytest.FixtureRequest, fresh: Path) -> list[Manifest]:
     """One overlay of a project as generated."""
-    require_tools()
+    require("kustomize", "promtool")
     return build(fresh / f"deploy/overlays/{request.param}")
 
 
@@ -89,7 +89,7 @@ def test_all_select_the_same_pods(manifests: list[Manifest]) -> None:
 
 def test_a_canary_takes_the_pods_over_with_one_line(fresh: Path, tmp_path: Path) -> None:
     # given production with the component
-    require_tools()
+    require("kustomize", "promtool")
     shutil.copytree(fresh / "deploy", tmp_path / "deploy")
     overlay = tmp_path / "deploy/overlays/production"
     edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../canary\n")
@@ -112,7 +112,7 @@ def test_argo_syncs_both_overlays(fresh: Path) -> None:
 
 
 def test_alerts_fire_when_they_should(fresh: Path, tmp_path: Path) -> None:
-    require_tools()
+    require("kustomize", "promtool")
     rules = yaml.safe_load((fresh / "deploy/monitoring/alerts.yaml").read_text())["spec"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
     (tmp_path / "tests.yaml").write_text((HERE / "alerts.yaml").read_text())

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.github import GitHub, Run
-from tests.github.fixtures import require_tools
+from tests.github.process import TOOLS
+from tests.tools import require
 from tests.workflows.home import Home, settle
 
 
 @pytest.fixture(scope="session")
 def started(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Run]]:
     """A project whose first push went straight to main, and the run that came of it."""
-    require_tools()
+    require(*TOOLS)
     folder = tmp_path_factory.mktemp("workflows")
     with GitHub(folder / "github") as github:
         home = settle(github, project, folder)

@@ -17,7 +17,7 @@ from tests.release.servers import free_address, serving
 from tests.work import python
 from tests.workflows.home import GREEN, Home, results
 
-pytestmark = pytest.mark.dear
+pytestmark = [pytest.mark.dear, pytest.mark.alone]
 
 RELEASED = dict.fromkeys(["plan", "image", "deploy"], "success")
 KNOWN = """

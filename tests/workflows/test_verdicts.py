@@ -69,6 +69,7 @@ def test_a_worse_model_is_red_with_its_reasons(home: Home) -> None:
     assert home.checks(lock) == [("verdict", "failure")]
 
 
+@pytest.mark.alone
 def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
     # given a DVC remote that is not there
     away = home.remote.rename(home.remote.with_name("away"))
@@ -83,6 +84,7 @@ def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
     assert home.pull("words").comments == []
 
 
+@pytest.mark.alone
 def test_style_alone_is_told_quickly(home: Home) -> None:
     run = home.run(home.propose("untidy", {"src/pipeline/untidy.py": "import os\n"}))
     assert results(run)["verdict"] == "failure"
