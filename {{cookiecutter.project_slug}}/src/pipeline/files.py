@@ -7,6 +7,7 @@ and `17:04` are texts. A key that stands twice is refused.
 import hashlib
 import io
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
+from ruamel.yaml.scanner import Scanner, ScannerError
 
 from .errors import UserError
 
@@ -59,14 +61,15 @@ def parse_yaml(text: str, name: str) -> Any:
     """Return the content of YAML text; `name` is what an error calls it."""
     _refuse_conflict(text, name)
     yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Constructor
+    yaml.Scanner, yaml.Constructor = _Scanner, _Constructor
     try:
         content = yaml.load(text)
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{name}{line}: not valid YAML: {_line(error.problem or error)}") from None
-    except RecursionError:
-        raise UserError(f"{name} is nested too deeply: at most {DEPTH} levels") from None
+        problem = _line(error.problem or error)
+        if isinstance(error, DuplicateKeyError):  # which also shows both values
+            problem = re.sub(r'^found duplicate key "(.*?)" with value.*', r"\1 stands there twice", problem)
+        raise UserError(f"{name}{line}: not valid YAML: {problem}") from None
     except (YAMLError, ValueError) as error:
         raise UserError(f"{name} is not valid YAML: {_line(error)}") from None
     _refuse_endless(content, name)
@@ -154,11 +157,22 @@ def explain(error: ValidationError, content: object) -> str:
     """Return the first violation as `key: what was expected, not the value`; the key is one of `content`, the input."""
     violations = [(_key(violation, content), violation) for violation in error.errors()]
     key, first = violations[0]
-    same = [each["msg"].removeprefix("Value error, ") for name, each in violations if name == key]
-    expected = "; or ".join(dict.fromkeys(same))
+    tried = [
+        each for name, each in violations if name == key and (each["type"] in UNVALUED) == (first["type"] in UNVALUED)
+    ]
+    expected = "; or ".join(dict.fromkeys(each["msg"].removeprefix("Value error, ") for each in tried))
     whole = first["type"] == "value_error" and isinstance(first["input"], dict | list)
     found = "" if whole or first["type"] in UNVALUED else f", not {_value(first['input'])}"
     return f"{key or '(top level)'}: {expected}{found}"
+
+
+class _Scanner(Scanner):
+    """Stops at the depth that no file of ours has: reading it on would take minutes, and more stack than there is."""
+
+    def fetch_more_tokens(self) -> Any:
+        if self.flow_level + len(self.indents) > DEPTH:
+            raise ScannerError(problem=f"nested more than {DEPTH} levels deep", problem_mark=self.reader.get_mark())
+        return super().fetch_more_tokens()
 
 
 class _Constructor(SafeConstructor):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from .. import files
 from ..errors import UserError
 from ..paths import DATA, DATA_DVC, LOCK, MODEL
-from ..settings import GATES
+from ..settings import GATES, PARAMS
 from . import dvc_files, git, github, workflow
 from .event import Event, current
 
@@ -31,9 +31,7 @@ def stale_stages() -> list[str]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    for path in filter(Path.exists, (LOCK, DATA_DVC)):
-        dvc_files.read(path)  # what is wrong with them DVC says in many words, or in a traceback
-    _pipeline()
+    _check_inputs()
     try:
         with Repo() as repo, repo.lock:
             stages = repo.index.stages
@@ -47,6 +45,17 @@ def stale_stages() -> list[str]:
             stale.append(name)
             spoiled |= {path for kind in ("outs", "metrics", "plots") for path in _paths(stage, kind)}
     return stale
+
+
+def _check_inputs() -> None:
+    """Read DVC's inputs first: if one is damaged, DVC explains it at length, or with a traceback."""
+    for path in filter(Path.exists, (LOCK, DATA_DVC)):
+        dvc_files.read(path)
+    stages = _pipeline()
+    params = [entry for stage in stages.values() for entry in stage.get("params") or []]
+    for name in {PARAMS.name, *(name for entry in params if isinstance(entry, dict) for name in entry)}:
+        if (path := Path(name)).exists():
+            files.read_toml(path) if path.suffix == ".toml" else files.read_yaml(path)
 
 
 def _pipeline() -> dict[str, dict[str, Any]]:
