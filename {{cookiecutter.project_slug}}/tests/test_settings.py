@@ -1,5 +1,6 @@
 """Settings that cannot be meant are refused in one line that names file, line or key, and the value."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ CLUSTER = "cluster: {image: i, volume: v, resources: {cpu: %s}}\n"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in NAMES:
-        (tmp_path / name).write_text(Path(name).read_text())
+        (tmp_path / name).write_text(re.sub(r"\{\{.*?\}\}", "o", Path(name).read_text()))  # as it is generated
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -78,10 +79,7 @@ def test_what_dvc_records_is_what_trains_or_the_file_is_refused(
 ) -> None:
     # given a value as somebody writes it
     params = folder / "params.yaml"
-    lines = [
-        f"  {key}: {written}" if line.startswith(f"  {key}:") else line for line in params.read_text().splitlines()
-    ]
-    params.write_text("\n".join(lines))
+    params.write_text(re.sub(rf"^  {key}: .*$", f"  {key}: {written}", params.read_text(), flags=re.M))
     # when / then
     recorded = read_as_dvc(params.read_text(), str(params))["train"][key]
     if value is None:
@@ -119,13 +117,13 @@ def test_what_dvc_records_is_what_trains_or_the_file_is_refused(
         (
             "infra.yaml",
             lambda text: text.replace("kind: flights", "kind: file"),
-            "infra.yaml: source: Input tag 'file'",
+            "infra.yaml: source: Input tag",
         ),
         ("infra.yaml", lambda text: text.replace("kind: flights", "sort: flights"), "infra.yaml: source: "),
         (
             "infra.yaml",
             lambda text: text + CLUSTER % "[4]",
-            "infra.yaml: cluster.resources.cpu: Input should be a valid",
+            "infra.yaml: cluster.resources.cpu: Input should be",
         ),
         ("infra.yaml", lambda text: text + CLUSTER % "yes please\n  x: 1", "infra.yaml, line "),
         ("sweep.yaml", lambda text: text.replace("high: 0.01,", ""), "sweep.yaml: search.train.learning_rate.high: "),
@@ -157,7 +155,8 @@ def test_fractions_and_nested_options_are_taken(folder: Path) -> None:
     (folder / "infra.yaml").write_text(yaml.safe_dump(infra))
     read = settings.infra()
     assert read.source.options == read.serving.log.options == options  # type: ignore[union-attr]
-    assert read.cluster and read.cluster.resources == {"cpu": 0.5, "memory": "16Gi", "nvidia.com/gpu": 1}
+    assert read.cluster
+    assert read.cluster.resources == {"cpu": 0.5, "memory": "16Gi", "nvidia.com/gpu": 1}
 
 
 def test_what_is_written_is_read_back_by_every_reader() -> None:
