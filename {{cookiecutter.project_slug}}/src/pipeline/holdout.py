@@ -5,6 +5,7 @@ Evaluation and gate both measure here, so that what is judged is what was report
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import onnxruntime as ort
 import polars as pl
 from numpy.typing import NDArray
 
-from . import ml
+from . import files, ml
 from .errors import UserError
-from .paths import FEATURES
+from .paths import FEATURES, MODEL
+
+MEND = "run `make pipeline`"
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,28 @@ class Holdout:
 
 def read() -> Holdout:
     """Read the holdout from `features/`; raise `UserError` where there is none."""
-    files = sorted(FEATURES.glob("*.parquet"))
-    if len(files) < 2:
-        raise UserError(f"features/ holds {len(files)} partition(s), a holdout needs two: run `make pipeline`")
-    *training, newest = files
+    found = sorted(FEATURES.glob("*.parquet"))
+    if len(found) < 2:
+        raise UserError(f"features/ holds {len(found)} partition(s), a holdout needs two: run `make pipeline`")
+    *training, newest = found
     labelled = pl.col(ml.LABEL).is_not_null()
-    prior = pl.scan_parquet(training).select(pl.col(ml.LABEL).mean()).collect().item()
-    table = pl.read_parquet(newest).filter(labelled)
+    prior = files.scan_parquet(training, MEND, [ml.LABEL]).select(pl.col(ml.LABEL).mean()).collect().item()
+    table = files.read_parquet(newest, MEND, [ml.LABEL]).filter(labelled)
     if table.is_empty() or prior is None:
         raise UserError(
             f"{newest}: no row has a known {ml.LABEL}, so nothing can be measured: choose a newer partition"
         )
     return Holdout(newest.stem, table, float(prior))
+
+
+def load(path: Path = MODEL) -> ort.InferenceSession:
+    """Open the model file as `session` does; raise `UserError` if it is missing or no ONNX model."""
+    content = files.read_bytes(path, MEND)
+    try:
+        return session(content)
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises a kind of its own for each cause
+        cause = " ".join((str(error) or type(error).__name__).splitlines()[0].split())
+        raise UserError(f"{path} is not an ONNX model that can be run ({cause}): {MEND}") from None
 
 
 def session(model: bytes) -> ort.InferenceSession:

@@ -1,7 +1,7 @@
 """The data contract: what every month's tables must look like before anything is made of them.
 
 The first table is the main one: its rows are the examples. What pandera does not know by itself stands in metadata,
-and `ops/contract.py` checks it: of a table `time` (the column whose values must lie in the partition) and
+and `contract.py` checks it: of a table `time` (the column whose values must lie in the partition) and
 `max_gap_hours` (the longest silence of a complete delivery); of a column `max_null` (largest share of nulls) and
 `median` (where it must lie: a change of unit moves it even where every single value stays possible).
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from typing import Any
 
+from .. import files
 from ..errors import UserError
 from ..paths import REPORT
 from . import github, workflow
@@ -62,10 +63,7 @@ def cmls(comments: list[Comment]) -> Comment | None:
 
 
 def _report() -> str:
-    try:
-        return REPORT.read_text()
-    except FileNotFoundError:
-        raise UserError(f"{REPORT} is missing: run `make report` first") from None
+    return files.read_text(REPORT, "run `make report`")
 
 
 def _comments(event: Event) -> list[Comment]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+from .. import files
 from ..errors import UserError
 from ..paths import LOCK
 from . import git, github, workflow
@@ -29,14 +30,14 @@ def _git(*arguments: str, environment: dict[str, str]) -> str:
 
 def push(event: Event) -> str | None:
     """Give the commit that now holds this lock, or None where the branch went on and its own run will judge it."""
-    if git.read(event.commit, LOCK) == LOCK.read_text():
+    if git.read(event.commit, LOCK) == files.read_text(LOCK, "run `make pipeline`"):
         return event.commit
     branch, environment = f"refs/heads/{event.branch}", github.git_credentials(event) | BOT
     _git("fetch", "--quiet", "origin", branch, environment=environment)
     head = _git("rev-parse", "FETCH_HEAD", environment=environment)
     if head != event.commit:
         parent = git.resolve(f"{head}^")
-        same = parent == event.commit and git.read(head, LOCK) == LOCK.read_text()
+        same = parent == event.commit and git.read(head, LOCK) == files.read_text(LOCK, "run `make pipeline`")
         return head if same else None
     _git("add", str(LOCK), environment=environment)
     _git("commit", "--quiet", "--message", "Lock what was trained", environment=environment)

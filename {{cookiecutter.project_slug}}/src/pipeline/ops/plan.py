@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from .. import files
 from ..errors import UserError
-from ..paths import DATA, LOCK, MODEL
-from . import git, github, workflow
+from ..paths import DATA, DATA_DVC, LOCK, MODEL
+from ..settings import GATES, PARAMS
+from . import dvc_files, git, github, workflow
 from .event import Event, current
 
+DVC_YAML = Path("dvc.yaml")
 FORK = "a maintainer has to push this branch to the repository itself"
 Work = Literal["nothing", "judge", "train"]
 
@@ -30,6 +31,7 @@ def stale_stages() -> list[str]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    _check_inputs()
     try:
         with Repo() as repo, repo.lock:
             stages = repo.index.stages
@@ -45,8 +47,22 @@ def stale_stages() -> list[str]:
     return stale
 
 
+def _check_inputs() -> None:
+    """Read DVC's inputs first: if one is damaged, DVC explains it at length, or with a traceback."""
+    for path in filter(Path.exists, (LOCK, DATA_DVC)):
+        dvc_files.read(path)
+    stages = _pipeline()
+    params = [entry for stage in stages.values() for entry in stage.get("params") or []]
+    for name in {PARAMS.name, *(name for entry in params if isinstance(entry, dict) for name in entry)}:
+        if (path := Path(name)).exists():
+            files.read_toml(path) if path.suffix == ".toml" else files.read_yaml(path)
+
+
 def _pipeline() -> dict[str, dict[str, Any]]:
-    stages: dict[str, dict[str, Any]] = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    content = files.read_yaml(DVC_YAML)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise UserError(f"{DVC_YAML}: stages: a mapping of stages is expected: `git checkout {DVC_YAML}`")
     return stages
 
 
@@ -63,11 +79,14 @@ def judged(commit: str | None) -> dict[str, Any]:
     """What a verdict at that commit rests on: the model's hash and the gate's own settings."""
     if commit is None:
         return {}
-    lock = yaml.safe_load(git.read(commit, LOCK) or "{}") or {}
-    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
-    model = next((out["md5"] for out in outs if out["path"] == str(MODEL)), None)
-    data = yaml.safe_load(git.read(commit, Path("data.dvc")) or "{}") or {}
-    return {"model": model, "data": data.get("outs"), "gates": git.read(commit, Path("gates.yaml"))}
+    lock, data = _at(commit, LOCK), _at(commit, DATA_DVC)
+    model = dvc_files.outs(lock).get(MODEL.as_posix())
+    return {"model": model, "data": data.get("outs"), "gates": git.read(commit, GATES)}
+
+
+def _at(commit: str, path: Path) -> dvc_files.Document:
+    text = git.read(commit, path)
+    return dvc_files.parse(text, f"{path} at {commit[:12]}") if text else {}
 
 
 def decide(event: Event) -> Plan:

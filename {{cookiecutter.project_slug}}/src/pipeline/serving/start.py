@@ -5,9 +5,9 @@ import gc
 from starlette.applications import Starlette
 
 from .. import settings
-from ..holdout import session
+from ..holdout import load
 from ..ml.schema import TABLES
-from ..paths import MODEL, ONLINE
+from ..paths import ONLINE
 from . import identity
 from .app import Predictions, fill
 from .contract import asked, private, request
@@ -26,7 +26,7 @@ def start(api: Starlette) -> Log:
     accepted = request(SCHEMA, limits.max_rows)
     logged = [name for name in asked(SCHEMA) if name not in private(SCHEMA)]
     log = Log(limits.log, known.labels(), logged)
-    batcher = Batcher(Scorer(session(MODEL.read_bytes()), store, SCHEMA))
+    batcher = Batcher(Scorer(load(), store, SCHEMA))
     predictions = Predictions(accepted, batcher, log, ModelMetrics(known, store.until), limits)
     fill(api, predictions, accepted, known)
     # What a start has made stays. Searched for garbage again, it held up all requests for a tenth of a second.

@@ -1,13 +1,16 @@
 """gates.yaml: what a model must show before it may be merged."""
 
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from .drift import Drift
 from .metric import DirectedMetric, MetricName
-from .strict import Count, Positive, Share, Strict
+from .strict import Count, Positive, Share, Strict, load
+
+GATES = Path("gates.yaml")
 
 
 class Bound(Strict):
@@ -84,3 +87,8 @@ class Gates(Strict):
     cost: Cost
     image: ImageLimits = ImageLimits()
     drift: Drift = Drift()
+
+
+def gates() -> Gates:
+    """Return what a model must show."""
+    return load(GATES, Gates)

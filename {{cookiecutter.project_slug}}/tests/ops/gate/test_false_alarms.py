@@ -5,11 +5,12 @@
 
 import numpy as np
 
-from pipeline.ops.gate import bootstrap, slices
-from pipeline.ops.gate.bootstrap import Floats
+from pipeline.ops.gate import slices
 from pipeline.ops.gate.duel import Duel, Strings, overall
 from pipeline.ops.gate.verdict import worst
 from pipeline.settings import Bootstrap, Gates
+from pipeline.stats import bootstrap
+from pipeline.stats.bootstrap import Floats
 
 MONTHS, PER_DAY, DAYS = 200, 900, 30
 RULES = Gates.model_validate(

@@ -9,14 +9,14 @@ import polars as pl
 from ... import holdout, ml, settings
 from ...errors import BrokenDataError, UserError
 from ...paths import DRIFT, DRIFT_REFERENCE, MODEL
+from ...reference.counts import count
+from ...reference.performance import LABELLED
+from ...reference.record import Reference, inputs, labelled, read
 from ..dvc_cli import dvc
 from ..dvc_files import md5
 from . import current, evidence, served, show
-from .counts import count
 from .decide import decide
 from .decision import Decision, Rule
-from .performance import LABELLED
-from .reference import Reference, inputs, labelled, read
 
 
 def run(until: str | None = None) -> Decision:
@@ -49,7 +49,7 @@ def broken(reference: Reference, why: str) -> Decision:
 
 
 def _examine(reference: Reference, until: str | None, folder: Path) -> Decision:
-    gates, session = settings.gates(), holdout.session(MODEL.read_bytes())
+    gates, session = settings.gates(), holdout.load()
     new, block = current.partitions(reference, until, folder), gates.bootstrap.block
     known, noted = [pl.DataFrame(schema=LABELLED)], served.answers(reference.model)
     needed = [*inputs(session), block, ml.LABEL]

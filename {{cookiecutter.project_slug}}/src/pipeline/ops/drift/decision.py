@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..gate.verdict import Record
-from .performance import Figure
+from ...files import Record
+from ...reference.performance import Figure
 
 Outcome = Literal["quiet", "retrain", "broken"]
 Evidence = Literal["data", "performance", "predictions", "inputs", "age"]

@@ -12,9 +12,9 @@ from onnxruntime import InferenceSession
 from ... import settings
 from ...errors import UserError
 from ...ml.schema import TABLES
+from ...reference.counts import BATCH
+from ...reference.record import SCORE, scored
 from ..sources.predictions import read_predictions
-from .counts import BATCH
-from .reference import SCORE, scored
 
 KEY: list[str] = list(next(iter(TABLES.values())).unique or [])
 

@@ -3,11 +3,7 @@
 A rerun on the same commit and data gives the same verdict; of its figures only `p95 ms` is measured anew.
 """
 
-import hashlib
-from pathlib import Path
-
-from ... import ml
-from ...errors import UserError
+from ... import files, ml
 from ...holdout import Holdout, measure, read
 from ...holdout import session as open_session
 from ...paths import LOCK, MODEL, VERDICT
@@ -27,7 +23,7 @@ def run(champion: str | None = None) -> Verdict:
     ledger = Ledger()
     with ledger.check("prerequisites"):
         _judge(gates(), read(), champion, ledger)
-    verdict = ledger.verdict(commit=git.resolve("HEAD"), lock=_md5(LOCK) if LOCK.exists() else None)
+    verdict = ledger.verdict(commit=git.resolve("HEAD"), lock=files.md5(LOCK) if LOCK.exists() else None)
     VERDICT.write_text(verdict.model_dump_json(indent=2) + "\n")
     VERDICT.with_suffix(".md").write_text(show.markdown(verdict))
     show.console(verdict)
@@ -39,9 +35,7 @@ def _judge(rules: Gates, holdout: Holdout, champion: str | None, ledger: Ledger)
     ledger.partition = holdout.partition
     with ledger.check("data contract"):
         ledger.add(integrity.contract(holdout.partition))
-    if not MODEL.exists():
-        raise UserError(f"{MODEL} is missing: run `make pipeline`")
-    model = MODEL.read_bytes()
+    model = files.read_bytes(MODEL, "run `make pipeline`")
     score = scoring.challenger(model, holdout.table)
     measured = measure(holdout, score)
     with ledger.check("evaluation"):
@@ -55,7 +49,3 @@ def _judge(rules: Gates, holdout: Holdout, champion: str | None, ledger: Ledger)
         relative.judge(rules, holdout, score, champion, ledger)
     row, session = holdout.table.head(1), open_session(model)
     ledger.add(absolute.size(model, rules.cost), absolute.latency(lambda: ml.predict(session, row), rules.cost))
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

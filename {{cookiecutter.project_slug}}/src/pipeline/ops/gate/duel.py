@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from ... import ml
 from ...settings import Champion
-from . import bootstrap
-from .bootstrap import Bools, Difference, Floats, Ints
+from ...stats import bootstrap
+from ...stats.bootstrap import Bools, Difference, Floats, Ints
 from .verdict import Check, Comparison
 
 Strings = NDArray[np.str_]

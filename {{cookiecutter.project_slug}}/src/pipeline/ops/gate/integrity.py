@@ -1,11 +1,10 @@
 """Whether data, model and figures belong together: what is judged must be what was made, and what ships."""
 
 import hashlib
-import json
 import math
-from pathlib import Path
 from typing import Any
 
+from ... import files
 from ...errors import UserError
 from ...paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL
 from .. import dvc_files
@@ -18,8 +17,11 @@ MEND = "run `make pipeline`"
 def contract(holdout: str) -> Check:
     """Check that data.dvc's partitions passed validation, the lock was made from them, the newest is the holdout."""
     data = dvc_files.read(DATA_DVC)
-    named, checked = set(dvc_files.partitions(data)), set(_json(CONTRACT).get("partitions", []))
-    if missing := sorted(named - checked):
+    checked = files.read_mapping(CONTRACT, MEND).get("partitions")
+    if not isinstance(checked, dict):
+        raise UserError(f"{CONTRACT}: partitions: a mapping is expected, not {checked!r}: {MEND}")
+    named = set(dvc_files.partitions(data))
+    if missing := sorted(named - checked.keys()):
         raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {MEND}")
     if holdout != max(named, default=None):
         raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {MEND}")
@@ -32,7 +34,7 @@ def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     """Check that the model is the locked one, and scored again gives the figures that were reported."""
     if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc_files.model(dvc_files.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {MEND}")
-    reported = dvc_files.flat(_json(METRICS), ".")
+    reported = dvc_files.flat(files.read_mapping(METRICS, MEND), ".")
     for name, value in dvc_files.flat(measured, ".").items():
         if name not in reported:
             raise UserError(f"{METRICS} lacks {name}: {MEND}")
@@ -45,15 +47,3 @@ def _same(one: object, other: object) -> bool:
     if isinstance(one, float) and isinstance(other, float | int):
         return math.isclose(one, other, rel_tol=SAME, abs_tol=SAME)
     return one == other
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: {MEND}") from None
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is not the JSON object that its stage writes: {MEND}")
-    return value

@@ -6,9 +6,10 @@ import polars as pl
 from ...errors import UserError
 from ...holdout import Holdout
 from ...settings import Gates
+from ...stats import bootstrap
+from ...stats.bootstrap import Floats
 from .. import git
-from . import bootstrap, scoring, slices
-from .bootstrap import Floats
+from . import scoring, slices
 from .champion import Champion, find
 from .duel import Duel, Strings, overall, text
 from .ledger import Ledger

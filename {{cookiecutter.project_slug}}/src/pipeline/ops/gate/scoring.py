@@ -7,7 +7,7 @@ from ... import ml
 from ...errors import UserError
 from ...holdout import session
 from ...paths import MODEL
-from .bootstrap import Floats
+from ...stats.bootstrap import Floats
 from .champion import Champion, fetch
 
 

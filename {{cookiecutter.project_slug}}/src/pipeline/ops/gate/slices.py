@@ -3,8 +3,8 @@
 import numpy as np
 
 from ...settings import Gates
-from . import bootstrap
-from .bootstrap import Difference
+from ...stats import bootstrap
+from ...stats.bootstrap import Difference
 from .duel import Duel, Strings, compare
 from .verdict import Check, Comparison, Result
 

@@ -5,12 +5,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
+from ... import files
 from ...errors import UserError
 from ...paths import LOCK, MODEL
 from ...settings import INFRA, infra
@@ -55,13 +53,13 @@ def _pairs(option: str, values: Mapping[str, str]) -> list[str]:
 
 def _bento(context: Path, version: str) -> str:
     """Put Bento, packages and the bill of them (CycloneDX) into the build's context; give the base that is named."""
-    newest = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["uv"]["exclude-newer"]
+    newest = files.read_toml(Path("pyproject.toml"))["tool"]["uv"]["exclude-newer"]
     environment = {"BENTOML_HOME": f"{context}/home", "PYTHONPATH": "src", "UV_EXCLUDE_NEWER": newest}
     _run([sys.executable, "-m", "bentoml", "build", "--version", version], environment)
     (made,) = (context / "home/bentos").glob(f"*/{version}")
     shutil.move(made, context / "bento")
     shutil.rmtree(context / "home")
-    image = yaml.safe_load((context / "bento/bento.yaml").read_text())["image"]
+    image = files.read_yaml(context / "bento/bento.yaml")["image"]
     python = ["--python-version", image["python_version"], "--python-platform", PLATFORM, "--only-binary", ":all:"]
     requirements = str(context / "bento/env/python/requirements.txt")
     _run(

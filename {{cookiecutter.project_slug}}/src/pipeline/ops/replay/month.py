@@ -9,8 +9,8 @@ from onnxruntime import InferenceSession
 from pydantic import Field
 
 from ... import holdout, ml
+from ...files import Record
 from ...paths import FEATURES
-from ..gate.verdict import Record
 
 Way = Literal["never", "decided", "every"]
 WAYS: dict[Way, str] = {"never": "never retrained", "decided": "as decided", "every": "with every partition"}

@@ -2,8 +2,7 @@
 
 from datetime import UTC, datetime
 
-from ... import settings
-from ...errors import UserError
+from ... import files, settings
 from ...paths import DRIFT
 from .. import workflow
 from ..drift.decision import Decision
@@ -12,13 +11,12 @@ from . import branch, issue, manners, pulls
 
 __all__ = ["follow", "run"]
 
+FIX = "run `make drift`"
+
 
 def run() -> None:
     """Act on `reports/drift.json`, and tell the workflow what to train, if anything."""
-    try:
-        decision = Decision.model_validate_json(DRIFT.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{DRIFT} is missing: run `make drift` first") from None
+    decision = files.read_record(DRIFT, Decision, "a decision", FIX)
     event = current()
     if not event.name:
         newest = (
@@ -26,7 +24,7 @@ def run() -> None:
         )
         print(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
         return
-    said, made = follow(event, decision, DRIFT.with_suffix(".md").read_text())
+    said, made = follow(event, decision, files.read_text(DRIFT.with_suffix(".md"), FIX))
     issue.keep(str(event.repository), issue.CHECK, None)  # this one succeeded
     print(said)
     workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{said}\n")

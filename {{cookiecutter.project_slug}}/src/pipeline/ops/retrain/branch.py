@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ... import files
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK
 from .. import git as repository
@@ -16,7 +17,7 @@ def update(event: Event, partitions: Sequence[str], base: str = "main") -> tuple
     """Accept the partitions, push them and the branch; give its commit, and whether it is still to be trained."""
     accept(partitions[-1])
     dvc("push", str(DATA_DVC))  # before the branch: what git names, the remote holds
-    environment, wanted = credentials(event), DATA_DVC.read_text()
+    environment, wanted = credentials(event), files.read_text(DATA_DVC, "run `make data`")
     head, there = fetch(base, environment), fetch(BRANCH, environment)
     if head is None:
         raise UserError(f"the remote has no branch {base}: push it first")

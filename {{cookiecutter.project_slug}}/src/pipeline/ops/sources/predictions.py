@@ -12,7 +12,7 @@ from ...ml.schema import TABLES
 from .casting import conform
 
 
-def read_predictions(url: str, **options: str) -> pl.DataFrame:
+def read_predictions(url: str, **options: Any) -> pl.DataFrame:
     """Read every segment in a folder or bucket; one row per scored row, in the contract's types, oldest first.
 
     Beside the inputs (less the private ones) and `score` there are `time`, `request_id` and the model's identity. A

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ... import holdout, ml, settings
+from ... import files, holdout, ml, settings
 from ...digest import digest
 from ...errors import UserError
 from ...paths import FEATURES
@@ -28,12 +28,12 @@ class Split:
 
 def split() -> Split:
     """Leave the holdout out; raise `UserError` where too few partitions remain."""
-    files = sorted(FEATURES.glob("*.parquet"))
-    if len(files) < 3:
+    found = sorted(FEATURES.glob("*.parquet"))
+    if len(found) < 3:
         raise UserError(
-            f"features/ holds {len(files)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
+            f"features/ holds {len(found)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
         )
-    *training, measured, _ = files
+    *training, measured, _ = found
     return Split(training, measured, digest([], [*training, measured, *sorted(CODE.rglob("*.py"))]))
 
 
@@ -49,7 +49,7 @@ def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float
             threads=compute.threads,
         )
     seconds = time.monotonic() - started
-    table = pl.read_parquet(data.measured).filter(labelled)
+    table = files.read_parquet(data.measured, "run `make pipeline`", [ml.LABEL]).filter(labelled)
     score = ml.predict(holdout.session(model), table)
     figures = holdout.figures(table[ml.LABEL].to_numpy().astype(bool), score)
     return {name: value for name, value in figures.items() if value is not None}, seconds

@@ -9,13 +9,12 @@ from typing import Annotated, Literal
 
 import polars as pl
 from onnxruntime import InferenceSession
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ... import ml
-from ...errors import UserError
-from ...paths import DRIFT_REFERENCE
-from ...settings import Bootstrap, Drift
-from ..gate.verdict import Record
+from .. import files, ml
+from ..paths import DRIFT_REFERENCE
+from ..settings.drift import Drift
+from ..settings.gates_yaml import Bootstrap
 from . import calibrate
 from .bins import Bins, Kinds, learn
 from .counts import BATCH, Counts, count
@@ -24,7 +23,7 @@ from .performance import Figure, Labelled, measure
 SCORE = "(score)"  # the prediction, as one more column
 
 
-class Reference(Record):
+class Reference(files.Record):
     """The history of one model: its columns in bins, what is usual among them, and what it was worth on its holdout."""
 
     version: Literal[2] = 2
@@ -102,9 +101,4 @@ def labelled(rows: pl.DataFrame, block: str) -> pl.DataFrame:
 
 def read(path: Path = DRIFT_REFERENCE) -> Reference:
     """Read the reference; raise `UserError` where there is none, or it cannot be understood."""
-    try:
-        return Reference.model_validate_json(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: `dvc pull {path}`, or `make pipeline`") from None
-    except (ValidationError, UnicodeDecodeError):
-        raise UserError(f"{path} is not a reference as this version writes it: run `make pipeline`") from None
+    return files.read_record(path, Reference, "a reference", f"`dvc pull --force {path}`, or `make pipeline`")
