@@ -17,7 +17,12 @@ for protected in $STANDIN_PROTECTED; do
     exit 1
 done
 if [ "$STANDIN_WORKFLOWS" != 1 ] && [ "$new" != $zero ]; then
-    changed=$(git log --format= --name-only "$new" --not --all -- .github/workflows | head -n 1)
+    # An update is compared with what the branch held, whoever wrote the change; a new branch only with what is known.
+    if [ "$old" != $zero ]; then
+        changed=$(git diff --name-only "$old" "$new" -- .github/workflows | head -n 1)
+    else
+        changed=$(git log --format= --name-only "$new" --not --all -- .github/workflows | head -n 1)
+    fi
     if [ -n "$changed" ]; then
         echo "refusing to allow a GitHub App to create or update workflow \`$changed\` without \`workflows\` permission" >&2
         exit 1

@@ -9,7 +9,6 @@ from typing import Any
 from . import git
 
 NEVER = "0" * 40
-MAIN = "origin/main"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def current() -> Event:
         return Event(
             name="pull_request",
             commit=os.environ["COMMIT"],
-            champion=git.resolve(MAIN),
+            champion=git.resolve(f"origin/{git.default_branch()}"),
             branch=os.environ["BRANCH"],
             pull_request=int(number),
             repository=repository,
@@ -74,8 +73,8 @@ def current() -> Event:
 
 
 def _before(payload: dict[str, Any], commit: str) -> str | None:
-    """Give what a push replaced; for a schedule or a click, main, or on main itself the commit before."""
+    """Return what a push replaced; for a schedule or a click the default branch, or on it the commit before."""
     if "before" in payload:
         return None if payload["before"] == NEVER else payload["before"]
-    main = git.resolve(MAIN)
+    main = git.resolve(f"origin/{git.default_branch()}")
     return main if main != commit else git.resolve(f"{commit}^")

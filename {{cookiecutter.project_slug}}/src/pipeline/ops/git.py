@@ -1,5 +1,7 @@
 """What the gate and the plan must know of the repository, asked of git itself."""
 
+import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -17,6 +19,33 @@ def empty() -> bool:
         reason = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
         raise UserError(f"git cannot read this folder's repository ({reason}): is this the project, after `git init`?")
     return not done.stdout
+
+
+def default_branch() -> str:
+    """Return the name of the repository's default branch.
+
+    In CI the event's payload says it. On a laptop it is what a clone noted of its remote, or else the one of `main`
+    and `master` that exists at the remote or here, or else the only local branch; `main` if nothing tells.
+    """
+    payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
+    if payload and Path(payload).is_file():
+        repository = json.loads(Path(payload).read_text()).get("repository") or {}
+        if name := repository.get("default_branch"):
+            return str(name)
+    noted = _git("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
+    if noted.returncode == 0:
+        return noted.stdout.decode().strip().removeprefix("origin/")
+    for name in ("main", "master"):
+        if resolve(f"origin/{name}") or resolve(f"refs/heads/{name}"):
+            return name
+    local = _git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").stdout.decode().split()
+    return local[0] if len(local) == 1 else "main"
+
+
+def top_level() -> Path | None:
+    """Return the folder of the repository that this folder belongs to; None outside of any repository."""
+    done = _git("rev-parse", "--show-toplevel")
+    return Path(done.stdout.decode().strip()) if done.returncode == 0 and done.stdout.strip() else None
 
 
 def resolve(ref: str) -> str | None:

@@ -3,12 +3,28 @@
 import base64
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
 from .event import Event
+
+
+class Refused(UserError):
+    """GitHub answered, and refused; `status` is its HTTP status, 0 if gh did not tell."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Missing(UserError):
+    """The program `gh` is not installed."""
+
+
+FORBIDDEN = 403
 
 
 def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, paginate: bool = False) -> Any:
@@ -25,11 +41,13 @@ def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
             timeout=60,
         )
     except FileNotFoundError:
-        raise UserError("gh is not installed on this runner, see infra/runner/README.md") from None
+        raise Missing("gh is not installed on this runner, see infra/runner/README.md") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"GitHub did not answer {method} {path} within 60 s: run the job again") from None
     if done.returncode:
-        raise UserError(f"GitHub refused {method} {path}: {(done.stderr or done.stdout).strip()}")
+        said = (done.stderr or done.stdout).strip()
+        status = re.search(r"\(HTTP (\d{3})\)", said)
+        raise Refused(f"GitHub refused {method} {path}: {said}", int(status[1]) if status else 0)
     return pages(done.stdout) if paginate else json.loads(done.stdout or "null")
 
 
@@ -41,6 +59,23 @@ def pages(text: str) -> list[Any]:
         found += page
         rest = rest[end:].lstrip()
     return found
+
+
+def require_pull_requests(event: Event, base: str) -> None:
+    """Raise `UserError` if this token may open no pull request, before anything is pushed that needs one.
+
+    The setting itself can be read by administrators alone. So a pull request from `base` to `base` is asked for:
+    there can be none (422), and whoever may not open any is told that instead (403).
+    """
+    try:
+        body = {"title": "May pull requests be opened?", "head": base, "base": base}
+        api(f"repos/{event.repository}/pulls", method="POST", body=body)
+    except Refused as error:
+        if error.status == FORBIDDEN:
+            raise UserError(
+                "no pull request can be opened here, so nothing was pushed: switch on Settings → Actions → General → "
+                f'"Allow GitHub Actions to create and approve pull requests", or give CI a GitHub App ({error})'
+            ) from None
 
 
 def is_protected(event: Event) -> bool:

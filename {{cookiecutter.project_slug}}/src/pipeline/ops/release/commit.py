@@ -1,9 +1,9 @@
-"""A commit of one file on top of a branch of the remote, made without touching the checkout, pushed without force."""
+"""A commit of one file on top of a branch of the remote, made and pushed without touching the checkout."""
 
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...errors import UserError
@@ -31,9 +31,32 @@ def commit(parent: str, path: Path, content: str, message: str, environment: Map
         index = {**environment, "GIT_INDEX_FILE": f"{folder}/index"}
         blob = git("hash-object", "-w", "--stdin", environment=index, text=content)
         git("read-tree", parent, environment=index)
-        git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", environment=index)
+        prefix = git("rev-parse", "--show-prefix", environment=index)  # --cacheinfo names files from the top
+        git("update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
         tree = git("write-tree", environment=index)
         return git("commit-tree", tree, "-p", parent, "-m", message, environment=index)
+
+
+def move(
+    branch: str, tip: str, there: str | None, environment: Mapping[str, str], retire: Callable[[], None]
+) -> None:
+    """Point a branch that only verbs write at `tip`; `there` is where it was, None if it is new.
+
+    GitHub lets no token without the right to workflows move a branch between two commits whose workflow files differ,
+    be it by a push, a merge or the API, but lets it create one. Then `retire` is called, for the pull request that
+    goes with its branch, and the branch is deleted and created anew. Raise `UserError` if somebody else moved it.
+    """
+    ref = f"refs/heads/{branch}"
+    try:
+        # The lease keeps what another run wrote meanwhile.
+        lease = f"--force-with-lease={ref}:{there or ''}"
+        git("push", "--quiet", lease, "origin", f"{tip}:{ref}", environment=environment)
+    except UserError as error:
+        if there is None or "workflow" not in str(error):
+            raise
+        retire()
+        git("push", "--quiet", f"--force-with-lease={ref}:{there}", "origin", f":{ref}", environment=environment)
+        git("push", "--quiet", f"--force-with-lease={ref}:", "origin", f"{tip}:{ref}", environment=environment)
 
 
 def git(*words: str, environment: Mapping[str, str], text: str | None = None) -> str:

@@ -10,9 +10,9 @@ from .overlay import Release, path, read, text
 TRIES = 5  # pushes of others may come in between
 
 
-def stage(release: Release, branch: str = "main") -> str:
-    """Commit the release to staging's overlay, and say in a sentence what came of it."""
-    environment, file = credentials(current()), path("staging")
+def stage(release: Release) -> str:
+    """Commit the release to staging's overlay on the default branch, and say in a sentence what came of it."""
+    environment, file, branch = credentials(current()), path("staging"), repository.default_branch()
     for _ in range(TRIES):
         head = fetch(branch, environment)
         if head is None:

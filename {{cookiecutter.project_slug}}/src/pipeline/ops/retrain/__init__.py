@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from ... import files, settings
 from ...paths import DRIFT
-from .. import workflow
+from .. import git, github, proposal, workflow
 from ..drift.decision import Decision
 from ..event import Event, current
 from . import branch, issue, manners, pulls
@@ -37,13 +37,16 @@ def follow(event: Event, decision: Decision, evidence: str) -> tuple[str, dict[s
     issue.keep(repository, issue.DATA, evidence if decision.outcome == "broken" else None)
     if decision.outcome == "broken":
         return decision.sentence, {}
-    known = pulls.known(repository)
+    known = proposal.known(repository, pulls.BRANCH)
     if decision.outcome == "quiet":
         closed = pulls.close(repository, known, decision.sentence)
         return f"{decision.sentence}{f' Pull request {closed} is closed.' if closed else ''}", {}
-    if silence := manners.silence(known, settings.gates().drift, datetime.now(UTC)):
+    if silence := manners.silence(proposal.decided(known), settings.gates().drift, datetime.now(UTC)):
         return f"{decision.sentence} {silence}", {}
-    commit, fresh = branch.update(event, decision.partitions)
-    number = pulls.propose(repository, known, decision, evidence)
+    base = git.default_branch()
+    if not proposal.opened(known):
+        github.require_pull_requests(event, base)
+    commit, fresh = branch.update(event, decision.partitions, base, lambda: proposal.retire(repository, known))
+    number = pulls.propose(repository, base, decision, evidence)
     told = f"{decision.sentence} Pull request {number} {'carries the new data' if fresh else 'has it already'}."
     return told, {"commit": commit, "branch": pulls.BRANCH, "pull-request": str(number)} if fresh else {}
