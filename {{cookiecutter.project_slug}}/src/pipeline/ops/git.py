@@ -24,8 +24,8 @@ def empty() -> bool:
 def default_branch() -> str:
     """Return the name of the repository's default branch.
 
-    In CI the event's payload says it. On a laptop it is what a clone noted of its remote, or else the one of `main`
-    and `master` that exists at the remote or here, or else the only local branch; `main` if nothing tells.
+    In CI the event's payload says it. On a laptop it is what a clone noted of its remote; or else git's own
+    `init.defaultBranch`, `main` or `master`, whichever exists, at the remote before here; `main` if none does.
     """
     payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
     if payload and Path(payload).is_file():
@@ -35,11 +35,12 @@ def default_branch() -> str:
     noted = _git("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
     if noted.returncode == 0:
         return noted.stdout.decode().strip().removeprefix("origin/")
-    for name in ("main", "master"):
-        if resolve(f"origin/{name}") or resolve(f"refs/heads/{name}"):
-            return name
-    local = _git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").stdout.decode().split()
-    return local[0] if len(local) == 1 else "main"
+    usual = [_git("config", "--get", "init.defaultBranch").stdout.decode().strip(), "main", "master"]
+    for place in ("refs/remotes/origin", "refs/heads"):
+        for name in filter(None, usual):
+            if resolve(f"{place}/{name}"):
+                return name
+    return "main"
 
 
 def top_level() -> Path | None:

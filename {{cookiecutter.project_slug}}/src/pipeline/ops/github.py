@@ -12,7 +12,7 @@ from ..errors import UserError
 from .event import Event
 
 
-class Refused(UserError):
+class RefusedError(UserError):
     """GitHub answered, and refused; `status` is its HTTP status, 0 if gh did not tell."""
 
     def __init__(self, text: str, status: int) -> None:
@@ -20,7 +20,7 @@ class Refused(UserError):
         self.status = status
 
 
-class Missing(UserError):
+class MissingError(UserError):
     """The program `gh` is not installed."""
 
 
@@ -41,13 +41,13 @@ def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
             timeout=60,
         )
     except FileNotFoundError:
-        raise Missing("gh is not installed on this runner, see infra/runner/README.md") from None
+        raise MissingError("gh is not installed on this runner, see infra/runner/README.md") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"GitHub did not answer {method} {path} within 60 s: run the job again") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         status = re.search(r"\(HTTP (\d{3})\)", said)
-        raise Refused(f"GitHub refused {method} {path}: {said}", int(status[1]) if status else 0)
+        raise RefusedError(f"GitHub refused {method} {path}: {said}", int(status[1]) if status else 0)
     return pages(done.stdout) if paginate else json.loads(done.stdout or "null")
 
 
@@ -70,7 +70,7 @@ def require_pull_requests(event: Event, base: str) -> None:
     try:
         body = {"title": "May pull requests be opened?", "head": base, "base": base}
         api(f"repos/{event.repository}/pulls", method="POST", body=body)
-    except Refused as error:
+    except RefusedError as error:
         if error.status == FORBIDDEN:
             raise UserError(
                 "no pull request can be opened here, so nothing was pushed: switch on Settings → Actions → General → "

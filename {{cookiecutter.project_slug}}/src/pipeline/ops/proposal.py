@@ -1,7 +1,7 @@
 """The one pull request of a branch that only verbs write: opened, updated in place, replaced if its branch has to be.
 
 GitHub lets no job's token move a branch between two commits whose workflow files differ (`release.commit.move`). The
-branch is then deleted and created anew, which closes its pull request: a new one continues it, and each links the other.
+branch is then deleted and created anew, which closes its pull request: a new one continues it, and both say so.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -79,6 +81,29 @@ def test_a_service_that_cannot_tell_is_no_pass(folder: Path, address: str) -> No
     name(address.format(infra().advisories))
     with pytest.raises(UserError, match=r"cannot be told \(.*advisories in infra.yaml.*run it again"):
         find(PACKAGES)
+
+
+@pytest.mark.parametrize("answer", ["{}", '{"vulns": []}', "[]", '{"vulns": [{"id": "CVE-2000-1"}]}', "not JSON"])
+def test_a_mirror_that_knows_nothing_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """It says of every package what OSV says of one without vulnerabilities."""
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
+        Thread(target=mirror.serve_forever, daemon=True).start()
+        name(f"http://127.0.0.1:{mirror.server_port}/v1/query")
+        with pytest.raises(UserError, match=r"advisories in infra.yaml right\? Nothing unscanned is pushed"):
+            find({"Jinja2": "2.4.1", "PyYAML": "3.10"})
+        mirror.shutdown()
 
 
 def test_a_bill_without_packages_is_no_pass(tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ from ...errors import UserError
 from ...paths import DATA_DVC, LOCK, MODEL
 from .. import dvc_files, git
 
-DEFAULTS = ("origin/main", "main")
-
 
 @dataclass(frozen=True)
 class Champion:
@@ -56,9 +54,12 @@ def fetch(champion: Champion) -> bytes:
 
 
 def _commit(ref: str | None) -> str:
-    for name in (ref,) if ref else DEFAULTS:
+    main = git.default_branch()
+    for name in (ref,) if ref else (f"origin/{main}", main):
         if commit := git.resolve(name):
             return commit
     if ref:
-        raise UserError(f"git knows no commit {ref} here: fetch it, or name another with --champion")
-    raise UserError("git knows neither origin/main nor main here: `git fetch origin main`, or name one with --champion")
+        raise UserError(f"git knows no commit {ref} here: fetch it, or name another by CHAMPION=<commit>")
+    raise UserError(
+        f"git knows neither origin/{main} nor {main} here: `git fetch origin {main}`, or name one by CHAMPION=<commit>"
+    )

@@ -37,9 +37,7 @@ def commit(parent: str, path: Path, content: str, message: str, environment: Map
         return git("commit-tree", tree, "-p", parent, "-m", message, environment=index)
 
 
-def move(
-    branch: str, tip: str, there: str | None, environment: Mapping[str, str], retire: Callable[[], None]
-) -> None:
+def move(branch: str, tip: str, there: str | None, environment: Mapping[str, str], retire: Callable[[], None]) -> None:
     """Point a branch that only verbs write at `tip`; `there` is where it was, None if it is new.
 
     GitHub lets no token without the right to workflows move a branch between two commits whose workflow files differ,
