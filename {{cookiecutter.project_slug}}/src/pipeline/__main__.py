@@ -107,6 +107,14 @@ def comment() -> None:
 
 
 @app.command()
+def cml() -> None:
+    """Install CML, the program that sends the report, if its digest is the recorded one (CI)."""
+    from .ops.cml import run as install
+
+    install()
+
+
+@app.command()
 def image() -> None:
     """Build the service's container from the model on disk."""
     from .ops.image import build

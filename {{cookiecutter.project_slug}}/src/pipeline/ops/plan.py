@@ -116,6 +116,9 @@ def decide(event: Event) -> Plan:
 
 def run() -> None:
     """Print the plan, and hand it to the workflow where there is one."""
-    plan = decide(current())
+    event = current()
+    if event.name:
+        workflow.warn_unwatched(git.default_branch())
+    plan = decide(event)
     print(f"{plan.work}: {plan.reason}")
     workflow.outputs(work=plan.work)

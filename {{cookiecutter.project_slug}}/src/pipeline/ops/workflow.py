@@ -1,7 +1,12 @@
 """What a verb tells the workflow that runs it; on a laptop nobody listens."""
 
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
+
+import yaml
+
+CI = Path(".github/workflows/ci.yaml")
 
 
 def outputs(**values: str) -> None:
@@ -12,6 +17,14 @@ def outputs(**values: str) -> None:
 def summarise(text: str) -> bool:
     """Put Markdown on the page of the run, and tell whether there is one."""
     return _append("GITHUB_STEP_SUMMARY", text)
+
+
+def warn_unwatched(branch: str) -> None:
+    """Warn, as an annotation of the run, if no push to the default branch starts ci.yaml: then nothing is released."""
+    triggers = yaml.load(CI.read_text(), Loader=yaml.BaseLoader)["on"] if CI.exists() else {}  # noqa: S506 (text alone)
+    named = (triggers.get("push") or {}).get("branches", ["*"]) if "push" in triggers else []
+    if not any(fnmatchcase(branch, pattern) for pattern in named):
+        print(f"::warning file={CI}::no push to the default branch {branch!r} starts this workflow: add it to on.push")
 
 
 def _append(variable: str, text: str) -> bool:
