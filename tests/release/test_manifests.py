@@ -104,6 +104,19 @@ def test_a_canary_takes_the_pods_over_with_one_line(fresh: Path, tmp_path: Path)
     assert target == {key: rollout[key] for key in ("apiVersion", "kind")} | {"name": rollout["metadata"]["name"]}
 
 
+def test_a_private_image_is_pulled_with_a_secret(fresh: Path, tmp_path: Path) -> None:
+    require_tools()
+    shutil.copytree(fresh / "deploy", tmp_path / "deploy")
+    overlay = tmp_path / "deploy/overlays/production"
+    edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../private\n")
+    made = build(overlay)
+    for manifest in made:
+        validate(manifest)
+    pod, account = of_kind("Deployment", made)["spec"]["template"]["spec"], of_kind("ServiceAccount", made)
+    assert pod["serviceAccountName"] == account["metadata"]["name"]
+    assert account["imagePullSecrets"] == [{"name": "registry"}]
+
+
 def test_argo_syncs_both_overlays(fresh: Path) -> None:
     applications = [yaml.safe_load((fresh / f"deploy/argocd/{name}.yaml").read_text()) for name in OVERLAYS]
     for application in applications:

@@ -115,6 +115,22 @@ def cml() -> None:
 
 
 @app.command()
+def remote() -> None:
+    """Check that this job could reach the DVC remote at all (CI)."""
+    from .ops.remote import run as check
+
+    check()
+
+
+@app.command()
+def resolve() -> None:
+    """Merge the default branch where dvc.lock conflicts, with the lock that it has."""
+    from .ops.resolve import run as merge
+
+    merge()
+
+
+@app.command()
 def image() -> None:
     """Build the service's container from the model on disk."""
     from .ops.image import build

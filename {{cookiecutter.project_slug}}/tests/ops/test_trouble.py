@@ -65,6 +65,14 @@ def test_a_job_without_words_of_its_own_has_githubs(pull: PullRequest, monkeypat
     assert "Process completed with exit code 1." in pull.by_us()[0]
 
 
+def test_a_plan_that_failed_is_quoted_too(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull.change(jobs=[JOBS[0], {**JOBS[1], "name": "plan"}])
+    monkeypatch.setenv("NEEDS", json.dumps({"plan": {"result": "failure"}, "train": {"result": "skipped"}}))
+    with pytest.raises(UserError, match="not green: plan: failure, train: skipped"):
+        verdict.run()
+    assert "**plan** failed:" in pull.by_us()[0]
+
+
 def test_a_report_that_was_sent_stands(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "success")
     assert pull.by_us() == []

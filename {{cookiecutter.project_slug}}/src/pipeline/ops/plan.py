@@ -8,7 +8,7 @@ from .. import files
 from ..errors import UserError
 from ..paths import DATA, DATA_DVC, LOCK, MODEL
 from ..settings import GATES, PARAMS
-from . import dvc_files, git, github, workflow
+from . import dvc_files, git, github, remote, workflow
 from .event import Event, current
 
 DVC_YAML = Path("dvc.yaml")
@@ -120,5 +120,7 @@ def run() -> None:
     if event.name:
         workflow.warn_unwatched(git.default_branch())
     plan = decide(event)
+    if plan.work != "nothing":
+        remote.require_reach(planned=True)
     print(f"{plan.work}: {plan.reason}")
     workflow.outputs(work=plan.work)

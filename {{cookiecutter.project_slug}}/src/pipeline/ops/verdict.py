@@ -34,7 +34,12 @@ def run() -> None:
     commit = _output(needs, "train", "commit") or (event.commit if event.on_behalf and missing else None)
     if commit and (event.on_behalf or commit != event.commit):
         github.conclude(event, str(commit), success=not missing, summary=summary)
-    if "train: failure" in missing and _output(needs, "train", "reported") != "success" and event.name:
+    # A plan that failed is followed by no report, nor is a training that did.
+    if (
+        {"plan: failure", "train: failure"} & set(missing)
+        and _output(needs, "train", "reported") != "success"
+        and event.name
+    ):
         trouble.tell(event)
     if missing and not event.on_behalf:
         raise UserError(f"the verdict is {summary}; the logs of these jobs say why")

@@ -13,6 +13,7 @@ from ...errors import UserError
 from ...paths import LOCK, MODEL
 from ...settings import INFRA, infra
 from .. import dvc_files
+from ..doctor.origin import origin
 from ..lineage import lineage
 from . import content
 from .engine import engine, show
@@ -43,8 +44,22 @@ def build() -> str:
         commit = content.commit() or ""
         arguments = {"BASE": base, "COMMIT": commit, "LOCK": tags["lock"]}
         labels = {"org.opencontainers.image.revision": commit, "lock": tags["lock"], "data": tags["data"]}
+        if where := source():
+            labels["org.opencontainers.image.source"] = where
         show(builder, "build", *_pairs("--build-arg", arguments), *_pairs("--label", labels), "--tag", name, folder)
     return name
+
+
+def source() -> str | None:
+    """Return the address of the repository that the image is from; None if that is on no server.
+
+    ghcr.io links a package to the repository of this label: a first push from a laptop would otherwise make one that
+    CI may not write.
+    """
+    if name := os.environ.get("GITHUB_REPOSITORY"):
+        return f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
+    found = origin()
+    return f"https://{found[0]}/{found[1]}" if found else None
 
 
 def _pairs(option: str, values: Mapping[str, str]) -> list[str]:
