@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.ops import git
 from pipeline.ops.event import NEVER, Event, current
 
@@ -97,3 +98,10 @@ def test_the_default_branch_is_the_repositorys_own(commits: list[str], monkeypat
     # then a click on a branch is held against that
     subprocess.run(["git", "update-ref", "refs/remotes/origin/release/2", commits[0]], check=True)
     assert current().champion == commits[0]
+
+
+def test_a_folder_inside_a_repository_is_refused(commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("models").mkdir()
+    monkeypatch.chdir("models")
+    with pytest.raises(UserError, match="not the top of its git repository"):
+        current()

@@ -36,6 +36,7 @@ def current() -> Event:
     A workflow that trains a pull request which did not start it, as a retraining does, names it in COMMIT, BRANCH and
     PULL_REQUEST. LAPTOP says that a runner is somebody's own machine, as under `make act`.
     """
+    git.require_top()
     if not os.environ.get("GITHUB_ACTIONS") or os.environ.get("LAPTOP"):
         return Event(name="", commit=git.resolve("HEAD") or NEVER, champion=None)
     repository = os.environ.get("GITHUB_REPOSITORY")

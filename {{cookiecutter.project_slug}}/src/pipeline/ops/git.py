@@ -43,10 +43,15 @@ def default_branch() -> str:
     return "main"
 
 
-def top_level() -> Path | None:
-    """Return the folder of the repository that this folder belongs to; None outside of any repository."""
+def require_top() -> None:
+    """Raise `UserError` if this folder lies inside a repository, where neither GitHub nor DVC would find its files."""
     done = _git("rev-parse", "--show-toplevel")
-    return Path(done.stdout.decode().strip()) if done.returncode == 0 and done.stdout.strip() else None
+    top = done.stdout.decode().strip()
+    if done.returncode == 0 and top and not Path(top).samefile("."):
+        raise UserError(
+            f"this folder is not the top of its git repository, which is {top}: run this in the project's own folder; "
+            "a project is a repository of its own, as GitHub reads workflows at the top alone"
+        )
 
 
 def resolve(ref: str) -> str | None:

@@ -39,9 +39,7 @@ def _require_no_other(conflicts: list[str]) -> None:
         return
     hint = ""
     if str(DATA_DVC) in others:
-        hint = (
-            f"; {DATA_DVC} is one side's alone: `git checkout --theirs {DATA_DVC}`, and `make data UNTIL=` adds yours"
-        )
+        hint = f"; of {DATA_DVC} take one side's: `git checkout --theirs {DATA_DVC}`, and `make data UNTIL=` adds yours"
     raise UserError(
         f"{', '.join(others)} conflict{'s' if len(others) == 1 else ''} too: edit and `git add` them, then run "
         f"`make resolve` again, or leave the merge by `git merge --abort`{hint}"
