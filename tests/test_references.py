@@ -16,6 +16,7 @@ VERB = re.compile(
     r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:make|\$\(MAKE\)(?: --[a-z-]+)*)((?: +[a-z][a-z-]*(?![\w=/.-]))+)", re.M
 )
 MODULE = re.compile(r"python3? -m (pipeline[\w.]*)(?: ([a-z-]+))?")
+HINT = re.compile(r"`make ([^`{}]+)`")
 MADE = {
     "data",
     "features",
@@ -53,6 +54,28 @@ def test_every_verb_exists(fresh: Path) -> None:
     named = {(who, verb) for who, text in callers(fresh).items() for m in VERB.findall(text) for verb in m.split()}
     assert {verb for _, verb in named} >= {"check", "test", "plan", "train", "gate", "verdict", "setup", "pipeline"}
     assert not {(who, verb) for who, verb in named if verb not in known}
+
+
+def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
+    # given what messages advise, and the options that the program has behind its verbs
+    makefile, sources = (fresh / "Makefile").read_text(), list((fresh / "src").rglob("*.py"))
+    options = set(re.findall(r'"(--[a-z-]+)"', (fresh / "src/pipeline/__main__.py").read_text())) | {"--champion"}
+    hints = [(str(path.relative_to(fresh)), hint) for path in sources for hint in HINT.findall(path.read_text())]
+    assert len(hints) > 40
+    for who, hint in hints:
+        for word in hint.split():
+            # then each names verbs and variables of make's
+            if variable := re.match(r"([A-Z_]+)=", word):
+                assert f"({variable[1]})" in makefile or f'"{variable[1]}"' in "".join(map(Path.read_text, sources)), who
+            elif re.fullmatch(r"[a-z][a-z-]*", word):
+                assert word in verbs(fresh / "Makefile"), (who, hint)
+    # and no message names an option of the program behind them
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise):
+                told = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+                words = {word.strip("`,.:;") for text in told if isinstance(text, str) for word in text.split()}
+                assert not words & options, (path.name, words & options)
 
 
 def test_the_templates_verbs_exist() -> None:
