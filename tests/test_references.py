@@ -59,6 +59,7 @@ def test_every_verb_exists(fresh: Path) -> None:
 def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
     # given what messages advise, and the options that the program has behind its verbs
     makefile, sources = (fresh / "Makefile").read_text(), list((fresh / "src").rglob("*.py"))
+    code = "".join(path.read_text() for path in sources)
     options = set(re.findall(r'"(--[a-z-]+)"', (fresh / "src/pipeline/__main__.py").read_text())) | {"--champion"}
     hints = [(str(path.relative_to(fresh)), hint) for path in sources for hint in HINT.findall(path.read_text())]
     assert len(hints) > 40
@@ -66,7 +67,7 @@ def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
         for word in hint.split():
             # then each names verbs and variables of make's
             if variable := re.match(r"([A-Z_]+)=", word):
-                assert f"({variable[1]})" in makefile or f'"{variable[1]}"' in "".join(map(Path.read_text, sources)), who
+                assert f"({variable[1]})" in makefile or f'"{variable[1]}"' in code, (who, hint)
             elif re.fullmatch(r"[a-z][a-z-]*", word):
                 assert word in verbs(fresh / "Makefile"), (who, hint)
     # and no message names an option of the program behind them

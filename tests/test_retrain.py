@@ -48,7 +48,7 @@ def test_one_pull_request_is_opened_updated_and_closed(schedule: Schedule) -> No
 
 
 def test_a_changed_workflow_on_a_trunk_leaves_one_open_pull_request(project: Path, tmp_path: Path) -> None:
-    require_tools()
+    require(*TOOLS)
     with GitHub(tmp_path / "github") as github:
         schedule = Schedule(github, project, tmp_path, base="trunk")
         schedule.check("retrain")
@@ -58,7 +58,7 @@ def test_a_changed_workflow_on_a_trunk_leaves_one_open_pull_request(project: Pat
         schedule.alice.git("switch", "-q", "-C", "trunk", "origin/trunk")
         schedule.alice.commit("Other triggers", {".github/workflows/more.yaml": "on: push\n"})
         schedule.alice.push("trunk")
-        # when there is more data, then a new pull request of the same branch continues the old one, and each names the other
+        # when there is more data, then a new pull request of the same branch continues the old one, and both say so
         more = schedule.check("more")
         _, second = schedule.repository.pulls
         assert (first.state, second.state, second.base) == ("closed", "open", "trunk")

@@ -16,9 +16,9 @@ How it is reached: clients get `HTTPS_PROXY` and the certificate of a test autho
 `https://api.github.com` end here, and every other host that is contacted is on record (`github.contacted`).
 
 What it keeps of GitHub: tokens with permissions (a job's own, an App's, a person's), which events they start, protected
-branches, required checks, workflow files that a job may not push (nor move a branch across), forks without secrets and variables,
-refs/pull/N/merge, 65,536 characters a comment, pages of 30 and 100. What `act` gets wrong is put right in `staging` and
-`runner`. Not simulated: concurrency groups, environments, job timeouts, `paths:` filters (refused), the cache service.
+branches, required checks, workflow files that a job may not push, nor move a branch across a change of them, forks
+without secrets and variables, refs/pull/N/merge, 65,536 characters a comment, pages of 30 and 100. What `act` gets
+wrong is put right in `staging` and `runner`. Not simulated: concurrency groups, environments, job timeouts, `paths:` filters (refused), the cache service.
 """
 
 from .act import approve, run_event

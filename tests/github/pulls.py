@@ -9,7 +9,10 @@ from .tokens import Token
 
 
 def refresh(base: Repository, head: Repository, pull: PullRequest) -> None:
-    """Point refs/pull/N/head and refs/pull/N/merge at the truth; a conflict leaves no merge ref, a deleted head closes."""
+    """Point refs/pull/N/head and refs/pull/N/merge at the truth; close a pull request whose head was deleted.
+
+    A conflict leaves no merge ref.
+    """
     sha = head.branch(pull.head)
     if sha is None:  # the branch was deleted, and its pull request is closed by that
         pull.state, pull.closed_at = "closed", now()

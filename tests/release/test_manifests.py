@@ -105,7 +105,7 @@ def test_a_canary_takes_the_pods_over_with_one_line(fresh: Path, tmp_path: Path)
 
 
 def test_a_private_image_is_pulled_with_a_secret(fresh: Path, tmp_path: Path) -> None:
-    require_tools()
+    require("kustomize")
     shutil.copytree(fresh / "deploy", tmp_path / "deploy")
     overlay = tmp_path / "deploy/overlays/production"
     edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../private\n")

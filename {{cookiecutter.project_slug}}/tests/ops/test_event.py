@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ops import git
+from pipeline.ops import git, workflow
 from pipeline.ops.event import NEVER, Event, current
 
 
@@ -105,3 +105,15 @@ def test_a_folder_inside_a_repository_is_refused(commits: list[str], monkeypatch
     monkeypatch.chdir("models")
     with pytest.raises(UserError, match="not the top of its git repository"):
         current()
+
+
+def test_a_default_branch_that_starts_no_workflow_is_warned_of(
+    commits: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.CI.parent.mkdir(parents=True)
+    workflow.CI.write_text("on:\n  pull_request:\n  push:\n    branches: [main, 'release/*']\n")
+    for branch in ("main", "release/2"):
+        workflow.warn_unwatched(branch)
+    assert capsys.readouterr().out == ""
+    workflow.warn_unwatched("trunk")
+    assert capsys.readouterr().out.startswith("::warning file=.github/workflows/ci.yaml::no push to the default branch")

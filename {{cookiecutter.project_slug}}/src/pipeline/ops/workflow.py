@@ -4,7 +4,7 @@ import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import yaml
+from .. import files
 
 CI = Path(".github/workflows/ci.yaml")
 
@@ -21,7 +21,7 @@ def summarise(text: str) -> bool:
 
 def warn_unwatched(branch: str) -> None:
     """Warn, as an annotation of the run, if no push to the default branch starts ci.yaml: then nothing is released."""
-    triggers = yaml.load(CI.read_text(), Loader=yaml.BaseLoader)["on"] if CI.exists() else {}  # noqa: S506 (text alone)
+    triggers = files.read_yaml(CI)["on"] if CI.exists() else {}
     named = (triggers.get("push") or {}).get("branches", ["*"]) if "push" in triggers else []
     if not any(fnmatchcase(branch, pattern) for pattern in named):
         print(f"::warning file={CI}::no push to the default branch {branch!r} starts this workflow: add it to on.push")

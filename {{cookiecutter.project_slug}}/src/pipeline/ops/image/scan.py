@@ -23,8 +23,7 @@ RAISE = "raise the packages in bentofile.yaml and pyproject.toml, or accept them
 
 # OSV answers `{}` about a package without vulnerabilities, and so does a server that knows none at all. So a version is
 # asked for whose vulnerability every mirror of OSV has had since 2019.
-PROBE = {"package": {"name": "jinja2", "ecosystem": "PyPI"}, "version": "2.10"}
-PROBE_ID = "CVE-2019-10906"
+PROBE, PROBE_VERSION, PROBE_ID = "jinja2", "2.10", "CVE-2019-10906"
 TIMEOUT = 30  # seconds
 
 
@@ -103,7 +102,8 @@ def _normal(name: str) -> str:
 
 def _require_knowledge(service: str) -> None:
     """Raise `UserError` unless the service knows the vulnerability of the probe."""
-    request = urllib.request.Request(service, json.dumps(PROBE).encode(), {"Content-Type": "application/json"})  # noqa: S310 (settings allow http and https alone)
+    query = json.dumps({"package": {"name": PROBE, "ecosystem": "PyPI"}, "version": PROBE_VERSION})
+    request = urllib.request.Request(service, query.encode(), {"Content-Type": "application/json"})  # noqa: S310 (settings allow http and https alone)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (as above)
             known = json.load(answer).get("vulns", [])
@@ -113,7 +113,7 @@ def _require_knowledge(service: str) -> None:
         raise UserError(f"{why}: {RIGHT}") from None
     if PROBE_ID not in names:
         raise UserError(
-            f"{service} knows nothing of {PROBE_ID} in {PROBE['package']['name']} {PROBE['version']}, which OSV lists, "
+            f"{service} knows nothing of {PROBE_ID} in {PROBE} {PROBE_VERSION}, which OSV lists, "
             f"so its silence on the image's packages is no answer: {RIGHT}"
         )
 

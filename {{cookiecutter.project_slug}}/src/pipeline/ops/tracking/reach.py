@@ -64,12 +64,9 @@ def _query(uri: str, experiment: str | None) -> None:
         try:
             tables = set(sqlalchemy.inspect(engine).get_table_names())
             with engine.connect() as connection:
-                rows = (
-                    connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalars()
-                    if "alembic_version" in tables
-                    else []
-                )
-                _require_schema(uri, tables, rows)
+                asked = sqlalchemy.text("SELECT version_num FROM alembic_version")
+                versions = connection.execute(asked).scalars().all() if "alembic_version" in tables else []
+                _require_schema(uri, tables, versions)
                 if experiment and "experiments" in tables:
                     asked = sqlalchemy.text("SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = :name")
                     for number, stage in connection.execute(asked, {"name": experiment}):
@@ -98,6 +95,7 @@ def _schema() -> str:
     texts = [file.read_text() for file in folder.glob("*.py")]
     names = {name for text in texts for name in re.findall(r'^revision = "(\w+)"', text, re.MULTILINE)}
     older = {name for text in texts for name in re.findall(r'^down_revision = "(\w+)"', text, re.MULTILINE)}
+    newest: str
     (newest,) = names - older
     return newest
 
