@@ -28,7 +28,9 @@ def stage(release: Release, branch: str = "main") -> str:
             git("push", "--quiet", "origin", f"{new}:refs/heads/{branch}", environment=environment)
         except UserError as error:
             if fetch(branch, environment) == head:
-                raise UserError(f"{branch} refuses the release ({error}): let its App bypass the rule") from None
+                raise UserError(
+                    f"{branch} refuses the release ({error}): let the App of the environment `release` bypass the rule, see README"
+                ) from None
             continue
         return f"staging runs {release.lock[:12]} from now on ({new[:12]})"
     raise UserError(f"{branch} moved {TRIES} times while this tried to push: run the step again")
