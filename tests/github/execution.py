@@ -82,7 +82,7 @@ class Executor:
         environment, ref = self._environment(declared), self.run.event.ref
         if environment is None or not environment.refuses(ref):
             return files
-        says = f"Branch \"{ref.removeprefix('refs/heads/')}\" is not allowed to deploy to {declared['environment']}"
+        says = f'Branch "{ref.removeprefix("refs/heads/")}" is not allowed to deploy to {declared["environment"]}'
         step = {"run": f"echo '::error::{says} due to environment protection rules.'; exit 1"}
         return {
             file: {**workflow, "jobs": {

@@ -81,13 +81,15 @@ def _make_tree(call: Call) -> Response:
     call.repository.git("read-tree", call.json["base_tree"], environment=index)
     for entry in call.json["tree"]:
         blob = call.repository.git("hash-object", "-w", "--stdin", text=entry["content"])
-        call.repository.git("update-index", "--add", "--cacheinfo", f"{entry['mode']},{blob},{entry['path']}", environment=index)
+        call.repository.git(
+            "update-index", "--add", "--cacheinfo", f"{entry['mode']},{blob},{entry['path']}", environment=index
+        )
     return as_json({"sha": call.repository.git("write-tree", environment=index)}, 201)
 
 
 @route("POST", "/git/commits", "contents:write")
 def _make_commit(call: Call) -> Response:
-    """A commit on no branch. GitHub signs it for a job or an App that names no author; here the signature is made up."""
+    """A commit on no branch. GitHub signs what a job or an App makes and names no author; here it is made up."""
     body, who = call.json, f"{call.token.login} <{call.token.login}@users.noreply.github.com> {int(time())} +0000"
     parents = "".join(f"parent {parent}\n" for parent in body["parents"])
     signed = call.token.kind != "user" and not {"author", "committer", "signature"} & set(body)

@@ -58,7 +58,10 @@ def _approval_of_outsiders(_: Call) -> dict[str, str]:
 def _environment(call: Call) -> dict[str, Any]:
     found = _known(call)
     custom = {"protected_branches": False, "custom_branch_policies": True}
-    return {"name": call.arguments["environment"], "deployment_branch_policy": custom if found.branches is not None else None}
+    return {
+        "name": call.arguments["environment"],
+        "deployment_branch_policy": custom if found.branches is not None else None,
+    }
 
 
 @route("GET", "/environments/{environment}/deployment-branch-policies", "actions:read")

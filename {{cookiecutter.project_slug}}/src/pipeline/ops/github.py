@@ -63,9 +63,9 @@ def failures(event: Event) -> dict[str, list[str]]:
 
 
 def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
-    """Put the check `verdict` on `commit`: the run that a push with the job's own token starts is parked, and judges nothing.
+    """Put the check `verdict` on `commit`, which was pushed with the job's own token.
 
-    The parked run waits for a person's approval, which is not needed: this check is the required one.
+    GitHub parks the run that such a push starts until a person approves it. Nobody need: this is the required check.
     """
     runs = api(f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict")["check_runs"]
     body = {
@@ -86,7 +86,8 @@ def commit(repository: str, parent: str, tree: str, path: Path, content: str, me
 
     GitHub signs it, as it does for a job or an App that names no author.
     """
-    at, entry = f"repos/{repository}/git", {"path": path.as_posix(), "mode": "100644", "type": "blob", "content": content}
+    at = f"repos/{repository}/git"
+    entry = {"path": path.as_posix(), "mode": "100644", "type": "blob", "content": content}
     new = api(f"{at}/trees", method="POST", body={"base_tree": tree, "tree": [entry]})["sha"]
     made = api(f"{at}/commits", method="POST", body={"message": message, "tree": new, "parents": [parent]})
     return str(made["sha"])
