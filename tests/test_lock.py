@@ -92,9 +92,7 @@ def test_a_branch_that_moved_on_or_is_gone_is_left_alone(flights: Repository, al
 
 
 @pytest.mark.parametrize("level", ["none", "read"])
-def test_a_token_that_may_not_write_is_one_line(
-    github: GitHub, flights: Repository, job: Clone, level: str
-) -> None:
+def test_a_token_that_may_not_write_is_one_line(github: GitHub, flights: Repository, job: Clone, level: str) -> None:
     job.token = bot(github, flights, contents="read") if level == "read" else bot(github, flights)
     head = job.git("rev-parse", "HEAD")
     done = lock(job, head, "better")

@@ -1,4 +1,4 @@
-"""Commit dvc.lock to the branch that was trained: with the job's own token, without force, if nobody pushed meanwhile."""
+"""Commit dvc.lock to the branch that was trained: by the job's own token, without force, if nobody pushed meanwhile."""
 
 from .. import files
 from ..errors import UserError
