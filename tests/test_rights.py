@@ -211,7 +211,7 @@ def test_an_environment_is_closed_to_other_branches(github: GitHub, flights: Rep
     github.events()
     for branch, told in (("greedy", "not allowed to deploy to release"), ("main", "7 characters")):
         alice.git("rm", "-q", "--ignore-unmatch", "-r", ".github")
-        alice.commit(branch, {".github/workflows/greedy.yaml": yaml.safe_dump(greedy)})
+        alice.commit(branch, {".github/workflows/greedy.yaml": yaml.safe_dump(greedy), "branch": branch})
         alice.push(branch)
         (run,) = run_event(github, github.events()[-1])
         assert run.conclusion == ("success" if branch == "main" else "failure")
