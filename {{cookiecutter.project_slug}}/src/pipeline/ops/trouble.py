@@ -10,8 +10,8 @@ from .event import Event
 MOST = 2_000  # characters of one error
 DEPENDABOT = "dependabot[bot]"
 STORE = (
-    "This run is Dependabot's, which reads secrets of its own alone: what a training needs (`DVC_CONFIG`) belongs under "
-    "Settings → Secrets and variables → Dependabot as well."
+    "This run is Dependabot's, which reads secrets of its own alone: what a training needs (`DVC_CONFIG`) belongs "
+    "under Settings → Secrets and variables → Dependabot as well."
 )
 
 
