@@ -17,7 +17,8 @@ from tests.github.workflows import Workflow, load
 SHARED = {"DVC_CONFIG", "MLFLOW_TRACKING_PASSWORD"}  # what a training is given, on whatever branch
 RELEASE = {"APP_PRIVATE_KEY", "REGISTRY_PASSWORD", "COSIGN_PRIVATE_KEY", "COSIGN_PASSWORD"}
 ON_MAIN = {"schedule", "workflow_dispatch", "workflow_run"}  # on another branch than main an environment refuses them
-MAIN = {"main", "${{ needs.plan.outputs.head }}"}  # what `make release-plan` names is main's own commit
+# The default branch, or what `make release-plan` names, which is one of its commits.
+MAIN = {"main", "${{ github.event.repository.default_branch }}", "${{ needs.plan.outputs.head }}"}
 HOSTED = ["ubuntu-24.04"]
 OWN = {"CPU_RUNNER": ["self-hosted", "cpu"], "GPU_RUNNER": ["self-hosted", "gpu"]}
 

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -81,13 +80,15 @@ def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
         api(f"repos/{event.repository}/check-runs", method="POST", body=body)
 
 
-def commit(repository: str, parent: str, tree: str, path: Path, content: str, message: str) -> str:
-    """Make a commit on `parent` that is on no branch yet, and return its id. `tree` is the parent's tree.
+def commit(repository: str, parent: str, tree: str, path: str, content: str, message: str) -> str:
+    """Make a commit on `parent` that is on no branch yet, and return its id.
+
+    `tree` is the parent's tree, `path` the file's name from the repository's top.
 
     GitHub signs it, as it does for a job or an App that names no author.
     """
     at = f"repos/{repository}/git"
-    entry = {"path": path.as_posix(), "mode": "100644", "type": "blob", "content": content}
+    entry = {"path": path, "mode": "100644", "type": "blob", "content": content}
     new = api(f"{at}/trees", method="POST", body={"base_tree": tree, "tree": [entry]})["sha"]
     made = api(f"{at}/commits", method="POST", body={"message": message, "tree": new, "parents": [parent]})
     return str(made["sha"])

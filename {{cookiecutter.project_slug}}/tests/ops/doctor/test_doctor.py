@@ -31,19 +31,27 @@ sys.exit(0 if status == 200 else 1)
 Answers = dict[str, tuple[int, object]]
 AT = "repos/acme/flights"
 WELL: Answers = {
-    AT: (200, {"private": True, "permissions": {"push": True}, "owner": {"login": "acme", "type": "User"}}),
+    AT: (
+        200,
+        {
+            "private": True,
+            "default_branch": "trunk",
+            "permissions": {"push": True},
+            "owner": {"login": "acme", "type": "User"},
+        },
+    ),
     f"{AT}/actions/variables/GPU_RUNNER": (200, {"name": "GPU_RUNNER", "value": '["self-hosted", "gpu"]'}),
     f"{AT}/actions/runners?per_page=100": (
         200,
         {"runners": [{"name": "a", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "gpu"}]}]},
     ),
     f"{AT}/actions/permissions/workflow": (200, {"can_approve_pull_request_reviews": True}),
-    f"{AT}/rules/branches/main": (200, []),
-    f"{AT}/branches/main": (
+    f"{AT}/rules/branches/trunk": (200, []),
+    f"{AT}/branches/trunk": (
         200,
         {"protected": True, "protection": {"required_status_checks": {"contexts": ["verdict"]}}},
     ),
-    f"{AT}/branches/main/protection": (
+    f"{AT}/branches/trunk/protection": (
         200,
         {
             "required_status_checks": {"strict": True},
@@ -55,7 +63,7 @@ WELL: Answers = {
         200,
         {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}},
     ),
-    f"{AT}/environments/release/deployment-branch-policies": (200, {"branch_policies": [{"name": "main"}]}),
+    f"{AT}/environments/release/deployment-branch-policies": (200, {"branch_policies": [{"name": "trunk"}]}),
     f"{AT}/actions/secrets?per_page=100": (200, {"secrets": [{"name": "DVC_CONFIG"}]}),
     f"{AT}/actions/permissions/fork-pr-workflows-private-repos": (
         200,
@@ -147,9 +155,9 @@ def test_all_is_well_on_github(on_github: Callable[[Answers], None], capsys: pyt
         (f"{AT}/actions/variables/GPU_RUNNER", (200, {"value": "gpu"}), "GPU_RUNNER", "✗", 1),
         (f"{AT}/actions/runners?per_page=100", (200, {"runners": []}), "runner", "✗", 1),
         (f"{AT}/actions/runners?per_page=100", (403, {}), "runner", "!", 0),
-        (f"{AT}/branches/main", (200, {"protected": False}), "required check", "!", 0),
-        (f"{AT}/branches/main/protection", (200, {}), "code owners", "!", 0),
-        (f"{AT}/branches/main/protection", (200, {}), "up to date", "!", 0),
+        (f"{AT}/branches/trunk", (200, {"protected": False}), "required check", "!", 0),
+        (f"{AT}/branches/trunk/protection", (200, {}), "code owners", "!", 0),
+        (f"{AT}/branches/trunk/protection", (200, {}), "up to date", "!", 0),
         (f"{AT}/environments/release", (404, {}), "environment", "!", 0),
         (f"{AT}/actions/secrets?per_page=100", (200, {"secrets": [{"name": "APP_PRIVATE_KEY"}]}), "secrets", "!", 0),
         (f"{AT}/actions/permissions/fork-pr-workflows-private-repos", (403, {}), "forks", "!", 0),

@@ -32,13 +32,13 @@ def github() -> Iterator[Finding]:
 
 
 def _settings(host: str, name: str, repository: Answer) -> Iterator[Finding]:
-    at = f"repos/{name}"
+    at, branch = f"repos/{name}", repository.body.get("default_branch") or "main"
     paths = {variable: f"{at}/actions/variables/{variable}" for variable in VARIABLES} | {
         "runners": f"{at}/actions/runners?per_page=100",
         "permissions": f"{at}/actions/permissions/workflow",
-        "rules": f"{at}/rules/branches/main",
-        "branch": f"{at}/branches/main",
-        "protection": f"{at}/branches/main/protection",
+        "rules": f"{at}/rules/branches/{branch}",
+        "branch": f"{at}/branches/{branch}",
+        "protection": f"{at}/branches/{branch}/protection",
         "owners": f"{at}/codeowners/errors",
         "environment": f"{at}/environments/{rights.ENVIRONMENT}",
         "environment's branches": f"{at}/environments/{rights.ENVIRONMENT}/deployment-branch-policies",
@@ -68,7 +68,7 @@ def _settings(host: str, name: str, repository: Answer) -> Iterator[Finding]:
     rules = rights.Rules(answers["rules"], answers["branch"], answers["protection"])
     yield rights.code_owners(rules, answers["owners"])
     yield rights.up_to_date(rules)
-    yield rights.release_environment(answers["environment"], answers["environment's branches"], "main")
+    yield rights.release_environment(answers["environment"], answers["environment's branches"], branch)
     yield rights.exposed_secrets(answers["secrets"])
 
 

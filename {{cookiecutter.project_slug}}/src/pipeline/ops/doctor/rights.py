@@ -94,7 +94,7 @@ def may_open_pull_requests(answer: Answer) -> Finding:
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for main: rulesets, and the older branch protection, which GitHub shows to administrators alone."""
+    """What holds for the default branch: rulesets, and branch protection, which administrators alone may read."""
 
     rulesets: Answer
     branch: Answer
@@ -121,33 +121,38 @@ def code_owners(rules: Rules, errors: Answer) -> Finding:
     if errors.ok and errors.body["errors"]:
         first = errors.body["errors"][0]
         says = f"{first['path']}, line {first['line']}: {first['kind']}, so GitHub asks nobody for what it names"
-        return problem("code owners", says, "name a user or a team that may write to this repository")
+        return problem(
+            "code owners",
+            says,
+            "name a user, or a team as @organisation/team, that may write here; an organisation itself owns nothing",
+        )
     demanded = any(each.get("require_code_owner_review") for each in rules.parameters("pull_request"))
     if demanded or rules.protects("required_pull_request_reviews", "require_code_owner_reviews"):
-        return ok("code owners", "main takes no change of what decides without an owner's review")
+        return ok("code owners", "the default branch takes no change of what decides without an owner's review")
     if not rules.known:
         return unread("code owners", rules.protection, "Administration: read")
-    mend = "Settings → Rules → ruleset for main: require a pull request, and review from Code Owners (SECURITY.md)"
-    says = "main requires no review from them, so whoever may write can change the gate with the model"
+    mend = "Settings → Rules → the default branch: a pull request, and review from Code Owners (SECURITY.md)"
+    says = "no review from them is required, so whoever may write can change the gate with the model"
     return warning("code owners", says, mend)
 
 
 def up_to_date(rules: Rules) -> Finding:
-    """Judge whether what is merged is what was judged: a branch's own head is judged, so it must hold all of main."""
+    """Judge whether what is merged is what was judged: a branch's own head is, so it must hold all of its base."""
     if rules.parameters("merge_queue"):
         return ok("up to date", "a merge queue judges the merge itself")
     checks = rules.parameters("required_status_checks")
     strict = any(each.get("strict_required_status_checks_policy") for each in checks)
     if strict or rules.protects("required_status_checks", "strict"):
-        return ok("up to date", "main takes only branches that hold all of it")
+        return ok("up to date", "the default branch takes only branches that hold all of it")
     if not rules.known:
         return unread("up to date", rules.protection, "Administration: read")
-    mend = "in main's rule for status checks: Require branches to be up to date before merging; or a merge queue"
-    return warning("up to date", "main takes a branch that is behind it, and nobody judged the two together", mend)
+    mend = "in the rule for status checks: Require branches to be up to date before merging; or a merge queue"
+    says = "the default branch takes one that is behind it, and nobody judged the two together"
+    return warning("up to date", says, mend)
 
 
 def release_environment(environment: Answer, policies: Answer, branch: str) -> Finding:
-    """Judge whether jobs of main alone may use the environment that holds what signs and releases."""
+    """Judge whether only jobs of `branch`, the default one, may use the environment that holds what releases."""
     where = f"Settings → Environments → {ENVIRONMENT} → Deployment branches and tags → Selected branches → {branch}"
     if environment.status == 404:
         mend = f"{where}; a private repository on a free plan has none: SECURITY.md says what is lost"
@@ -178,10 +183,10 @@ def exposed_secrets(secrets: Answer) -> Finding:
 
 
 def required_check(rules: Answer, branch: Answer) -> Finding:
-    """Tell whether main demands the check `verdict`, by a ruleset or by branch protection."""
+    """Judge whether the default branch demands the check `verdict`, by a ruleset or by branch protection."""
     if not rules.ok and not branch.ok:
         if branch.status == 404:
-            return warning("required check", "main does not exist on GitHub yet", "git push -u origin main")
+            return warning("required check", "the default branch is not on GitHub yet", "git push -u origin HEAD")
         return unread("required check", branch, "Contents: read")
     names = {
         check["context"]
@@ -193,6 +198,6 @@ def required_check(rules: Answer, branch: Answer) -> Finding:
         required = (branch.body.get("protection") or {}).get("required_status_checks") or {}
         names |= set(required.get("contexts", []))
     if CHECK in names:
-        return ok("required check", f"main takes nothing without `{CHECK}`")
-    mend = f"Settings → Rules → New ruleset for main: require a pull request and the status check `{CHECK}`"
-    return warning("required check", f"main does not require `{CHECK}`, so a red verdict stops no merge", mend)
+        return ok("required check", f"the default branch takes nothing without `{CHECK}`")
+    mend = f"Settings → Rules → New ruleset for the default branch: a pull request, and the status check `{CHECK}`"
+    return warning("required check", f"`{CHECK}` is not required, so a red verdict stops no merge", mend)

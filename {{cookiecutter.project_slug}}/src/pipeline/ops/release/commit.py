@@ -38,17 +38,20 @@ def fetch(branch: str, environment: Mapping[str, str]) -> str | None:
 
 def commit(parent: str, path: Path, content: str, message: str, environment: Mapping[str, str]) -> str:
     """Return a new commit on `parent`, on no branch yet, in which `path` holds `content`; this repository has it."""
-    event = current()
+    event, prefix = (
+        current(),
+        git("rev-parse", "--show-prefix", environment=environment),
+    )  # files are named from the top
     if event.name:
         tree = git("rev-parse", f"{parent}^{{tree}}", environment=environment)
-        made = github.commit(str(event.repository), parent, tree, path, content, message)
+        made = github.commit(str(event.repository), parent, tree, f"{prefix}{path}", content, message)
         git("fetch", "--quiet", "origin", made, environment=environment)
         return made
     with tempfile.TemporaryDirectory() as folder:
         index = {**environment, "GIT_INDEX_FILE": f"{folder}/index"}
         blob = git("hash-object", "-w", "--stdin", environment=index, text=content)
         git("read-tree", parent, environment=index)
-        git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", environment=index)
+        git("update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
         tree = git("write-tree", environment=index)
         return git("commit-tree", tree, "-p", parent, "-m", message, environment=index)
 
