@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,19 @@ from tests.bake import PRODUCT, ROOT
 from tests.github import Clone, GitHub, Repository
 from tests.github.fixtures import bot
 
+pytestmark = pytest.mark.dear
 LOCKS = ["-c", "from pipeline.ops.lock import run; from pipeline.errors import run as main; main(run)"]
 TRAINED = {"dvc.lock": "trained: 2\n"}
 
 
-def lock(job: Clone, commit: str, branch: str) -> "subprocess.CompletedProcess[str]":
+@dataclass
+class Job(Clone):
+    """A job's checkout, with the Python of a generated project."""
+
+    python: str
+
+
+def lock(job: Job, commit: str, branch: str) -> "subprocess.CompletedProcess[str]":
     """Run the step in a job's checkout of `commit`, which a pull request from `branch` started."""
     payload = job.folder.parent / f"{job.folder.name}.json"
     head = {"sha": commit, "ref": branch, "repo": {"full_name": "acme/flights"}}
@@ -25,15 +33,16 @@ def lock(job: Clone, commit: str, branch: str) -> "subprocess.CompletedProcess[s
         "GITHUB_REPOSITORY": "acme/flights", "PYTHONPATH": str(ROOT / PRODUCT / "src"),
         "GITHUB_OUTPUT": str(payload.with_suffix(".out")),
     }  # fmt: skip
-    return job.attempt("env", *(f"{name}={value}" for name, value in settings.items()), sys.executable, *LOCKS)
+    return job.attempt("env", *(f"{name}={value}" for name, value in settings.items()), job.python, *LOCKS)
 
 
 @pytest.fixture
-def job(github: GitHub, flights: Repository, alice: Clone, tmp_path: Path) -> Clone:
+def job(github: GitHub, flights: Repository, alice: Clone, project: Path, tmp_path: Path) -> Job:
     """The checkout of a job that trained the pull request `better`, with a token that may write contents."""
     alice.open_pull("better", {"params.yaml": "epochs: 3\n", "dvc.lock": "trained: 1\n"})
     github.events()
-    job = Clone(github, flights, bot(github, flights, contents="write"), tmp_path / "job")
+    token, python = bot(github, flights, contents="write"), str(project / ".venv/bin/python")
+    job = Job(github, flights, token, tmp_path / "job", python)
     job.git("config", "--unset", "credential.helper")  # as persist-credentials: false leaves a checkout
     job.git("checkout", "-q", "--detach", "origin/better")
     (job.folder / "dvc.lock").write_text(TRAINED["dvc.lock"])
@@ -42,7 +51,7 @@ def job(github: GitHub, flights: Repository, alice: Clone, tmp_path: Path) -> Cl
 
 @pytest.mark.parametrize("signatures", [False, True])
 def test_the_lock_is_pushed_with_the_jobs_token_and_parks_a_run(
-    github: GitHub, flights: Repository, alice: Clone, job: Clone, signatures: bool
+    github: GitHub, flights: Repository, alice: Clone, job: Job, signatures: bool
 ) -> None:
     # given a branch that demands signatures, or not
     flights.signed = {"better"} if signatures else set()
@@ -76,7 +85,7 @@ def test_the_lock_is_pushed_with_the_jobs_token_and_parks_a_run(
     github.assert_no_unknown()
 
 
-def test_a_branch_that_moved_on_or_is_gone_is_left_alone(flights: Repository, alice: Clone, job: Clone) -> None:
+def test_a_branch_that_moved_on_or_is_gone_is_left_alone(flights: Repository, alice: Clone, job: Job) -> None:
     head = job.git("rev-parse", "HEAD")
     alice.commit("Meanwhile", {"README.md": "more\n"})
     alice.push("better")
@@ -92,7 +101,7 @@ def test_a_branch_that_moved_on_or_is_gone_is_left_alone(flights: Repository, al
 
 
 @pytest.mark.parametrize("level", ["none", "read"])
-def test_a_token_that_may_not_write_is_one_line(github: GitHub, flights: Repository, job: Clone, level: str) -> None:
+def test_a_token_that_may_not_write_is_one_line(github: GitHub, flights: Repository, job: Job, level: str) -> None:
     job.token = bot(github, flights, contents="read") if level == "read" else bot(github, flights)
     head = job.git("rev-parse", "HEAD")
     done = lock(job, head, "better")
@@ -102,7 +111,7 @@ def test_a_token_that_may_not_write_is_one_line(github: GitHub, flights: Reposit
     assert flights.branch("better") == head
 
 
-def test_a_job_cannot_push_to_a_protected_main(flights: Repository, job: Clone) -> None:
+def test_a_job_cannot_push_to_a_protected_main(flights: Repository, job: Job) -> None:
     # given main that only pull requests change / when code of a pull request runs the step on main
     flights.protected["main"] = ("verdict",)
     main = str(flights.branch("main"))
