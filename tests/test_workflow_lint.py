@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bake import BIN, bake, run
+from tests.bake import BIN, ROOT, bake, run
 from tests.tools import require
 
 PINNED = re.compile(r"uses: (?:\./\S+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
@@ -38,6 +38,14 @@ def test_githubs_schemas_hold(rendered: Path) -> None:
     for schema, files in {"vendor.github-workflows": workflows(rendered), "vendor.github-actions": [action]}.items():
         done = run([str(BIN / "check-jsonschema"), "--builtin-schema", schema, *files], rendered)
         assert done.returncode == 0, done.stdout
+
+
+def test_nothing_is_found_in_the_templates_own_workflows() -> None:
+    require("actionlint")
+    own = str(ROOT / ".github/workflows/ci.yaml")
+    for command in (["actionlint", own], [str(BIN / "zizmor"), "--offline", "--no-progress", own]):
+        done = run(command, ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def scalars(node: yaml.Node | None) -> list[yaml.ScalarNode]:

@@ -21,8 +21,8 @@ def started(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         home.alice.push("main")
         (event,) = home.events()
         run = home.run(event)
-        # Asked at once, for schedules and further pushes add theirs: what a job's own token pushes starts nothing, and
-        # the lock carries the one verdict that no run of its own could give it.
+        # Asked at once, for schedules and further pushes add theirs: what a job's own token pushes to main starts
+        # nothing, and the lock carries the one verdict that no run of its own could give it.
         assert home.events() == []
         assert home.checks(home.repository.branch("main")) == [("verdict", "success")], run.log
         yield home, run

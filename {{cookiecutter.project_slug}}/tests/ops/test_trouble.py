@@ -50,6 +50,16 @@ def judged(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
         verdict.run()
 
 
+@pytest.mark.parametrize(("actor", "hinted"), [("dependabot[bot]", True), ("alice", False)])
+def test_dependabots_secrets_are_named(
+    pull: PullRequest, monkeypatch: pytest.MonkeyPatch, actor: str, hinted: bool
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTOR", actor)
+    judged(monkeypatch, "")
+    (body,) = pull.by_us()
+    assert ("Secrets and variables → Dependabot" in body) == hinted
+
+
 def test_the_comment_quotes_the_job_that_failed(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "")
     (body,) = pull.by_us()

@@ -28,7 +28,8 @@ def stage(release: Release) -> str:
             git("push", "--quiet", "origin", f"{new}:refs/heads/{branch}", environment=environment)
         except UserError as error:
             if fetch(branch, environment) == head:
-                raise UserError(f"{branch} refuses the release ({error}): let its App bypass the rule") from None
+                mend = "let the App whose key the environment `release` holds bypass the rule (README.md)"
+                raise UserError(f"{branch} refuses the release ({error}): {mend}") from None
             continue
         return f"staging runs {release.lock[:12]} from now on ({new[:12]})"
     raise UserError(f"{branch} moved {TRIES} times while this tried to push: run the step again")
