@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from pipeline.ops.drift.decide import decide
 from pipeline.reference.bins import learn
 from pipeline.reference.counts import batches, count
-from pipeline.ops.drift.decide import decide
 from pipeline.reference.performance import LABELLED
 from pipeline.reference.record import SCORE, summarise
 from pipeline.settings.drift import Drift
