@@ -71,7 +71,9 @@ def mlflow() -> None:
 
 @app.command()
 def gate(
-    champion: Annotated[str | None, typer.Option(help="commit whose model is the champion; default main")] = None,
+    champion: Annotated[
+        str | None, typer.Option(help="commit that is the champion, whose code may be run; default main")
+    ] = None,
 ) -> None:
     """Judge the model against gates.yaml and the champion; exit 1 if it may not be merged."""
     from .ops.event import current

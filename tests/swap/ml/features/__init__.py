@@ -13,6 +13,11 @@ LABEL = "malignant"
 TIME: str | None = None
 
 
+def label(params: Params) -> pl.Expr:
+    """Return the diagnosis, which is a column."""
+    return pl.col(LABEL)
+
+
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
     """Add the batch that the gate resamples whole."""
     return tables["cells"].with_columns(batch=pl.col("id") // params.features.batch_rows)

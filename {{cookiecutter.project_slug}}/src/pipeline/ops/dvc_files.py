@@ -84,6 +84,17 @@ def data(lock: Document, name: str) -> str:
     return _recorded(lock, "deps", DATA, name)
 
 
+def stage(lock: Document, name: str) -> Document:
+    """Return what a dvc.lock records of a stage; empty if it records none of that name."""
+    return (lock.get("stages") or {}).get(name) or {}
+
+
+def is_of_one_run(lock: Document, data_md5: str) -> bool:
+    """Return whether every stage read what the stages before it wrote, and the data with this MD5."""
+    written = outs(lock) | {DATA.as_posix(): data_md5}
+    return all(written.get(dep["path"], dep["md5"]) == dep["md5"] for dep in _listed(lock, "deps"))
+
+
 def partitions(data_dvc: Document) -> dict[str, int]:
     """Return the partitions that a data.dvc names, with their rows."""
     return (data_dvc.get("meta") or {}).get("partitions") or {}

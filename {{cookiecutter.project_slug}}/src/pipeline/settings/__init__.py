@@ -4,7 +4,7 @@ What the model may be tuned by is declared beside the model, in `ml/params.py`.
 """
 
 from .drift import Drift
-from .gates_yaml import GATES, Accepted, Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices, gates
+from .gates_yaml import GATES, Accepted, Anchor, Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices, gates
 from .infra_yaml import (
     INFRA,
     Cluster,
@@ -30,6 +30,7 @@ __all__ = [
     "PARAMS",
     "SWEEP",
     "Accepted",
+    "Anchor",
     "Bootstrap",
     "Bound",
     "Champion",

@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,10 +27,27 @@ class Bound(Strict):
 
 
 class Champion(Strict):
-    """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric."""
+    """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric.
+
+    `minutes` is how long the code of former commits may take in all; `if_code_fails` says what follows if that of the
+    champion cannot be run any more.
+    """
 
     confidence: Share = 0.95
     margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)]
+    minutes: Positive = 30
+    if_code_fails: Literal["block", "todays_features"] = "block"
+
+
+class Anchor(Strict):
+    """Non-inferiority to the best of the last `champions`; `margins` are twice those of `champion` if not given.
+
+    Champions up to and including the commit `after` do not count.
+    """
+
+    champions: Count = 10
+    margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)] | None = None
+    after: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")] | None = None
 
 
 class Slices(Strict):
@@ -81,7 +98,9 @@ class Gates(Strict):
 
     floors: Annotated[dict[MetricName, Bound], Field(min_length=1)]
     beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1)]
+    coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     champion: Champion
+    anchor: Anchor = Anchor()
     slices: Slices
     bootstrap: Bootstrap
     cost: Cost

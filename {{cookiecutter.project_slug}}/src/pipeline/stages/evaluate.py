@@ -14,7 +14,10 @@ KEY = list(next(iter(TABLES.values())).unique or [])
 
 
 def main() -> None:
-    """Write `reports/metrics.json`, `reports/predictions.parquet` and `reports/plots/*.png`."""
+    """Write `reports/metrics.json`, `reports/predictions.parquet` and `reports/plots/*.png`.
+
+    The predictions hold key, label and score of each row: they are what later challengers are compared with.
+    """
     session, newest = holdout.load(), holdout.read()
     score = ml.predict(session, newest.table)
     PLOTS.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.ops.gate.project import GATES, GOOD, Project, model
+from tests.ops.gate.project import GATES, GOOD, Project, flights, model
 
-from pipeline.ml import LABEL
 from pipeline.ops.gate import Verdict
 from pipeline.ops.gate.schema import SCHEMA, current
 
@@ -86,8 +85,8 @@ def test_a_small_slice_is_counted_and_not_judged(project: Project) -> None:
 
 def test_a_slice_of_one_class_is_not_judged_by_auc(project: Project) -> None:
     # given a carrier without a single positive
-    label = pl.col(LABEL)
-    project.rewrite(lambda table: table.with_columns(label & (pl.col("carrier") != "C")))
+    punctual = pl.when(pl.col("carrier") == "C").then(0).otherwise("arr_delay").cast(pl.Int16)
+    project.deliver("2013-06", flights("2013-06").with_columns(arr_delay=punctual))
     project.ship(**GOOD)
     project.gates(slices=GATES["slices"] | {"metric": "auc"})
     # then
@@ -105,7 +104,7 @@ def test_a_holdout_too_small_for_the_margin_says_the_size(project: Project) -> N
 
 
 def test_a_holdout_of_nine_days_blocks(project: Project) -> None:
-    project.rewrite(lambda table: table.filter(pl.col("date").dt.day() < 10))
+    project.deliver("2013-06", flights("2013-06").filter(pl.col("sched_dep").dt.day() < 10))
     project.ship(**GOOD)
     assert "fewer than 10 days" in blocked(project.gate())["champion: auc"]
 
@@ -120,6 +119,10 @@ def test_a_holdout_of_nine_days_blocks(project: Project) -> None:
         ({"champion": {"margins": {}}}, "champion.margins"),
         ({"champion": {"margins": {"calibration_slope": 0.1}}}, "a value in between is best"),
         ({"champion": {"margins": {"auc": float("nan")}}}, "champion.margins.auc"),
+        ({"champion": {"margins": {"auc": 0.1}, "if_code_fails": "pass"}}, "champion.if_code_fails"),
+        ({"anchor": {"champions": 0}}, "anchor.champions"),
+        ({"anchor": {"after": "main"}}, "anchor.after"),
+        ({"coverage": 0}, "coverage"),
         ({"slices": GATES["slices"] | {"columns": ["airline"]}}, "no column airline"),
         ({"bootstrap": {"block": "day"}}, "no column day"),
     ],

@@ -6,7 +6,7 @@ A rerun on the same commit and data gives the same verdict; of its figures only 
 from ... import files, ml
 from ...holdout import Holdout, measure, read
 from ...holdout import session as open_session
-from ...paths import LOCK, MODEL, VERDICT
+from ...paths import CHAMPION, LOCK, MODEL, VERDICT
 from ...settings import Gates, gates
 from .. import git
 from . import absolute, integrity, relative, scoring, show
@@ -19,6 +19,7 @@ __all__ = ["Verdict", "run"]
 def run(champion: str | None = None) -> Verdict:
     """Judge, write `reports/verdict.json` and `.md`, print the table; `champion` names a commit other than main."""
     VERDICT.parent.mkdir(exist_ok=True)
+    CHAMPION.unlink(missing_ok=True)
     VERDICT.unlink(missing_ok=True)  # should this crash, no older verdict may stand
     ledger = Ledger()
     with ledger.check("prerequisites"):

@@ -24,7 +24,7 @@ MEND = "run `make pipeline`"
 class Facts:
     """A verdict and what lies beside it; what a blocked gate came too early for is None.
 
-    `label`, `score` and `rival` (the champion's scores, where they can be had) are of N holdout rows, shape (N,).
+    `label`, `score` and `rival` (the champion's scores, if the gate noted them) are of N holdout rows, shape (N,).
     `base` is the commit that changes are told against: where this branch left the champion's.
     """
 
@@ -42,13 +42,13 @@ def read() -> Facts:
     """Read them; raise `UserError` where one is missing or cannot be read and the gate has not said so already."""
     verdict = _verdict()
     blocked = verdict.outcome == "block"
-    label, score = _needed(PREDICTIONS, _predictions, blocked=blocked) or (None, None)
+    label, score, rivals = _needed(PREDICTIONS, _predictions, blocked=blocked) or (None, None, None)
     return Facts(
         verdict=verdict,
         measured=_needed(METRICS, read_metrics, blocked=blocked),
         label=label,
         score=score,
-        rival=None if label is None else rival.score(verdict.champion, label),
+        rival=rivals if verdict.champion else None,
         history=_needed(TRAINING, _history, blocked=blocked),
         event=current(),
         base=verdict.champion and (git.merge_base(verdict.champion, "HEAD") or verdict.champion),
@@ -75,9 +75,9 @@ def read_metrics(path: Path = METRICS) -> dict[str, Any]:
     return measured
 
 
-def _predictions(path: Path) -> tuple[Bools, Floats]:
+def _predictions(path: Path) -> tuple[Bools, Floats, Floats | None]:
     table = files.read_parquet(path, MEND, [ml.LABEL, "score"])
-    return table[ml.LABEL].to_numpy().astype(bool), table["score"].to_numpy()
+    return table[ml.LABEL].to_numpy().astype(bool), table["score"].to_numpy(), rival.score(table)
 
 
 def _history(path: Path) -> pl.DataFrame:
