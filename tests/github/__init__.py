@@ -19,7 +19,8 @@ What it keeps of GitHub: tokens with permissions (a job's own, an App's, a perso
 branches, required checks and signatures, workflow files that a job may not push, nor move a branch across a change of
 them, environments that are closed to a branch, forks without secrets and variables, runs that are parked until somebody
 approves them, refs/pull/N/merge, 65,536 characters a comment, pages of 30 and 100. What `act` gets wrong is put right
-in `staging` and `runner`. Not simulated: concurrency groups, job timeouts, `paths:` filters (refused), the cache service.
+in `staging` and `runner`. Not simulated: concurrency groups, job timeouts, `paths:` filters (refused), the cache
+service.
 """
 
 from .act import approve, run_event

@@ -85,7 +85,8 @@ def shipped(project: Path, engine: Engine, tmp_path_factory: pytest.TempPathFact
     git(work, "commit", "-q", "-m", "First model")
     git(folder, "clone", "-q", "--bare", str(work), str(folder / "remote.git"))
     git(work, "remote", "set-url", "origin", str(folder / "remote.git"))
-    return Shipped(work, engine, make(work, "image", **engine.podman.settings).strip().splitlines()[-1])
+    settings = engine.podman.settings | {"GITHUB_REPOSITORY": "acme/flight-delays"}  # a job's, for the image's label
+    return Shipped(work, engine, make(work, "image", **settings).strip().splitlines()[-1])
 
 
 def edit(path: Path, pattern: str, text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bake import PRODUCT, ROOT
+from tests.bake import PRODUCT, ROOT, git
 from tests.release.fixtures import Shipped, edit
 from tests.release.spoil import spoil
 from tests.work import attempt, make, python
@@ -72,6 +72,12 @@ def test_the_image_says_what_it_is_made_of(shipped: Shipped, listing: set[str], 
     }
     assert len(installed) > 20
     assert installed == named
+
+
+def test_the_image_says_where_it_is_from(shipped: Shipped) -> None:
+    labels = json.loads(shipped.podman("image", "inspect", "--format", "{{json .Labels}}", shipped.image))
+    assert labels["org.opencontainers.image.source"] == "https://github.com/acme/flight-delays"
+    assert labels["org.opencontainers.image.revision"] == git(shipped.project, "rev-parse", "HEAD").strip()
 
 
 @pytest.mark.alone

@@ -1,7 +1,7 @@
 """What is known of a package is found, and only what gates.yaml accepts today passes; pip-audit itself is asked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +13,7 @@ from tests.ops.image import osv
 
 from pipeline.errors import UserError
 from pipeline.ops.image.scan import find, judge, read
+from pipeline.ops.release.registry import digest
 from pipeline.settings import Accepted, gates, infra
 
 TODAY = date(2026, 11, 20)
@@ -131,3 +132,16 @@ def test_an_acceptance_names_id_reason_and_day(
     with pytest.raises(UserError, match=r"gates.yaml: image.accepted_vulnerabilities.0.") as refused:
         gates()
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("ask", [lambda: find(PACKAGES), lambda: digest("127.0.0.1:9/acme/flights:1")])
+def test_a_proxy_in_the_way_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name("http://127.0.0.1:9/v1/query")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"by way of the proxy http://127.0.0.1:9 \(HTTP_PROXY; NO_PROXY=127.0.0.1"):
+        ask()

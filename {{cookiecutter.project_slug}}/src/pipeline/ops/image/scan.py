@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...errors import UserError, run
 from ...settings import INFRA, Accepted, gates, infra
+from ..tracking.server import proxy
 from .build import tag
 from .engine import RUNNERS, call, engine
 
@@ -109,7 +110,7 @@ def _require_knowledge(service: str) -> None:
             known = json.load(answer).get("vulns", [])
         names = {name for one in known for name in (one["id"], *one.get("aliases", []))}
     except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
-        why = f"what is known of the image's packages cannot be told ({service}: {error})"
+        why = f"what is known of the image's packages cannot be told ({service}: {error}){proxy(service)}"
         raise UserError(f"{why}: {RIGHT}") from None
     if PROBE_ID not in names:
         raise UserError(
