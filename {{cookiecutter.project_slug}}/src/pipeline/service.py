@@ -1,7 +1,7 @@
 """The service under BentoML: the same `models/model.onnx` that evaluation and gate judged, behind `serving/`'s API.
 
 The API is a small ASGI application, mounted, because BentoML's own endpoints cost half the throughput. BentoML gives
-health, readiness, metrics, packaging, and the page at `/`.
+health, readiness, metrics, packaging, and the page at `/`. `serving/server.py` is the process that runs it.
 """
 
 import bentoml
@@ -23,12 +23,12 @@ class Service:
     """Scores rows of the main table as known at their own moment."""
 
     def __init__(self) -> None:
-        # Only here: BentoML loads this file in a process that watches, too, where it would cost a second and 60 MB.
+        # Only here: `bentoml build` loads this file too, without a model.
         from .serving.start import start
 
-        self.log = start(api)
+        self._running = start(api)
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Write what the log still holds."""
-        self.log.close()
+        self._running.log.close()
