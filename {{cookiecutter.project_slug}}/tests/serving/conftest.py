@@ -93,7 +93,7 @@ def start(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [sys.executable, "-m", "pipeline.serving.server"]
+        command = [sys.executable, "-m", "pipeline.service"]
         with (folder / f"{port}.out").open("wb") as out:
             process = subprocess.Popen(
                 [*through, *command, "--host", "127.0.0.1", "--port", str(port), *options],

@@ -16,7 +16,12 @@ from tests.serving.conftest import Server, Start, environment
 from tests.serving.test_refusals import GOOD
 
 TOKEN = secrets.token_hex(16)
-ROUTES = "import json; from pipeline.serving.server import application; print(json.dumps(sorted(application().paths)))"
+ROUTES = """
+import json
+from pipeline.service import Service, api
+from pipeline.serving.server import application
+print(json.dumps(sorted(application(Service, api).paths)))
+"""
 
 
 class Canary:

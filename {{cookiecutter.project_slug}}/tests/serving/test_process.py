@@ -16,7 +16,7 @@ import pytest
 from tests.serving.conftest import Server, Start, environment
 from tests.serving.test_refusals import GOOD
 
-COMMAND = [sys.executable, "-m", "pipeline.serving.server", "--host", "127.0.0.1"]
+COMMAND = [sys.executable, "-m", "pipeline.service", "--host", "127.0.0.1"]
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 

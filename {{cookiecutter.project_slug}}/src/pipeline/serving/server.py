@@ -1,4 +1,4 @@
-"""The service's process: `python -m pipeline.serving.server`.
+"""The service's process: `python -m pipeline.service`.
 
 One process holds the port, loads the model and answers, so that a failed start is one line and an exit, and no worker
 can outlive its parent (`bentoml serve` starts a second process and restarts it for ever). BentoML's application is
@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from .. import settings
-from ..errors import UserError, run
+from ..errors import UserError
 from ..paths import MODEL
 
 UNKNOWN = "/unknown"  # the label that all paths without a route share in /metrics
@@ -172,8 +172,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def application() -> Front:
-    """Load the model and return the whole ASGI application; raise `UserError` if the model cannot be served."""
+def application(bento: Any, api: Starlette) -> Front:
+    """Load the model into `api` and return the application of the service `bento`, which mounts it.
+
+    Raises `UserError` if the model cannot be served.
+    """
     if not MODEL.exists():
         raise UserError(f"{MODEL} is missing: run `make pipeline`, or `dvc pull {MODEL}`")
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # one process keeps its figures in memory
@@ -184,23 +187,21 @@ def application() -> Front:
     from bentoml._internal.server.metrics.prometheus import PrometheusClient
 
     BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
-    from .. import service
     from . import start
 
-    bento: Any = service.Service
     configure_server_logging()  # type: ignore[no-untyped-call]
     server_context.service_name = server_context.bento_name = bento.name
     server_context.service_type = "entry_service"
     app = bento.to_asgi()
-    server_context.bento_version = start.start(service.api).version
+    server_context.bento_version = start.start(api).version
     return Front(app, frozenset(paths(app)))
 
 
-def serve(host: str, port: int, parent: int | None) -> None:
+def serve(bento: Any, api: Starlette, host: str, port: int, parent: int | None) -> None:
     """Answer at `host` and `port` until a signal comes."""
     limits = settings.infra().serving
     listener = listen(host, port)
-    front = application()
+    front = application(bento, api)
     config = uvicorn.Config(
         front,
         http="httptools",
@@ -215,15 +216,11 @@ def serve(host: str, port: int, parent: int | None) -> None:
     Server(config, front, limits, parent).run(sockets=[listener])
 
 
-def main() -> None:
-    """Read the command line; BENTOML_HOST and BENTOML_PORT are the defaults, as with `bentoml serve`."""
-    options = argparse.ArgumentParser(prog="python -m pipeline.serving.server", description="Serve the model over HTTP")
+def main(bento: Any, api: Starlette) -> None:
+    """Serve `bento` as the command line says; BENTOML_HOST and BENTOML_PORT are its defaults."""
+    options = argparse.ArgumentParser(prog="python -m pipeline.service", description="Serve the model over HTTP")
     options.add_argument("--host", default=os.environ.get("BENTOML_HOST", "0.0.0.0"))  # noqa: S104 - in a container
     options.add_argument("--port", type=int, default=os.environ.get("BENTOML_PORT", "3000"))
     options.add_argument("--with-parent", action="store_true", help="stop when the process that starts this one ends")
     given = options.parse_args()
-    serve(given.host, given.port, os.getppid() if given.with_parent else None)
-
-
-if __name__ == "__main__":
-    run(main)
+    serve(bento, api, given.host, given.port, os.getppid() if given.with_parent else None)

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -49,12 +49,12 @@ def logged(schema: DataFrameSchema) -> list[str]:
     return [name for name in asked(schema) if name not in private(schema)]
 
 
-def read_predictions(url: str, **options: str) -> pl.DataFrame:
+def read_predictions(url: str, **options: Any) -> pl.DataFrame:
     """Read all answers in a folder or bucket, of whichever model; see `read_log`."""
     return read_log(url, None, options).rows
 
 
-def read_log(url: str, model: str | None, options: dict[str, str], schema: DataFrameSchema = SCHEMA) -> Noted:
+def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: DataFrameSchema = SCHEMA) -> Noted:
     """Read every segment in a folder or bucket; return one row per scored row, oldest first.
 
     The columns are `time` (UTC), `request_id`, `model` (MD5), the inputs in the contract's types, and `score`. Lines
