@@ -71,7 +71,7 @@ def commands(folder: Path, port: int) -> dict[str, list[str]]:
     return {
         "FastAPI, bare": [*plain, "bare_fastapi:app"],
         "BentoML, bare": [*bento, "bare_bento:Bare"],
-        "the service": [*bento, "pipeline.service:Service"],
+        "the service": [sys.executable, "-m", "pipeline.service", "--host", "127.0.0.1", "--port", str(port)],
     }
 
 
@@ -123,7 +123,7 @@ def measure(
             found[rows, at_once] = (len(times) / SECONDS, *(float(np.quantile(times, q)) for q in (0.5, 0.99)))
         return found
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        os.killpg(server.pid, signal.SIGINT)  # at once: the service drains after SIGTERM
         server.wait()
 
 

@@ -118,10 +118,15 @@ class PredictionLog(Strict):
 
 
 class Serving(Strict):
-    """What the service takes on; beyond it answers 413, 422 or 503, and stays up."""
+    """What the service takes on; beyond it answers 408, 413, 422 or 503, and stays up.
+
+    After SIGTERM it goes on for `drain_seconds`, longer than idle connections are kept (5 s), and says it is not ready.
+    """
 
     max_rows: Count = 1000
     max_concurrency: Count = 64
+    body_seconds: Positive = 5
+    drain_seconds: Annotated[float, Field(ge=0, le=15)] = 6
     log: PredictionLog = PredictionLog()
 
 

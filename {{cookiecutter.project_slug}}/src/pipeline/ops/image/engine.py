@@ -18,10 +18,13 @@ def engine(choice: tuple[str, ...] = BUILDERS) -> str:
     raise UserError(f"no container engine answers: install one of {', '.join(choice)}, or start its daemon")
 
 
-def call(*command: str) -> str:
-    """Run an engine's command and give what it prints; raise `UserError` with its last words where it fails."""
+def call(*command: str, check: bool = True) -> str:
+    """Run an engine's command and return what it prints; raise `UserError` with its last words if it fails.
+
+    Without `check` a failure is passed over.
+    """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode and check:
         words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no reason"]
         raise UserError(f"{command[0]} {command[1]} failed: {words[-1].strip()}")
     return done.stdout.strip()
