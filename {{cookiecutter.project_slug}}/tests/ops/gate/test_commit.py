@@ -207,6 +207,8 @@ def test_small_losses_add_up(project: Project) -> None:
     first = project.sh("git", "rev-parse", "main")
     losses = [0.3, 0.45, 0.57, 0.68, 0.78]
     for noise in losses[:-1]:
+        (project.root / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")  # which is no champion
+        on_main(project, "A part of the stages")
         project.ship(**GOOD, noise=noise)
         on_main(project, f"A little worse: {noise}")
     project.ship(**GOOD, noise=losses[-1])

@@ -10,6 +10,10 @@ from ..dvc_files import Document
 from ..dvc_store import Store
 
 
+class NoModelError(UserError):
+    """A dvc.lock that records no model."""
+
+
 @dataclass(frozen=True)
 class Champion:
     """A commit, its model's MD5, its newest partition, which that model was not trained on, its data.dvc and lock."""
@@ -50,6 +54,8 @@ def earlier(champion: Champion, settings: Anchor) -> tuple[list[Champion], int]:
             return found, unreadable
         try:
             former = _at(commit)
+        except NoModelError:  # a lock of a part of the stages is no champion
+            continue
         except UserError:
             unreadable += 1
             continue
@@ -73,7 +79,11 @@ def _at(commit: str) -> Champion | None:
     locked, name = dvc_files.parse(lock, f"{LOCK} at {commit[:12]}"), f"{LOCK} at {commit[:12]}"
     recorded = dvc_files.parse(data, f"{DATA_DVC} at {commit[:12]}") if data else {}
     newest = max(dvc_files.partitions(recorded), default=None)
-    return Champion(commit, dvc_files.model(locked, name), newest, recorded, locked)
+    try:
+        md5 = dvc_files.model(locked, name)
+    except UserError as error:
+        raise NoModelError(str(error)) from None
+    return Champion(commit, md5, newest, recorded, locked)
 
 
 def _commit(ref: str | None) -> str:
