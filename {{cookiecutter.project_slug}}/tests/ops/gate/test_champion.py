@@ -78,7 +78,7 @@ def only_predictions_altered(project: Project) -> None:
         (remote_down, "neither in DVC's cache nor to be had from its remote"),
         (hash_missing, "neither in DVC's cache nor to be had from its remote"),
         (altered, "came back with another hash"),
-        (relock("stages: [unclosed"), "is not the YAML that DVC writes"),
+        (relock("stages: [unclosed"), "line 1: not valid YAML"),
         (relock(yaml.safe_dump({"schema": "2.0", "stages": {}})), "records no models/model.onnx"),
         (no_main, "git knows neither origin/main nor main here"),
         (no_git, "git cannot read this folder's repository"),

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from ... import ml
+from ... import files, ml
 from ...errors import UserError
 from ...settings import PARAMS
 from .. import dvc_files, git
@@ -66,7 +66,10 @@ def _params(commit: str) -> dict[str, Any]:
 
 
 def _flat(text: str, name: str) -> dict[str, Any]:
-    return dvc_files.flat(dvc_files.parse(text, name), ".")
+    content = files.parse_yaml(text, name)
+    if not isinstance(content, dict):
+        raise UserError(f"{name}: expected keys and values, not {content!r}: restore the file from git")
+    return dvc_files.flat(content, ".")
 
 
 def _with(flat: dict[str, Any]) -> ml.Params | None:
