@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pipeline.holdout import read, session
+from pipeline.artifact import session
+from pipeline.holdout import read
 from pipeline.ops.image import golden
 from pipeline.paths import MODEL
 
@@ -28,7 +29,7 @@ LOADS = [(1, 1), (1, 16), (100, 8)]  # rows in a request, requests at once
 FEEDS = """
 import numpy as np
 from pathlib import Path
-from pipeline.holdout import session as load
+from pipeline.artifact import session as load
 session = load(Path("models/model.onnx").read_bytes())
 INPUTS = [(i.name, object if "string" in i.type else np.float32) for i in session.get_inputs()]
 def score(rows):

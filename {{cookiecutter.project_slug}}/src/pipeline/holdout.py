@@ -5,17 +5,17 @@ Evaluation and gate both measure here, so that what is judged is what was report
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import polars as pl
 from numpy.typing import NDArray
 
 from . import files, ml
 from .errors import UserError
-from .paths import FEATURES, MODEL
+from .label import check
+from .label import values as binary
+from .paths import FEATURES
 
 MEND = "run `make pipeline`"
 
@@ -31,7 +31,7 @@ class Holdout:
     @property
     def label(self) -> NDArray[np.bool_]:
         """Labels, shape (N,)."""
-        return self.table[ml.LABEL].to_numpy().astype(bool)
+        return binary(self.table, FEATURES / f"{self.partition}.parquet")
 
 
 def read() -> Holdout:
@@ -40,6 +40,8 @@ def read() -> Holdout:
     if len(found) < 2:
         raise UserError(f"features/ holds {len(found)} partition(s), a holdout needs two: run `make pipeline`")
     *training, newest = found
+    for path in found:
+        check(files.scan_parquet([path], MEND, [ml.LABEL]), path)
     labelled = pl.col(ml.LABEL).is_not_null()
     prior = files.scan_parquet(training, MEND, [ml.LABEL]).select(pl.col(ml.LABEL).mean()).collect().item()
     table = files.read_parquet(newest, MEND, [ml.LABEL]).filter(labelled)
@@ -48,24 +50,6 @@ def read() -> Holdout:
             f"{newest}: no row has a known {ml.LABEL}, so nothing can be measured: choose a newer partition"
         )
     return Holdout(newest.stem, table, float(prior))
-
-
-def load(path: Path = MODEL) -> ort.InferenceSession:
-    """Open the model file as `session` does; raise `UserError` if it is missing or no ONNX model."""
-    content = files.read_bytes(path, MEND)
-    try:
-        return session(content)
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises a kind of its own for each cause
-        cause = " ".join((str(error) or type(error).__name__).splitlines()[0].split())
-        raise UserError(f"{path} is not an ONNX model that can be run ({cause}): {MEND}") from None
-
-
-def session(model: bytes) -> ort.InferenceSession:
-    """Load an ONNX model the way it is judged and served: on one CPU thread."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised, and told in our own words
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def figures(label: NDArray[np.bool_], score: NDArray[np.floating[Any]]) -> dict[str, float | None]:

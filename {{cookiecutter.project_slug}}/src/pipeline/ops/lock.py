@@ -4,15 +4,17 @@ from .. import files
 from ..errors import UserError
 from ..paths import LOCK
 from . import git as repository
-from . import workflow
+from . import provenance, workflow
 from .event import Event, current
 from .release.commit import commit, credentials, fetch, git
+
+MESSAGE = "Lock what was trained"
 
 
 def push(event: Event) -> str | None:
     """Return the commit that holds this lock; None if the branch moved on, or is gone: its own run will judge it."""
     lock = files.read_text(LOCK, "run `make pipeline`")
-    if repository.read(event.commit, LOCK) == lock:
+    if repository.read(event.commit, LOCK) == lock and not provenance.to_be_recorded(event):
         return event.commit
     branch, environment = str(event.branch), credentials(event)
     head = fetch(branch, environment)
@@ -21,7 +23,7 @@ def push(event: Event) -> str | None:
     if head != event.commit:
         ours = repository.resolve(f"{head}^") == event.commit and repository.read(head, LOCK) == lock
         return head if ours else None
-    made = commit(head, LOCK, lock, "Lock what was trained", environment)
+    made = commit(head, LOCK, lock, f"{MESSAGE}\n\n{provenance.trailers()}", environment)
     try:
         git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}", environment=environment)
     except UserError:

@@ -8,7 +8,7 @@ from .. import files
 from ..errors import UserError
 from ..paths import DATA, DATA_DVC, LOCK, MODEL
 from ..settings import GATES, PARAMS
-from . import dvc_files, git, github, remote, workflow
+from . import dvc_files, git, github, provenance, remote, workflow
 from .event import Event, current
 
 DVC_YAML = Path("dvc.yaml")
@@ -99,15 +99,29 @@ def decide(event: Event) -> Plan:
             return Plan("nothing", "dvc.lock is true, and model, data and gate are as they were", stale)
         if event.fork:
             raise UserError(f"a fork's model is not judged here: {FORK}")
-        return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
-    outdated = f"dvc.lock is not true ({', '.join(stale)} would run)"
+        found = provenance.origin(base)
+        if provenance.accepted(found) or _came_by_pull_request(event):
+            return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
+        return _train(
+            event, f"{found.sentence.removesuffix('.')}, and gates.yaml wants one (provenance.trained_by)", stale
+        )
+    return _train(event, f"dvc.lock is not true ({', '.join(stale)} would run)", stale)
+
+
+def _came_by_pull_request(event: Event) -> bool:
+    """Tell whether this is a push to a protected branch: the pull request before it was held to gates.yaml."""
+    return bool(event.branch) and event.pull_request is None and github.is_protected(event)
+
+
+def _train(event: Event, outdated: str, stale: list[str]) -> Plan:
+    """Plan a training; raise `UserError` if none may be made here."""
     if event.fork:
         raise UserError(f"{outdated}, and a fork never trains here: {FORK}")
     if event.name == "merge_group":
         raise UserError(
             f"{outdated}, and the merge queue trains nothing: bring the branch up to date, its pull request trains"
         )
-    if event.branch and event.pull_request is None and github.is_protected(event):
+    if _came_by_pull_request(event):
         raise UserError(
             f"{outdated}, and {event.branch} is protected: open a pull request, it trains and commits the lock"
         )

@@ -11,7 +11,7 @@ import polars as pl
 from onnxruntime import InferenceSession
 from pydantic import Field
 
-from .. import files, ml
+from .. import artifact, files, label, ml
 from ..paths import DRIFT_REFERENCE
 from ..settings.drift import Drift
 from ..settings.gates_yaml import Bootstrap
@@ -50,7 +50,7 @@ def inputs(session: InferenceSession) -> Kinds:
 def scored(rows: pl.LazyFrame, session: InferenceSession) -> Iterator[pl.DataFrame]:
     """Give all rows batch by batch, with the model's prediction as one more column."""
     for part in rows.collect_batches(chunk_size=BATCH):
-        yield part.with_columns(pl.Series(SCORE, ml.predict(session, part)))
+        yield part.with_columns(pl.Series(SCORE, artifact.predict(session, part)))
 
 
 def make(
@@ -93,6 +93,7 @@ def summarise(
 
 def labelled(rows: pl.DataFrame, block: str) -> pl.DataFrame:
     """Keep what performance is told from: block, label and score of the rows whose label is known."""
+    label.check(rows.lazy(), "the feature rows")
     known = rows.filter(pl.col(ml.LABEL).is_not_null())
     return known.select(
         pl.col(block).cast(pl.String).alias("block"), pl.col(ml.LABEL).alias("label"), pl.col(SCORE).alias("score")

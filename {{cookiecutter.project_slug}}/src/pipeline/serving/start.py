@@ -7,8 +7,8 @@ from functools import cache
 from starlette.applications import Starlette
 
 from .. import settings
+from ..artifact import load
 from ..errors import UserError
-from ..holdout import load
 from ..ml.schema import TABLES
 from ..paths import ONLINE
 from . import identity

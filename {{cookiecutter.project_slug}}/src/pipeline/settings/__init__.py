@@ -4,7 +4,22 @@ What the model may be tuned by is declared beside the model, in `ml/params.py`.
 """
 
 from .drift import Drift
-from .gates_yaml import GATES, Accepted, Anchor, Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices, gates
+from .gates_yaml import (
+    GATES,
+    Accepted,
+    Anchor,
+    Bootstrap,
+    Bound,
+    Champion,
+    Cost,
+    Gates,
+    ImageLimits,
+    Plausibility,
+    Provenance,
+    Slices,
+    gates,
+    provenance,
+)
 from .infra_yaml import (
     INFRA,
     Cluster,
@@ -44,7 +59,9 @@ __all__ = [
     "Image",
     "ImageLimits",
     "Infra",
+    "Plausibility",
     "PredictionLog",
+    "Provenance",
     "Range",
     "Ray",
     "Search",
@@ -57,5 +74,6 @@ __all__ = [
     "gates",
     "infra",
     "params",
+    "provenance",
     "sweep",
 ]

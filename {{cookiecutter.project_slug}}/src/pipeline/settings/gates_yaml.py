@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .drift import Drift
 from .metric import DirectedMetric, MetricName
@@ -51,12 +51,28 @@ class Anchor(Strict):
 
 
 class Slices(Strict):
-    """Parts of the holdout on which a challenger must not be shown worse than the champion."""
+    """Parts of the holdout on which a challenger must not be shown worse than the champion.
+
+    Values of a column with fewer than `minimum_rows` rows are judged together, as one part.
+    """
 
     columns: list[str]
     metric: DirectedMetric
     margin: Positive
     minimum_rows: Count
+
+
+class Plausibility(Strict):
+    """What is too good to be believed at once: it warns, and names the column that it rests on."""
+
+    jump: dict[DirectedMetric, Positive] = Field(default_factory=dict)
+    single_input_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.85
+
+
+class Provenance(Strict):
+    """Who must have made what dvc.lock names; with `ci` a pull request with a person's outputs is trained anew."""
+
+    trained_by: Literal["anyone", "ci"] = "anyone"
 
 
 class Bootstrap(Strict):
@@ -102,12 +118,35 @@ class Gates(Strict):
     champion: Champion
     anchor: Anchor = Anchor()
     slices: Slices
+    plausibility: Plausibility = Plausibility()
+    provenance: Provenance = Provenance()
     bootstrap: Bootstrap
     cost: Cost
     image: ImageLimits = ImageLimits()
     drift: Drift = Drift()
 
+    @model_validator(mode="after")
+    def _jumps_are_compared(self) -> Self:
+        if other := sorted(self.plausibility.jump.keys() - self.champion.margins.keys()):
+            raise ValueError(
+                f"plausibility.jump: {other[0]} is not compared with the champion, champion.margins lacks it"
+            )
+        return self
+
+
+class Policy(Strict):
+    """The part of gates.yaml that is asked before anything is judged; mistakes in the rest are the gate's to name."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    provenance: Provenance = Provenance()
+
 
 def gates() -> Gates:
     """Return what a model must show."""
     return load(GATES, Gates)
+
+
+def provenance() -> Provenance:
+    """Return who must have made what dvc.lock names."""
+    return load(GATES, Policy).provenance

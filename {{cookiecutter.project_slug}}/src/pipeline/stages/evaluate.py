@@ -4,7 +4,7 @@ import json
 
 import polars as pl
 
-from .. import files, holdout, ml
+from .. import artifact, files, holdout, ml
 from ..errors import run
 from ..ml.schema import TABLES
 from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
@@ -18,8 +18,8 @@ def main() -> None:
 
     The predictions hold key, label and score of each row: they are what later challengers are compared with.
     """
-    session, newest = holdout.load(), holdout.read()
-    score = ml.predict(session, newest.table)
+    session, newest = artifact.load(), holdout.read()
+    score = artifact.predict(session, newest.table)
     PLOTS.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
     newest.table.select(*KEY, ml.LABEL).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 from rich.progress import track
 
+from .. import label
 from ..digest import digest
 from ..errors import UserError
 from ..files import scan_parquet
@@ -58,6 +59,7 @@ def built(partition: str, previous: str | None, params: Params) -> Path:
     if not path.exists():
         unfinished = path.with_suffix(".part")
         build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
+        label.check(pl.scan_parquet(unfinished), f"features of {partition}")
         unfinished.rename(path)
     return path
 

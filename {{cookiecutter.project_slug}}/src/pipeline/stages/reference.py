@@ -1,6 +1,6 @@
 """Stage `reference`: what the champion has learned from, for the drift check to compare with."""
 
-from .. import holdout
+from .. import artifact, label
 from ..files import md5, scan_parquet
 from ..paths import DRIFT_REFERENCE, FEATURES, MODEL
 from ..reference.record import make
@@ -10,10 +10,13 @@ from . import run_stage
 
 def main() -> None:
     """Write `models/drift.json` from all partitions, the holdout included."""
+    rows = {path: scan_parquet([path], "run `make pipeline`") for path in sorted(FEATURES.glob("*.parquet"))}
+    for path, some in rows.items():
+        label.check(some, path)
     gates = read_gates()
     made = make(
-        {path.stem: scan_parquet([path], "run `make pipeline`") for path in sorted(FEATURES.glob("*.parquet"))},
-        holdout.load(),
+        {path.stem: some for path, some in rows.items()},
+        artifact.load(),
         md5(MODEL),
         gates.bootstrap,
         gates.drift,

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
+from .. import label
 from ..digest import digest
 from ..errors import UserError
+from ..files import scan_parquet
 from ..ml.model import train
 from ..ml.params import Params
 from ..ops.ray import stage as ray
@@ -40,10 +42,12 @@ class History:
 
 
 def training_files() -> list[Path]:
-    """Feature files of all partitions but the newest."""
+    """Return the feature files of all partitions but the newest; raise `UserError` if they cannot be trained on."""
     files = sorted(FEATURES.glob("*.parquet"))
     if len(files) < 2:
         raise UserError(f"features/ holds {len(files)} partition(s), training needs two: run `make data UNTIL=…`")
+    for path in files[:-1]:
+        label.check(scan_parquet([path], "run `make pipeline`"), path)
     return files[:-1]
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dvc.cli import main
 from tests.ops.gate.features import build_features
 
 import pipeline
-from pipeline import holdout, ml
+from pipeline import artifact, holdout, ml
 from pipeline.ops.gate import Verdict, partition, run
 from pipeline.paths import CONTRACT, METRICS, MODEL, PREDICTIONS, TRAINING
 
@@ -120,15 +120,22 @@ class Project:
 
     def ship(self, **weights: float) -> None:
         """Leave what the stages would of a model: it is in models/, its predictions and figures are reported."""
-        (self.root / "weights").write_bytes(model(**weights))
+        self.ship_file(model(**weights))
+
+    def ship_file(self, content: bytes) -> None:
+        """Ship any file; of one that cannot be scored the figures stay those of the model before."""
+        (self.root / "weights").write_bytes(content)
         with self.inside():
             MODEL.parent.mkdir(exist_ok=True)
+            figures = PREDICTIONS.read_bytes() if PREDICTIONS.exists() else b""
             for path in (MODEL, PREDICTIONS, TRAINING):
                 path.unlink(missing_ok=True)  # a link into DVC's cache
-            MODEL.write_bytes(model(**weights))
+            MODEL.write_bytes(content)
             TRAINING.write_text("\n")
+            PREDICTIONS.write_bytes(figures)
+        with self.inside(), suppress(Exception):
             newest = holdout.read()
-            score = ml.predict(holdout.session(MODEL.read_bytes()), newest.table)
+            score = artifact.predict(artifact.session(MODEL.read_bytes()), newest.table)
             METRICS.write_text(json.dumps(holdout.measure(newest, score)))
             recorded = newest.table.select(*partition.key(), ml.LABEL).with_columns(score=pl.Series(score))
             recorded.write_parquet(PREDICTIONS)
@@ -230,6 +237,16 @@ def found(folder: Path) -> Project:
     project.gates()
     project.commit("A project")
     return project
+
+
+def on_main(project: Project, message: str) -> str:
+    """Merge the branch `work` as it stands, and stay on it."""
+    project.commit(message)
+    project.sh("git", "switch", "--quiet", "main")
+    project.sh("git", "merge", "--quiet", "--no-ff", "--message", f"Merge: {message}", "work")
+    merged = project.sh("git", "rev-parse", "HEAD")
+    project.sh("git", "switch", "--quiet", "work")
+    return merged
 
 
 def copy(project: Project, folder: Path) -> Project:

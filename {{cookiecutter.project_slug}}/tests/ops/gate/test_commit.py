@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-from tests.ops.gate.project import GATES, GOOD, Project, flights
+from tests.ops.gate.project import GATES, GOOD, Project, flights, on_main
 
 from pipeline.ops.gate import Verdict
 from pipeline.ops.gate.verdict import Check
@@ -28,16 +28,6 @@ def recode(project: Project, old: str, new: str) -> None:
     path = project.root / FEATURES
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-
-
-def on_main(project: Project, message: str) -> str:
-    """Merge the branch `work` as it stands, and stay on it."""
-    project.commit(message)
-    project.sh("git", "switch", "--quiet", "main")
-    project.sh("git", "merge", "--quiet", "--no-ff", "--message", f"Merge: {message}", "work")
-    merged = project.sh("git", "rev-parse", "HEAD")
-    project.sh("git", "switch", "--quiet", "work")
-    return merged
 
 
 def test_worse_features_are_no_excuse(project: Project) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ... import holdout, ml, settings
+from ... import artifact, ml, settings
 from ...errors import BrokenDataError, UserError
 from ...paths import DRIFT, DRIFT_REFERENCE, MODEL
 from ...reference.counts import count
@@ -50,7 +50,7 @@ def broken(reference: Reference, why: str, what: str = "data contract") -> Decis
 
 
 def _examine(reference: Reference, until: str | None, folder: Path) -> Decision:
-    gates, session = settings.gates(), holdout.load()
+    gates, session = settings.gates(), artifact.load()
     new, block = current.partitions(reference, until, folder), gates.bootstrap.block
     known, log = [pl.DataFrame(schema=LABELLED)], served.read(reference.model)
     needed = [*inputs(session), block, ml.LABEL]

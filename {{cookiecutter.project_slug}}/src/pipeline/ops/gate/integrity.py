@@ -4,12 +4,20 @@ import hashlib
 import math
 from typing import Any
 
-from ... import files
+import numpy as np
+import polars as pl
+from onnxruntime import InferenceSession
+
+from ... import artifact, files
 from ...errors import UserError
 from ...paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL
-from .. import dvc_files
+from ...stats.bootstrap import Floats
+from .. import dvc_files, event, git
+from .. import provenance as made
 from .verdict import Check
 
+ALONE, TOGETHER = 64, 4_096  # rows scored one by one, and as one batch in reverse order
+DIFFERENT = 1e-5  # between scores of one row: float32 sums differ a little with the size of a batch
 SAME = 1e-6  # scores are float32: another processor may differ in the last digits
 MEND = "run `make pipeline`"
 
@@ -41,6 +49,59 @@ def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
         if not _same(value, reported[name]):
             raise UserError(f"{METRICS} says {name} is {reported[name]}, the model itself gives {value}: {MEND}")
     return Check(name="evaluation", result="pass", why="The shipped model, scored again, gives the reported figures.")
+
+
+def provenance() -> Check:
+    """Check that CI made what dvc.lock names, if gates.yaml wants that; in a pull request, which is where CI trains."""
+    this = event.current()
+    base = git.merge_base(this.commit, this.champion) if this.champion else None
+    found = made.origin(base)
+    if made.accepted(found):
+        return Check(name="provenance", result="pass", why=found.sentence)
+    if this.pull_request is None:
+        why = f"{found.sentence} In a pull request CI makes it anew, as gates.yaml wants (provenance.trained_by)."
+        return Check(name="provenance", result="warn", why=why)
+    why = f"{found.sentence} gates.yaml wants one (provenance.trained_by): let the workflow's job `train` run."
+    return Check(name="provenance", result="block", why=why)
+
+
+def batch(session: InferenceSession, table: pl.DataFrame, score: Floats) -> Check:
+    """Check that a row's score depends on that row alone: the service scores rows one by one, the gate all together.
+
+    A sample of rows is scored in reverse order as a batch of its own, and part of it row by row. `score` holds the
+    scores of the whole `table`, shape (N,). Raises `UserError` if the model cannot score so few rows.
+    """
+    chosen = np.random.default_rng(0).permutation(table.height)[:TOGETHER]
+    single = chosen[:ALONE]
+    try:
+        together = artifact.predict(session, table[chosen[::-1]])[::-1].astype(np.float64)
+        alone = np.concatenate([artifact.predict(session, table[[row]]) for row in single]).astype(np.float64)
+    except Exception as error:  # noqa: BLE001 - whatever the runtime raises, the service would answer with it
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{MODEL} scores the whole holdout, but not a row alone or in a smaller batch: {reason}"
+        ) from None
+    far = {"in another batch and order": _apart(together, score[chosen]), "alone": _apart(alone, score[single])}
+    figure = max(float(apart.max()) for apart in far.values())
+    changed = [
+        f"{(apart > DIFFERENT).sum():,} of {len(apart):,} rows {how}"
+        for how, apart in far.items()
+        if apart.max() > DIFFERENT
+    ]
+    if not changed:
+        why = f"A row has the same score among all, alone ({len(single)} tried), and in another batch and order."
+        return Check(name="batch", result="pass", figure=figure, limit=DIFFERENT, why=why)
+    why = (
+        f"Other scores than among the whole holdout: {', '.join(changed)} (by up to {figure:.4f}). The service would "
+        "answer otherwise than what is judged here: make a row's score depend on that row alone, the same each time."
+    )
+    return Check(name="batch", result="block", figure=figure, limit=DIFFERENT, why=why)
+
+
+def _apart(one: Floats, other: Floats) -> Floats:
+    """Return how far two scores of each row are apart; 0 if both are NaN, infinite if one is."""
+    apart = np.where(np.isnan(one) & np.isnan(other), 0, np.abs(one - other))
+    return np.nan_to_num(apart, nan=np.finfo(np.float64).max)
 
 
 def _same(one: object, other: object) -> bool:

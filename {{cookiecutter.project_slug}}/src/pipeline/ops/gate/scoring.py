@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from ... import ml
+from ...artifact import predict, session
 from ...errors import UserError
-from ...holdout import Holdout, session
+from ...holdout import Holdout
 from ...paths import DATA_DVC, LOCK, MODEL, PREDICTIONS
 from ...stats.bootstrap import Floats
 from .. import dvc_files, git
@@ -105,6 +106,8 @@ class Judge:
         model, name = fetch(former, self.store), f"the champion's model (commit {former.name})"
         try:
             score = _predict(model, self.holdout.table)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
         except KeyError as missing:
             raise UserError(
                 f"{name} reads the feature {missing}, which this commit's features lack: "
@@ -140,6 +143,8 @@ def challenger(model: bytes, table: pl.DataFrame) -> Floats:
     """Score the model that is to be judged; shape (N,)."""
     try:
         return _predict(model, table)
+    except UserError as error:
+        raise UserError(f"{MODEL}: {error}") from None
     except KeyError as missing:
         raise UserError(f"{MODEL} reads the feature {missing}, which features/ lacks: run `make pipeline`") from None
     except Exception as error:  # noqa: BLE001 - whatever the runtime raises, there is nothing to judge
@@ -154,7 +159,7 @@ def _differs(former: Champion) -> bool:
 
 
 def _predict(model: bytes, table: pl.DataFrame) -> Floats:
-    return np.asarray(ml.predict(session(model), table), np.float64).reshape(-1)
+    return np.asarray(predict(session(model), table), np.float64).reshape(-1)
 
 
 def _first_line(error: Exception) -> str:

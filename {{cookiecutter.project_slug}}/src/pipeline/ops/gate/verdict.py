@@ -25,6 +25,9 @@ class Comparison(Record):
     metric: str
     column: Annotated[str | None, Field(description="the slice's column; null for the whole holdout")] = None
     value: str | None = None
+    members: Annotated[list[str], Field(description="values too small to be judged alone, judged together")] = Field(
+        default_factory=list
+    )
     rows: int
     days: Annotated[int, Field(description="blocks that were resampled whole")]
     champion: float

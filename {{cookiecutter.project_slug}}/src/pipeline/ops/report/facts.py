@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from ... import files, ml
+from ... import files, label, ml
 from ...errors import UserError
 from ...paths import LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
 from .. import git
@@ -77,7 +77,7 @@ def read_metrics(path: Path = METRICS) -> dict[str, Any]:
 
 def _predictions(path: Path) -> tuple[Bools, Floats, Floats | None]:
     table = files.read_parquet(path, MEND, [ml.LABEL, "score"])
-    return table[ml.LABEL].to_numpy().astype(bool), table["score"].to_numpy(), rival.score(table)
+    return label.values(table, path), table["score"].to_numpy(), rival.score(table)
 
 
 def _history(path: Path) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ... import files, holdout, ml, settings
+from ... import artifact, files, holdout, label, ml, settings
 from ...digest import digest
 from ...errors import UserError
 from ...paths import FEATURES
@@ -34,6 +34,8 @@ def split() -> Split:
             f"features/ holds {len(found)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
         )
     *training, measured, _ = found
+    for path in found[:-1]:
+        label.check(files.scan_parquet([path], "run `make pipeline`", [ml.LABEL]), path)
     return Split(training, measured, digest([], [*training, measured, *sorted(CODE.rglob("*.py"))]))
 
 
@@ -50,6 +52,6 @@ def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float
         )
     seconds = time.monotonic() - started
     table = files.read_parquet(data.measured, "run `make pipeline`", [ml.LABEL]).filter(labelled)
-    score = ml.predict(holdout.session(model), table)
-    figures = holdout.figures(table[ml.LABEL].to_numpy().astype(bool), score)
+    score = artifact.predict(artifact.session(model), table)
+    figures = holdout.figures(label.values(table, data.measured), score)
     return {name: value for name, value in figures.items() if value is not None}, seconds

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ... import files, holdout
+from ... import artifact, files
 from ...errors import UserError
 from ...paths import FEATURES, LOCK, METRICS, MODEL, PLOTS, TRAINING, VERDICT
 from .. import dvc_files
@@ -87,7 +87,7 @@ def _history() -> list[dict[str, float]]:
 def _shipped() -> Shipped:
     content = files.read_bytes(MODEL, MEND)
     try:
-        session = holdout.session(content)
+        session = artifact.session(content)
         example = {i.name: _column(i.name, KINDS[i.type]) for i in session.get_inputs()}
         names = [output.name for output in session.get_outputs()]
         return Shipped(content, example, dict(zip(names, session.run(names, example), strict=True)))
