@@ -98,21 +98,20 @@ def test_everything_is_owned_but_what_a_data_scientist_edits(fresh: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new"),
+    ("file", "pattern", "becomes"),
     [
-        ("dvc.yaml", "      - src/pipeline/ml/features\n", ""),
-        ("dvc.yaml", "      - src/pipeline/ml/calibration.py\n", ""),
-        ("Makefile", "@python -m pipeline gate $(", "@python -m pipeline gate || true $("),
-        ("gates.yaml", "floors:", "floors: # lower\n"),
-        ("src/pipeline/holdout.py", "def ", "def other_"),
-        ("pyproject.toml", "[tool.importlinter]", "[tool.nothing]"),
-        (".github/CODEOWNERS", "* @octo-org", "* @mallory"),
+        ("dvc.yaml", r"\n +- src/pipeline/ml\S*", ""),  # a stage that no longer depends on code
+        ("Makefile", r"(pipeline gate[^\n]*)", r"\1 || true"),
+        ("gates.yaml", r"min: \S+", "min: 0,"),
+        ("src/pipeline/holdout.py", r"def ", "def other_"),
+        ("pyproject.toml", r"\[tool\.importlinter\]", "[tool.nothing]"),
+        (".github/CODEOWNERS", r"\* @octo-org", "* @mallory"),
     ],
 )
-def test_a_change_that_fools_the_gate_needs_an_owner(fresh: Path, file: str, old: str, new: str) -> None:
+def test_a_change_that_fools_the_gate_needs_an_owner(fresh: Path, file: str, pattern: str, becomes: str) -> None:
     # given a change that takes something away from what judges
     text = (fresh / file).read_text()
-    assert text.replace(old, new, 1) != text
+    assert re.sub(pattern, becomes, text, count=1) != text
     # then an owner must approve it
     assert owners(fresh, file) == ["@octo-org"]
 
