@@ -216,3 +216,21 @@ def test_an_environment_is_closed_to_other_branches(github: GitHub, flights: Rep
         (run,) = run_event(github, github.events()[-1])
         assert run.conclusion == ("success" if branch == "main" else "failure")
         assert told in run["take"].log
+
+
+def test_dependabot_reads_a_store_of_its_own(github: GitHub, flights: Repository, alice: Clone, tmp_path: Path) -> None:
+    # given a secret of the repository, and another one of the same name in Dependabot's store
+    flights.secrets["DVC_CONFIG"], flights.dependabot_secrets["DVC_CONFIG"] = "the repository's", "Dependabot's"
+    step = {"run": 'echo "${#KEY} characters"', "env": {"KEY": "${{ secrets.DVC_CONFIG }}"}}
+    workflow = {"name": "look", "on": {"push": None}, "jobs": {"look": {"runs-on": "ubuntu-24.04", "steps": [step]}}}
+    alice.git("rm", "-q", "-r", ".github")
+    alice.commit("Look", {".github/workflows/look.yaml": yaml.safe_dump(workflow)})
+    alice.push("main")
+    dependabot = github.token("app", "dependabot[bot]", flights.full_name)
+    clone = Clone(github, flights, dependabot, tmp_path / "dependabot")
+    clone.commit("Update", {"pyproject.toml": ""})
+    clone.push("dependabot/pip/torch")
+    # then each run reads the store of whoever pushed
+    for event, told in zip(github.events()[-2:], ("16 characters", "12 characters"), strict=True):
+        (run,) = run_event(github, event)
+        assert told in run["look"].log
