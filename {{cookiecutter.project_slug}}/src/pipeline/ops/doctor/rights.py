@@ -87,7 +87,7 @@ def may_open_pull_requests(answer: Answer) -> Finding:
         return unread("pull requests", answer, "Administration: read")
     if answer.body.get("can_approve_pull_request_reviews"):
         return ok("pull requests", "GitHub Actions may open them")
-    mend = f"Settings → Actions → General → {SETTING}; or give CI a GitHub App"
+    mend = f"Settings → Actions → General → {SETTING}; for promotions alone a GitHub App will do"
     says = "GitHub Actions may not open them, so no retraining or promotion can show itself"
     return warning("pull requests", says, mend)
 
@@ -117,7 +117,7 @@ class Rules:
 
 
 def code_owners(rules: Rules, errors: Answer) -> Finding:
-    """Judge whether main demands a code owner's review, and whether GitHub can read .github/CODEOWNERS."""
+    """Judge whether a code owner's review is required, and whether GitHub can read .github/CODEOWNERS."""
     if errors.ok and errors.body["errors"]:
         first = errors.body["errors"][0]
         says = f"{first['path']}, line {first['line']}: {first['kind']}, so GitHub asks nobody for what it names"
