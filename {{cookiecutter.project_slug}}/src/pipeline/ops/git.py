@@ -26,8 +26,8 @@ def empty() -> bool:
 def default_branch() -> str:
     """Return the name of the repository's default branch.
 
-    In CI the event's payload says it. On a laptop it is what a clone noted of its remote; or else git's own
-    `init.defaultBranch`, `main` or `master`, whichever exists, at the remote before here; `main` if none does.
+    In CI the event's payload says it. On a laptop it is what a clone noted of its remote; or else `main`, `master` or
+    git's own `init.defaultBranch`, whichever exists, at the remote before here; `main` if none does.
     """
     payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
     if payload and Path(payload).is_file():
@@ -37,7 +37,7 @@ def default_branch() -> str:
     noted = _git("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
     if noted.returncode == 0:
         return noted.stdout.decode().strip().removeprefix("origin/")
-    usual = [_git("config", "--get", "init.defaultBranch").stdout.decode().strip(), "main", "master"]
+    usual = ["main", "master", _git("config", "--get", "init.defaultBranch").stdout.decode().strip()]
     for place in ("refs/remotes/origin", "refs/heads"):
         for name in filter(None, usual):
             if resolve(f"{place}/{name}"):

@@ -50,5 +50,5 @@ def read(content: str | None, name: str) -> Release | None:
         (image,) = component["images"]
         facts = {key.removeprefix("model/"): str(value) for key, value in component["commonAnnotations"].items()}
         return Release(repository=image["newName"], digest=image["digest"], **facts)
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (UserError, KeyError, ValueError, TypeError, AttributeError):
         raise UserError(f"{name} is not what a release writes: bring it back with `git revert`") from None
