@@ -72,6 +72,18 @@ def test_the_pod_may_do_nothing_but_answer(manifests: list[Manifest]) -> None:
     assert {"requests", "limits"} <= set(container["resources"])
 
 
+def test_only_named_clients_may_connect(manifests: list[Manifest]) -> None:
+    rules = of_kind("NetworkPolicy", manifests)["spec"]["ingress"]
+    own = of_kind("Deployment", manifests)["spec"]["template"]["metadata"]["labels"]
+    peers = [peer for rule in rules for peer in rule["from"]]  # a rule without `from` lets everybody in
+    assert peers
+    for peer in peers:
+        selector = peer["podSelector"]
+        assert selector.get("matchExpressions") or selector.get("matchLabels")
+        # kustomize adds the service's own labels to matchLabels: then no client would match
+        assert not selector.get("matchLabels", {}).items() & own.items()
+
+
 def test_all_select_the_same_pods(manifests: list[Manifest]) -> None:
     labels = of_kind("Deployment", manifests)["spec"]["template"]["metadata"]["labels"]
     selectors = [
