@@ -33,6 +33,10 @@ MARKERS = ("<<<<<<< ", ">>>>>>> ")
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
+class ConflictError(UserError):
+    """A merge that nobody finished: the content is that of two commits."""
+
+
 class Record(BaseModel):
     """What a verb or a stage writes as JSON, once; NaN is not JSON, so what cannot be computed is null."""
 
@@ -137,13 +141,13 @@ def scan_parquet(paths: Iterable[Path], fix: str, columns: Iterable[str] | None 
     return pl.scan_parquet(paths)
 
 
-def read_csv(path: Path, fix: str) -> "pl.DataFrame":
-    """Return the rows of a CSV file; none if the file is empty. Raise `UserError` if it is no CSV."""
+def read_csv(path: Path, fix: str, *, empty: bool = False) -> "pl.DataFrame":
+    """Return the rows of a CSV file; raise `UserError` if it is no CSV, or has no header and may not be `empty`."""
     import polars as pl
 
     text = read_text(path, fix)
     try:
-        return pl.read_csv(text.encode(), raise_if_empty=False)
+        return pl.read_csv(text.encode(), raise_if_empty=not empty)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{path} is not a whole CSV file ({_line(error)}): {fix}") from None
 
@@ -211,7 +215,7 @@ def _refuse_conflict(text: str, name: str) -> None:
         for number, line in enumerate(text.splitlines(), 1):
             if line.startswith(MARKERS):
                 file = name.split(" at ")[0]
-                raise UserError(
+                raise ConflictError(
                     f"{name}, line {number}: git's conflict markers: keep one side with `git checkout --ours {file}` "
                     f"(or --theirs), or edit the file"
                 )

@@ -58,8 +58,14 @@ def read(path: Path) -> Document:
 def parse(text: str, name: str) -> Document:
     """Return the content of such a file's text; `name` is what an error calls it, e.g. `dvc.lock at 0a1b2c3d4e5f`."""
     file = name.split(" at ")[0]
-    content = files.parse_yaml(text, name)
     fix = FIX.get(file, "restore it from git") if file == name else f"restore {file} there"
+    try:
+        content = files.parse_yaml(text, name)
+    except files.ConflictError as error:
+        raise files.ConflictError(f"{error}; then `make {'data' if file == DATA_DVC.name else 'pipeline'}`") from None
+    except UserError as error:
+        cause = str(error).removeprefix(name).lstrip(", :")
+        raise UserError(f"{name} is not the YAML that DVC writes ({cause}): {fix}") from None
     if not isinstance(content, dict):
         raise UserError(f"{name} is not the YAML that DVC writes: {fix}")
     try:

@@ -23,7 +23,7 @@ def main() -> None:
     PLOTS.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
     newest.table.select(*KEY, ml.LABEL).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
-    plots.draw(PLOTS, newest.label, score, files.read_csv(TRAINING, "run `make pipeline`"))
+    plots.draw(PLOTS, newest.label, score, files.read_csv(TRAINING, "run `make pipeline`", empty=True))
 
 
 if __name__ == "__main__":

@@ -26,17 +26,17 @@ def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: P
     ("path", "content", "said"),
     [
         *((path, None, "is missing") for path in (METRICS, PREDICTIONS, TRAINING)),
-        (METRICS, b"{", "cannot be read"),
-        (METRICS, b'{"model": {"auc": 0.7}, "baseline": {}}', "cannot be read"),
-        (PREDICTIONS, b"PAR1", "cannot be read"),
-        (TRAINING, b"", "cannot be read"),
+        (METRICS, b"{", "is not the JSON object"),
+        (METRICS, b'{"model": {"auc": 0.7}, "baseline": {}}', "model and baseline"),
+        (PREDICTIONS, b"PAR1", "is not a whole parquet file"),
+        (TRAINING, b"", "is not a whole CSV file"),
     ],
 )
 def test_behind_a_good_verdict_a_missing_or_broken_file_is_one_sentence(
     project: Project, path: Path, content: bytes | None, said: str
 ) -> None:
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"^{path} {said}.*: run `make pipeline`$"):
+    with pytest.raises(UserError, match=rf"^{path}:? {said}.*: run `make pipeline`$"):
         report.run()
 
 

@@ -50,7 +50,7 @@ class Verdict(Record):
     ]
     partition: Annotated[str | None, Field(description="the holdout")]
     checks: list[Check]
-    comparisons: list[Comparison] = Field(default_factory=list)
+    comparisons: list[Comparison] = Field(default=[])
 
     @property
     def exit_code(self) -> int:

@@ -80,7 +80,12 @@ def verdict(lock: str) -> str | None:
 
 
 def _history() -> list[dict[str, float]]:
-    rows = files.read_csv(TRAINING, MEND).drop("epochs", strict=False).cast(pl.Float64, strict=False).to_dicts()
+    rows = (
+        files.read_csv(TRAINING, MEND, empty=True)
+        .drop("epochs", strict=False)
+        .cast(pl.Float64, strict=False)
+        .to_dicts()
+    )
     return [{name: value for name, value in row.items() if value is not None and math.isfinite(value)} for row in rows]
 
 
