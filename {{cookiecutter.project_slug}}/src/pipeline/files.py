@@ -9,7 +9,8 @@ import io
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -139,6 +140,19 @@ def scan_parquet(paths: Iterable[Path], fix: str, columns: Iterable[str] | None 
     for path in paths:
         _parquet_schema(path, fix, columns)
     return pl.scan_parquet(paths)
+
+
+@contextmanager
+def whole(paths: Iterable[Path], fix: str) -> Iterator[None]:
+    """Raise `UserError` naming the file if rows of one of `paths` cannot be read: a footer alone does not tell."""
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError):
+        for path in paths:
+            read_parquet(path, fix)
+        raise
 
 
 def read_csv(path: Path, fix: str, *, empty: bool = False) -> "pl.DataFrame":

@@ -43,7 +43,8 @@ def read() -> Holdout:
     for path in found:
         check(files.scan_parquet([path], MEND, [ml.LABEL]), path)
     labelled = pl.col(ml.LABEL).is_not_null()
-    prior = files.scan_parquet(training, MEND, [ml.LABEL]).select(pl.col(ml.LABEL).mean()).collect().item()
+    with files.whole(training, MEND):
+        prior = files.scan_parquet(training, MEND, [ml.LABEL]).select(pl.col(ml.LABEL).mean()).collect().item()
     table = files.read_parquet(newest, MEND, [ml.LABEL]).filter(labelled)
     if table.is_empty() or prior is None:
         raise UserError(

@@ -1,5 +1,6 @@
 """What DVC's text files, data.dvc and dvc.lock, say of data, parameters and model: on disk, or in any commit."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,9 @@ from ..errors import UserError
 from ..files import md5
 from ..paths import DATA, DATA_DVC, LOCK, MODEL
 
-__all__ = ["data", "flat", "md5", "model", "outs", "params", "parse", "partitions", "read"]
+__all__ = ["data", "flat", "md5", "model", "outs", "params", "parse", "partitions", "pipeline", "read"]
 
+DVC_YAML = Path("dvc.yaml")
 Document = Mapping[str, Any]
 FIX = {
     LOCK.name: f"restore it with `git checkout {LOCK}`, or delete it and run `make pipeline`",
@@ -50,7 +52,7 @@ SHAPES: dict[str, type[BaseModel]] = {LOCK.name: _Lock, DATA_DVC.name: _Data}
 
 def read(path: Path) -> Document:
     """Return the content of a file on disk; raise `UserError` if it is missing or not what DVC writes."""
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UserError(f"{path} is missing: run `make data pipeline`")
     return parse(files.read_text(path, FIX.get(path.name, "restore it from git")), str(path))
 
@@ -73,6 +75,15 @@ def parse(text: str, name: str) -> Document:
     except ValidationError as error:
         raise UserError(f"{name} is not what DVC writes ({files.explain(error, content)}): {fix}") from None
     return content
+
+
+def pipeline() -> dict[str, dict[str, Any]]:
+    """Return the stages of dvc.yaml, in its order; raise `UserError` if it does not say them."""
+    content = files.read_yaml(DVC_YAML)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise UserError(f"{DVC_YAML}: stages: a mapping of stages is expected: `git checkout {DVC_YAML}`")
+    return stages
 
 
 def outs(lock: Document) -> dict[str, str]:

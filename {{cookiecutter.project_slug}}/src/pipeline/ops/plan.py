@@ -1,5 +1,6 @@
 """Would any stage run, and may it run here? Decided from git and dvc.lock alone: nothing is fetched."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,6 @@ from ..settings import GATES, PARAMS
 from . import dvc_files, git, github, provenance, remote, workflow
 from .event import Event, current
 
-DVC_YAML = Path("dvc.yaml")
 FORK = "a maintainer has to push this branch to the repository itself"
 Work = Literal["nothing", "judge", "train"]
 
@@ -36,11 +36,11 @@ def stale_stages() -> list[str]:
         with Repo() as repo, repo.lock:
             stages = repo.index.stages
             changed = {stage.addressing for stage in stages if stage.changed(allow_missing=True, upstream=stages)}
-    except DvcException as error:
+    except (DvcException, OSError) as error:
         raise UserError(f"dvc cannot tell which stages are out of date: {error}") from None
     stale: list[str] = []
     spoiled: set[str] = set()
-    for name, stage in _pipeline().items():
+    for name, stage in dvc_files.pipeline().items():
         if name in changed or spoiled & set(_paths(stage, "deps")):
             stale.append(name)
             spoiled |= {path for kind in ("outs", "metrics", "plots") for path in _paths(stage, kind)}
@@ -49,21 +49,14 @@ def stale_stages() -> list[str]:
 
 def _check_inputs() -> None:
     """Read DVC's inputs first: if one is damaged, DVC explains it at length, or with a traceback."""
-    for path in filter(Path.exists, (LOCK, DATA_DVC)):
+    params = [entry for stage in dvc_files.pipeline().values() for entry in stage.get("params") or []]
+    names = {PARAMS.name, *(name for entry in params if isinstance(entry, dict) for name in entry)}
+    for path in filter(os.path.lexists, [LOCK, DATA_DVC]):
         dvc_files.read(path)
-    stages = _pipeline()
-    params = [entry for stage in stages.values() for entry in stage.get("params") or []]
-    for name in {PARAMS.name, *(name for entry in params if isinstance(entry, dict) for name in entry)}:
-        if (path := Path(name)).exists():
-            files.read_toml(path) if path.suffix == ".toml" else files.read_yaml(path)
-
-
-def _pipeline() -> dict[str, dict[str, Any]]:
-    content = files.read_yaml(DVC_YAML)
-    stages = content.get("stages") if isinstance(content, dict) else None
-    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
-        raise UserError(f"{DVC_YAML}: stages: a mapping of stages is expected: `git checkout {DVC_YAML}`")
-    return stages
+    for path in filter(os.path.lexists, map(Path, sorted(names))):
+        content = files.read_toml(path) if path.suffix == ".toml" else files.read_yaml(path)
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: (top level): a mapping of keys is expected: restore it from git")
 
 
 def _paths(stage: dict[str, Any], kind: str) -> list[str]:
@@ -72,7 +65,7 @@ def _paths(stage: dict[str, Any], kind: str) -> list[str]:
 
 def reads_data(stages: list[str]) -> bool:
     """Tell whether any of these stages reads the partitions themselves."""
-    return any(str(DATA) in _paths(_pipeline()[stage], "deps") for stage in stages)
+    return any(str(DATA) in _paths(dvc_files.pipeline()[stage], "deps") for stage in stages)
 
 
 def judged(commit: str | None) -> dict[str, Any]:

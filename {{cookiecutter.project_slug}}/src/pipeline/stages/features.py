@@ -14,7 +14,7 @@ from rich.progress import track
 from .. import label
 from ..digest import digest
 from ..errors import UserError
-from ..files import scan_parquet
+from ..files import scan_parquet, whole
 from ..ml.features import TIME, build_features
 from ..ml.params import Params
 from ..paths import DATA, FEATURES, partitions
@@ -58,7 +58,9 @@ def built(partition: str, previous: str | None, params: Params) -> Path:
     path = BUILT / f"{partition}-{key(partition, previous, params)}.parquet"
     if not path.exists():
         unfinished = path.with_suffix(".part")
-        build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
+        sources = [path for name in (previous, partition) if name for path in sorted((DATA / name).glob("*.parquet"))]
+        with whole(sources, RESTORE):
+            build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
         label.check(pl.scan_parquet(unfinished), f"features of {partition}")
         unfinished.rename(path)
     return path

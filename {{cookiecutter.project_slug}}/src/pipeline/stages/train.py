@@ -11,7 +11,7 @@ import polars as pl
 from .. import label
 from ..digest import digest
 from ..errors import UserError
-from ..files import scan_parquet
+from ..files import scan_parquet, whole
 from ..ml.model import train
 from ..ml.params import Params
 from ..ops.ray import stage as ray
@@ -23,6 +23,7 @@ from . import parts, run_stage, workers
 from .checkpoint import Checkpoint
 
 CODE = Path(__file__).parents[1] / "ml"
+MEND = "run `make pipeline`"
 PINS = Path("pyproject.toml")  # of the libraries that train
 
 
@@ -46,8 +47,9 @@ def training_files() -> list[Path]:
     files = sorted(FEATURES.glob("*.parquet"))
     if len(files) < 2:
         raise UserError(f"features/ holds {len(files)} partition(s), training needs two: run `make data UNTIL=…`")
-    for path in files[:-1]:
-        label.check(scan_parquet([path], "run `make pipeline`"), path)
+    with whole(files[:-1], MEND):
+        for path in files[:-1]:
+            label.check(scan_parquet([path], MEND), path)
     return files[:-1]
 
 
@@ -63,7 +65,7 @@ def work() -> None:
     """Write `models/model.onnx` and `reports/training.csv`, in one of any number of processes."""
     params, compute, files, history = read_params(), read_infra().compute, training_files(), History()
     checkpoint = Checkpoint(key(files, params, compute))
-    with workers.joined(compute.device) as first, parts.dealt(files, compute.memory_gb) as dealt:
+    with whole(files, MEND), workers.joined(compute.device) as first, parts.dealt(files, compute.memory_gb) as dealt:
         model = train(
             dealt,
             params,

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from ... import files
+from ...errors import UserError
 from .. import dvc_files, git
 
 BENTO, LEFT_OUT = Path("bentofile.yaml"), Path(".bentoignore")
@@ -12,8 +13,15 @@ DECIDES = (str(BENTO), str(LEFT_OUT), "deploy/image", "pyproject.toml")  # the l
 
 def paths() -> list[str]:
     """Give what goes into the image, and what decides on it, as git's pathspecs."""
-    included: list[str] = files.read_yaml(BENTO)["include"]
-    left_out = [line for line in LEFT_OUT.read_text().splitlines() if line and not line.startswith("#")]
+    content = files.read_yaml(BENTO)
+    included = content.get("include") if isinstance(content, dict) else None
+    if not isinstance(included, list) or not all(isinstance(path, str) for path in included):
+        raise UserError(f"{BENTO}: include: a list of paths is expected: restore it from git")
+    left_out = [
+        line
+        for line in files.read_text(LEFT_OUT, "restore it from git").splitlines()
+        if line and not line.startswith("#")
+    ]
     return [*included, *DECIDES, *(f":(exclude){one}" for one in left_out)]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import files
+from ...errors import UserError
 from ...paths import DATA_DVC, LOCK, MODELS, VERDICT
 from .. import dvc_files
 from ..gate.verdict import Verdict
@@ -14,16 +15,19 @@ from ..lineage import lineage
 from ..report.facts import read_metrics
 from ..report.markdown import code, figure, prose, table
 
+PYPROJECT = Path("pyproject.toml")
 CARD = MODELS / "card.md"
 
 
 def card() -> str:
     """Write `models/card.md` and give its text."""
-    project = files.read_toml(Path("pyproject.toml"))["project"]
+    project = files.read_toml(PYPROJECT).get("project")
+    if not isinstance(project, dict) or not isinstance(project.get("name"), str):
+        raise UserError(f"{PYPROJECT}: project.name is missing: restore it from git")
     measured = read_metrics()
     verdict = files.read_record(VERDICT, Verdict, "a verdict", "run `make gate`")
     sections = {
-        "Purpose": prose(project["description"]),
+        "Purpose": prose(str(project.get("description", ""))),
         "How good it is": _metrics(measured),
         "Where it differs": _slices(verdict),
         "What the gate said": _checks(verdict),

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ... import files
 from ...paths import LOCK
 from .. import dvc_files, git
 from .markdown import code, table, unbroken
@@ -79,6 +77,5 @@ def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
 
 def _order(known: dict[str, Any]) -> Any:
     """dvc.lock is sorted by name, dvc.yaml by what comes first."""
-    path = Path("dvc.yaml")
-    names = list((files.read_yaml(path) or {}).get("stages", {})) if path.exists() else []
+    names = list(dvc_files.pipeline()) if dvc_files.DVC_YAML.exists() else []
     return lambda name: names.index(name) if name in names else len(names) + sorted(known).index(name)
