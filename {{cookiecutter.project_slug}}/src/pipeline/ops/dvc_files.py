@@ -64,7 +64,8 @@ def parse(text: str, name: str) -> Document:
     try:
         content = files.parse_yaml(text, name)
     except files.ConflictError as error:
-        raise files.ConflictError(f"{error}; then `make {'data' if file == DATA_DVC.name else 'pipeline'}`") from None
+        verb = "`make data`" if file == DATA_DVC.name else "`make pipeline`; in a merge `make resolve` does both"
+        raise files.ConflictError(f"{error}, then {verb}") from None
     except UserError as error:
         cause = str(error).removeprefix(name).lstrip(", :")
         raise UserError(f"{name} is not the YAML that DVC writes ({cause}): {fix}") from None

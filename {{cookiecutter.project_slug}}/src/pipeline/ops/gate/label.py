@@ -41,7 +41,7 @@ def check(now: pl.DataFrame, scored: Scored, found: Champion, judges: Judge) -> 
 
 def _cause(found: Champion, judges: Judge) -> str:
     """Name the keys of params.yaml with whose old value the label would be another; else it was the code."""
-    old, new = _params(found.commit), _flat(PARAMS.read_text(), str(PARAMS))
+    old, new = _params(found.commit), _flat(files.read_text(PARAMS, "restore it from git"), str(PARAMS))
     rows = judges.data.main(judges.holdout.partition)
     now, causes = labels(rows), list[str]()
     for name in sorted(name for name in old.keys() & new.keys() if old[name] != new[name]):
