@@ -35,11 +35,11 @@ def start(api: Starlette) -> Running:
     """Load the model and add its routes to `api`, once; raise `UserError` if the model cannot be served."""
     limits, known = settings.infra().serving, identity.read()
     secret = token()
-    store = _store()
+    store, session = _store(), load()  # before anything is registered, which cannot be done twice
     accepted = request(SCHEMA, limits.max_rows)
     logged = [name for name in asked(SCHEMA) if name not in private(SCHEMA)]
     metrics = ModelMetrics(known, store.until)
-    batcher = Batcher(Scorer(load(), store, SCHEMA))
+    batcher = Batcher(Scorer(session, store, SCHEMA))
     log = Log(limits.log, known.labels(), logged, metrics.lost.inc)
     predictions = Predictions(accepted, SCHEMA, batcher, log, metrics, limits, secret)
     fill(api, predictions, accepted, known, guarded=secret is not None)
@@ -52,6 +52,8 @@ def start(api: Starlette) -> Running:
 def _store() -> Embedded:
     try:
         return Embedded(ONLINE, (SCHEMA.metadata or {}).get("time"))
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001 - a damaged file shows in many ways
         raise UserError(f"{ONLINE} cannot be read: {_first(error)}: run `make pipeline`") from None
 
