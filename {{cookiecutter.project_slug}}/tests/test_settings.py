@@ -160,7 +160,23 @@ def test_fractions_and_nested_options_are_taken(folder: Path) -> None:
 
 
 def test_what_is_written_is_read_back_by_every_reader() -> None:
-    content = {"b": {"no": "yes", "2013-06": 8}, "a": ["010", "17:04", 1e-05, 1.0, None, True, "é\n"]}
+    texts = [
+        "010",
+        "17:04",
+        "1:02:03",
+        "no",
+        "On",
+        "y",
+        "true",
+        "~",
+        "",
+        "1e5",
+        "123e4567",
+        "0o17",
+        "0b1",
+        "2013-06-30",
+    ]
+    content = {"b": {"no": "yes", "2013": 8}, "a": [*texts, 0.5, None, True, 3, "é\n", "- x", "a: b #c", "x" * 300]}
     text = files.dump_yaml(content)
-    assert files.parse_yaml(text, "x") == read_as_dvc(text, "x") == content
+    assert files.parse_yaml(text, "x") == read_as_dvc(text, "x") == yaml.safe_load(text) == content
     assert list(files.parse_yaml(text, "x")) == ["b", "a"]

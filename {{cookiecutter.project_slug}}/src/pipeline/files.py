@@ -9,7 +9,7 @@ import io
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from ruamel.yaml.scanner import Scanner, ScannerError
 
 from .errors import UserError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 DEPTH, VALUES = 50, 1_000_000  # more is no file of ours: an alias that holds itself, or one that multiplies
 UNVALUED = ("missing", "extra_forbidden", "json_invalid")  # violations that are about no value
+OLD = re.compile(r"y|n|yes|no|on|off|[-+]?[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?|[-+]?0b[01_]+", re.IGNORECASE)
 MARKERS = ("<<<<<<< ", ">>>>>>> ")
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -82,10 +84,13 @@ def parse_yaml(text: str, name: str) -> Any:
 
 
 def dump_yaml(content: Any) -> str:
-    """Return YAML text in block style, keys in their order; `parse_yaml` and DVC read the same values back."""
+    """Return YAML text in block style, keys in their order; every reader gets the same texts back.
+
+    What YAML 1.1 would take for a yes, a no or a time of day is quoted: Kubernetes' tools read that version.
+    """
     yaml, text = YAML(), io.StringIO()
     yaml.default_flow_style, yaml.width = False, 4096
-    yaml.dump(content, text)
+    yaml.dump(_quoted(content), text)
     return text.getvalue()
 
 
@@ -215,6 +220,14 @@ def _parquet_schema(path: Path, fix: str, columns: Iterable[str] | None) -> None
         raise UserError(f"{path} is not a whole parquet file ({_line(error)}): {fix}") from None
     if missing := [name for name in columns or () if name not in found]:
         raise UserError(f"{path} has no column {missing[0]!r}: {fix}")
+
+
+def _quoted(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {_quoted(key): _quoted(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_quoted(value) for value in content]
+    return SingleQuotedScalarString(content) if isinstance(content, str) and OLD.fullmatch(content) else content
 
 
 def _decoded(content: bytes, name: str, fix: str) -> str:
