@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 
 from ..params import Params
-from .history import QUEUES, asof, build_history
+from .history import QUEUES, History, asof, build_history
+
+__all__ = ["LABEL", "TIME", "History", "build_features", "build_history", "derive", "label"]
 
 LABEL = "late"
 TIME: str | None = "sched_dep"  # when a row was; None where partitions are not of time
