@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from ..ml.features import History, build_history
+from ..ml.features.history import History, build_history
 from ..ml.params import Params
 from ..paths import ONLINE
 
