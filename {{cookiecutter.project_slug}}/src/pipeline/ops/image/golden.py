@@ -43,7 +43,7 @@ def read() -> Golden:
     file = DATA / max(partitions) / f"{name}.parquet"
     if not file.exists():
         dvc("pull", str(file))  # of the data a release needs this alone
-    known, key = asked(schema), list(schema.unique or [])
+    known, key = list(asked(schema)), list(schema.unique or [])
     table = files.read_parquet(file, f"`dvc pull --force {file}`", known).select(known)
     scored = files.read_parquet(PREDICTIONS, "run `make pipeline`", [*key, "score"]).select(*key, "score")
     chosen = scored.gather_every(max(1, scored.height // ROWS)).head(ROWS)
