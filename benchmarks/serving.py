@@ -124,7 +124,7 @@ def measure(
             found[rows, at_once] = (len(times) / SECONDS, *(float(np.quantile(times, q)) for q in (0.5, 0.99)))
         return found
     finally:
-        os.killpg(server.pid, signal.SIGINT)  # at once: the service drains after SIGTERM
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 

@@ -61,7 +61,7 @@ def main() -> None:
             wait(port)
             record(server.pid, port, folder / "samples")
         finally:
-            os.killpg(server.pid, signal.SIGINT)
+            os.killpg(server.pid, signal.SIGTERM)
             server.wait()
         samples = [line.rsplit(" ", 1) for line in (folder / "samples").read_text().splitlines()]
     found: Counter[str] = Counter()

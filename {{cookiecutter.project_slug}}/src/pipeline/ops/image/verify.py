@@ -27,8 +27,8 @@ def verify(image: str | None = None) -> list[Check]:
     with running(name) as container:
         apart = _apart(container, known)
         p95 = _p95(container, known)
-        crowded = _crowded(container, known)
         memory = container.memory
+        crowded = _crowded(container, known)
     ready = _ready(container.ready, limits.ready_s, name)
     return [
         _within("golden predictions", apart, limits.parity, "farthest from the offline predictions"),

@@ -43,7 +43,7 @@ def served(copy: Copy) -> str:
         answers = json.loads(_ask(connection, "GET", "/model"))["model"]
         scores = json.loads(_ask(connection, "POST", "/predict", known.many))["scores"]
     finally:
-        os.killpg(service.pid, signal.SIGINT)  # at once: SIGTERM drains first
+        os.killpg(service.pid, signal.SIGTERM)
         service.wait()
     apart = float(np.abs(np.asarray(scores) - known.scores).max())
     if answers != model or not apart <= settings.gates().image.parity:
