@@ -15,8 +15,8 @@ import pytest
 from pydantic import ValidationError
 from tests.inputs import attempt
 
-from pipeline.errors import UserError
 from pipeline.contract import validate
+from pipeline.errors import UserError
 from pipeline.ops.sources import files, open_source
 from pipeline.settings import FilesSource
 

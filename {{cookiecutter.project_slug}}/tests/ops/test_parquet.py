@@ -12,8 +12,8 @@ import pytest
 from tests.inputs import attempt
 from tests.ops.test_csv import TABLE, TRIPS
 
-from pipeline.errors import UserError
 from pipeline.contract import validate
+from pipeline.errors import UserError
 from pipeline.ops.sources import files, open_source
 from pipeline.settings import FilesSource
 

@@ -27,7 +27,7 @@ class Csv(Strict):
     separator: Annotated[str, Field(pattern=r"^[\x01-\x09\x20\x21\x23-\x7e]$")] = ","
     decimal: Literal[".", ","] = "."
     encoding: str = "utf-8"
-    nulls: tuple[str, ...] = ("",)
+    nulls: list[str] = Field(default_factory=lambda: [""])
     formats: dict[str, Annotated[str, Field(pattern="%")]] = Field(default_factory=dict)
     skip_lines: Annotated[int, Field(ge=0)] = 0
     compression: Literal["auto", "none", "gzip", "bz2", "xz", "zip"] = "auto"  # auto: by the ending of `url`

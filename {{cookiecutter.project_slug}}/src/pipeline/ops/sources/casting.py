@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 from pandera.polars import DataFrameSchema
 
-from ...errors import BrokenDataError
 from ...contract import example
+from ...errors import BrokenDataError
 from .text import NULL_WORDS, Type, parse
 
 DICTIONARY = (pl.Categorical, pl.Enum)  # text, each word stored once

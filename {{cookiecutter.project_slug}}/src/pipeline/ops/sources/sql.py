@@ -8,11 +8,11 @@ import polars as pl
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from ...contract import private
 from ...errors import UserError
 from ...ml.schema import TABLES
 from ...paths import partition
 from ...settings import SqlSource
-from ...contract import private
 from .casting import conform
 
 
