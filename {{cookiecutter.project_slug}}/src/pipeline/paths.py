@@ -1,7 +1,6 @@
 """Where the pipeline's files lie, relative to the project's folder: the one list that stages and ops share."""
 
 import re
-from fnmatch import fnmatch
 from pathlib import Path
 
 from .errors import UserError
@@ -27,13 +26,13 @@ DATA_DVC = Path("data.dvc")
 
 
 # What file managers, editors and office programs leave behind is not data; .dvcignore says the same to DVC.
-LEFT_BEHIND = (".*", "~*", "*~", "Thumbs.db", "desktop.ini", "__MACOSX")
+LEFT_BEHIND = re.compile(r"[.~].*|.*~|Thumbs\.db|desktop\.ini|__MACOSX", re.DOTALL)
 PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,99}")
 
 
 def left_behind(name: str) -> bool:
     """Return whether a file or folder of this name is what a program left, and no data."""
-    return any(fnmatch(name, pattern) for pattern in LEFT_BEHIND)
+    return LEFT_BEHIND.fullmatch(name) is not None
 
 
 def partition(name: str, where: str) -> str:
