@@ -20,7 +20,7 @@ def january(
     tables = {name: table.lazy() for name, table in flights["2013-01"].items()}
     rows = ml.build_features(tables, ml.Params.model_validate(PARAMS)).collect()
     monkeypatch.chdir(tmp_path)
-    Path("features").mkdir()
+    Path("features").mkdir(exist_ok=True)
     for name, part in (("2013-01", rows.head(20_000)), ("2013-02", rows.tail(6_000))):
         part.write_parquet(f"features/{name}.parquet")
 

@@ -4,23 +4,25 @@ Every violation is a `BrokenDataError` of one line that names partition, table, 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from pandera.errors import SchemaErrors
-from pandera.polars import DataFrameSchema
+from pandera.polars import Column, DataFrameSchema
 
 from .errors import BrokenDataError, UserError
 from .ml.schema import TABLES
 
 RULES = {  # pandera's names of rules in a reader's words
-    "column_in_dataframe": "is missing",
-    "column_in_schema": "is not in the contract",
     "not_nullable": "must not be null",
     "multiple_fields_uniqueness": "must be unique",
+    "field_uniqueness": "must be unique",
 }
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|index|level_\d+|column_\d+")  # how an index of pandas is called
+CRASH = re.compile(r"\w*(Error|Exception)\(")
+LONGEST = 80  # characters of a value that are shown
 
 
 def validate(
@@ -31,6 +33,7 @@ def validate(
         told = "is missing" if odd[0] in schemas else "is not in the contract"
         raise BrokenDataError(f"{partition}/{odd[0]}: the table {told}")
     for name, schema in schemas.items():
+        check_schema(name, schema)
         for violation in _violations(partition, tables[name], schema):
             raise BrokenDataError(f"{partition}/{name}: {violation}")
 
@@ -49,34 +52,123 @@ def period(partition: str) -> tuple[datetime, datetime] | None:
     return start, start.replace(year=year + (month in (0, 12)), month=month % 12 + 1 if month else 1)
 
 
+def example(schema: DataFrameSchema, column: str, value: object, *, text: bool = True) -> str:
+    """Return the words that show a value, a text with its blanks; values of a private column are never shown."""
+    if private(schema, [column]):
+        return " (the column is private, so none is shown)"
+    shown = repr(value) if text and isinstance(value, str) else str(value)
+    return f", e.g. {shown if len(shown) <= LONGEST else shown[:LONGEST] + '…'}"
+
+
+def private(schema: DataFrameSchema, columns: Iterable[str]) -> bool:
+    """Return whether any of the columns is marked as private."""
+    return any((schema.columns[name].metadata or {}).get("private") for name in columns if name in schema.columns)
+
+
 def _violations(partition: str, table: pl.DataFrame, schema: DataFrameSchema) -> Iterator[str]:
+    if different := _columns(table.columns, schema):
+        yield different
     if table.is_empty():
         yield "the table has no rows"
+    for name, column in schema.columns.items():
+        yield from _type(name, table[name], column)
     yield from _pandera(table, schema)
     for name, column in schema.columns.items():
-        yield from _column(str(name), table[str(name)], column.metadata or {})
+        yield from _column(name, table[name], column.metadata or {})
     if time := (schema.metadata or {}).get("time"):
-        yield from _time(partition, time, table[time], schema.metadata or {})
+        yield from _time(partition, time, table[time], schema)
+
+
+def check_schema(name: str, schema: DataFrameSchema) -> None:
+    """Raise `UserError` if the contract asks for what is not checked, or names a column that it does not have."""
+    told, about = f"ml/schema.py: table {name}: ", schema.metadata or {}
+    for column in schema.columns.values():
+        if column.regex or not column.required or column.dtype is None:
+            raise UserError(f"{told}column {column.name} needs a name of its own, a type, and required=True")
+    named = [*(schema.unique or []), *([about["time"]] if about.get("time") else [])]
+    if missing := [column for column in named if column not in schema.columns]:
+        raise UserError(f"{told}`unique` or `time` names {missing[0]!r}, which is no column of it")
+    if (time := about.get("time")) and schema.columns[time].dtype.type not in (pl.Date, pl.Datetime):
+        kind = schema.columns[time].dtype.type
+        raise UserError(f"{told}`time` names {time}, whose type is {kind}: it must be Date or Datetime")
+
+
+def _columns(names: list[str], schema: DataFrameSchema) -> str | None:
+    """Return in which column a table differs from the contract, and the likely reason."""
+    missing = [name for name in schema.columns if name not in names]
+    extra = [name for name in names if name not in schema.columns] if missing or schema.strict is True else []
+    for wanted in missing:
+        near = [name for name in extra if _plain(name) == _plain(wanted)]
+        if near:
+            return f"column {wanted} is missing, but there is {near[0]!r}: blanks and capitals count, rename it"
+    if len(missing) == len(schema.columns) and private(schema, missing):
+        # Without a header the first row would be taken for the names, and so be shown.
+        return f"column {missing[0]} is missing, as is every other: does the table have the names of its columns?"
+    if missing:
+        others = f"; what the contract does not know: {_listed(extra)}" if extra else ""
+        return f"column {missing[0]} is missing{others}"
+    for name in extra:
+        if INDEX.fullmatch(name):
+            hint = "it looks like the index of pandas, which `index=False` leaves out, or like a separator too many"
+            return f"column {name!r} is not in the contract: {hint}"
+    return f"column {extra[0]!r} is not in the contract" if extra else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\-.\ufeff]+", "", name).casefold()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(repr(name[:80]) for name in names[:5]) + more
+
+
+def _type(name: str, values: pl.Series, column: Column) -> Iterator[str]:
+    source, target = values.dtype, column.dtype.type
+    if source != target:
+        yield f"column {name} has type {source}, expected {target}{_between(source, target)}"
+    if source.is_float():
+        odd = (values.is_nan() | values.is_infinite()).sum()
+        if odd:
+            yield (
+                f"column {name} holds NaN or infinity in {odd:,} of {len(values):,} rows: a number must be finite, "
+                "and null where it is unknown"
+            )
+
+
+def _between(source: pl.DataType, target: pl.DataType) -> str:
+    ours, theirs = getattr(target, "time_zone", None), getattr(source, "time_zone", None)
+    if target == pl.Datetime and source == pl.Datetime and (ours is None) != (theirs is None):
+        kind = f"has the zone {ours}" if ours else "has no zone"
+        return f": the contract's {kind}, and which moment is meant is for the source to say"
+    return ""
 
 
 def _pandera(table: pl.DataFrame, schema: DataFrameSchema) -> Iterator[str]:
     try:
         schema.validate(table, lazy=True)
     except SchemaErrors as error:
-        cases = error.failure_cases
-        # Of a column with the wrong type the other checks fail for no reason of their own.
-        first = cases.sort(~pl.col("check").str.starts_with("dtype"), maintain_order=True).row(0, named=True)
-        column, rule, example = first["column"], first["check"], first["failure_case"]
-        rows = cases.filter(pl.col("check") == rule, pl.col("column").eq_missing(column)).height
-        if rule in ("column_in_dataframe", "column_in_schema"):
-            yield f"column {example} {RULES[rule]}"
-        elif rule.startswith("dtype"):
-            yield f"column {column} has type {example}, expected {rule[7:-2]}"
-        elif rule == "multiple_fields_uniqueness":
-            yield f"key {', '.join(schema.unique or [])} {RULES[rule]}, but {rows:,} rows share theirs, e.g. {example}"
-        else:
-            told = RULES.get(rule, f"must satisfy {rule}")
-            yield f"column {column} {told}, but {rows:,} of {table.height:,} rows do not, e.g. {example}"
+        yield _failed(error.failure_cases, table, schema)
+    except Exception as error:  # noqa: BLE001, a check is the project's own code, and its error may hold values
+        raise UserError(f"ml/schema.py: a check cannot be made: {type(error).__name__}") from None
+
+
+def _failed(cases: pl.DataFrame, table: pl.DataFrame, schema: DataFrameSchema) -> str:
+    first = cases.row(0, named=True)
+    column, rule, value = first["column"], first["check"], first["failure_case"]
+    rows = cases.filter(pl.col("check") == rule, pl.col("column").eq_missing(column)).height
+    if rule == "multiple_fields_uniqueness":
+        key = [str(name) for name in schema.unique or []]
+        shown = "" if private(schema, key) else f", e.g. {value}"
+        return f"key {', '.join(key)} {RULES[rule]}, but {rows:,} rows share theirs{shown}"
+    if first["index"] is None and CRASH.match(str(value)):
+        raise UserError(f"ml/schema.py: column {column}: {rule} cannot be checked: {str(value).split('(')[0]}")
+    if column not in table.columns:
+        return f"the table must satisfy {rule}"
+    text = table.schema[column] in (pl.String, pl.Categorical, pl.Enum)
+    shown = "" if rule == "not_nullable" else example(schema, column, value, text=text)
+    told = RULES.get(rule, f"must satisfy {rule}")
+    return f"column {column} {told}, but {rows:,} of {table.height:,} rows do not{shown}"
 
 
 def _column(name: str, values: pl.Series, rules: dict[str, Any]) -> Iterator[str]:
@@ -84,27 +176,33 @@ def _column(name: str, values: pl.Series, rules: dict[str, Any]) -> Iterator[str
     if share > limit:
         rows = f"{values.null_count():,} of {len(values):,} rows"
         yield f"column {name} is null in {share:.1%} ({rows}), max_null is {limit:.1%}"
-    if "median" in rules and isinstance(median := values.median(), int | float):
-        low, high = rules["median"]
+    if "median" in rules and values.dtype.is_numeric() and values.null_count() < len(values):
+        (low, high), median = rules["median"], float(cast("float", values.cast(pl.Float64).median()))
         if not low <= median <= high:
-            yield f"column {name} has median {median:g}, expected {low:g} to {high:g}: has its unit changed?"
+            shown = "another median than" if rules.get("private") else f"median {median:g},"
+            yield f"column {name} has {shown} expected {low:g} to {high:g}: has its unit changed?"
 
 
-def _time(partition: str, name: str, times: pl.Series, rules: dict[str, Any]) -> Iterator[str]:
-    span = period(partition)
+def _time(partition: str, name: str, times: pl.Series, schema: DataFrameSchema) -> Iterator[str]:
+    span, rules = period(partition), schema.metadata or {}
     if span is None:
         raise UserError(f"{partition}: the contract has a time column, so name partitions 2013, 2013-06 or 2013-06-30")
-    start, end = span
+    ends = pl.Series(span, dtype=pl.Datetime("us"))
+    if zone := getattr(times.dtype, "time_zone", None):
+        ends = ends.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    ends = ends.cast(times.dtype)
+    start, end = ends
     outside = times.filter((times < start) | (times >= end))
     if len(outside):
         yield (
             f"column {name} must lie in the partition {partition}, but {len(outside):,} of {len(times):,} rows "
-            f"do not, e.g. {outside[0]}"
+            f"do not{example(schema, name, outside[0])}"
         )
     if limit := rules.get("max_gap_hours"):
-        moments = pl.concat([pl.Series([start, end], dtype=times.dtype), times]).sort()
+        moments = pl.concat([ends, times]).drop_nulls().sort()
         gap = moments.diff().fill_null(timedelta(0))
         longest = int(gap.arg_max() or 0)
         if gap[longest] > timedelta(hours=limit):
-            told = f"no rows between {moments[longest - 1]} and {moments[longest]}"
+            between = "" if private(schema, [name]) else f" between {moments[longest - 1]} and {moments[longest]}"
+            told = f"no rows{between}"
             yield f"column {name} has {told}, max_gap_hours is {limit}: the delivery is incomplete"

@@ -1,13 +1,17 @@
 """Each way in which a delivery can be broken is one sentence that names partition, table, column and rule."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import pandera.polars as pa
 import polars as pl
 import pytest
+from tests.inputs import attempt
 
 from pipeline.contract import period, validate
 from pipeline.errors import UserError
+from pipeline.stages.features import within
 
 MONTH = "2013-02"
 Tables = dict[str, pl.DataFrame]
@@ -33,18 +37,21 @@ BROKEN: dict[str, tuple[Callable[[Tables], Tables], str]] = {
     "a table is missing": (lambda tables: {"flights": tables["flights"]}, "2013-02/planes: the table is missing"),
     "a table too many": (lambda tables: tables | {"crew": pl.DataFrame()}, "2013-02/crew: the table is not in"),
     "a missing column": (flights(lambda t: t.drop("air_time")), "2013-02/flights: column air_time is missing"),
-    "an extra column": (flights(lambda t: t.with_columns(gate=1)), "2013-02/flights: column gate is not in the"),
+    "an extra column": (flights(lambda t: t.with_columns(gate=1)), "2013-02/flights: column 'gate' is not in the"),
     "a wrong type": (
         flights(column("air_time", pl.col("air_time").cast(pl.String))),
         "2013-02/flights: column air_time has type String, expected Int16",
     ),
     "an unknown airport": (
         flights(column("origin", pl.lit("BOS"))),
-        r"2013-02/flights: column origin must satisfy isin\(.*\), but 24,951 of 24,951 rows do not, e.g. BOS",
+        r"2013-02/flights: column origin must satisfy isin\(.*\), but 24,951 of 24,951 rows do not, e.g. 'BOS'",
     ),
     "nulls where none may be": (flights(nulled("distance")), "column distance must not be null, but 12,475 of 24,951"),
     "a null spike": (flights(nulled("arr_delay")), r"column arr_delay is null in 5\d.\d% .*, max_null is 15.0%"),
-    "NaN": (weather(column("temp", pl.lit(float("nan"), pl.Float32))), "column temp must satisfy in_range.*e.g. NaN"),
+    "NaN": (
+        weather(column("temp", pl.lit(float("nan"), pl.Float32))),
+        "column temp holds NaN or infinity in 2,010 of 2,010 rows",
+    ),
     "duplicate rows": (
         flights(lambda t: pl.concat([t, t.head(2)])),
         "2013-02/flights: key sched_dep, carrier, flight must be unique, but 4 rows share theirs",
@@ -103,3 +110,77 @@ def test_a_time_column_needs_partitions_that_are_periods(flights: dict[str, Tabl
 
 def test_period_starts_where_the_name_says() -> None:
     assert period("2013-12") == (datetime(2013, 12, 1), datetime(2014, 1, 1))
+
+
+HOURS = pl.datetime_range(datetime(2013, 2, 1), datetime(2013, 3, 1), "1h", closed="left", eager=True)
+TIMES: dict[str, tuple[pl.Series, str | None]] = {
+    "Date": (HOURS.dt.date(), None),
+    "Datetime ms": (HOURS.cast(pl.Datetime("ms")), None),
+    "Datetime ns": (HOURS.cast(pl.Datetime("ns")), None),
+    "a zone": (HOURS.dt.replace_time_zone("America/New_York"), None),
+    "a zone that is late": (
+        HOURS.dt.replace_time_zone("America/New_York").dt.convert_time_zone("UTC"),
+        "but 5 of 672 rows do not",
+    ),
+    "the day after": (HOURS.dt.date().dt.offset_by("1d"), "must lie in the partition 2013-02, .* e.g. 2013-03-01"),
+    "an integer": (HOURS.dt.epoch("s"), "`time` names at, whose type is Int64: it must be Date or Datetime"),
+    "a text": (HOURS.dt.to_string("%Y-%m-%d"), "`time` names at, whose type is String"),
+    "a gap of dates": (HOURS.dt.date().filter(HOURS.dt.day() < 20), "has no rows between 2013-02-19 and 2013-03-01"),
+}
+
+
+@pytest.mark.inputs
+@pytest.mark.parametrize("case", TIMES)
+def test_time_is_of_any_type_that_is_a_time(case: str) -> None:
+    # given a table whose rows have a time of some type
+    times, sentence = TIMES[case]
+    about = {"time": "at", "max_gap_hours": 24}
+    schema = pa.DataFrameSchema({"at": pa.Column(times.dtype)}, strict=True, metadata=about)
+    table = times.alias("at").to_frame()
+
+    # when it is validated / then it lies in its partition, or one line says what does not
+    told = attempt("type of the time column", case, lambda: validate(MONTH, {"t": table}, {"t": schema}))
+    assert told is None if sentence is None else re.search(sentence, str(told)), told
+    if sentence is None:
+        assert table.filter(within("at", MONTH)).height == table.height
+
+
+NUMBERS = {"x": pa.Column(pl.Float64, nullable=True), "y": pa.Column(pl.String, nullable=True)}
+SCHEMAS: dict[str, tuple[pa.DataFrameSchema, str]] = {
+    "a time that is not there": (
+        pa.DataFrameSchema(NUMBERS, metadata={"time": "at"}),
+        "names 'at', which is no column",
+    ),
+    "a key that is not there": (pa.DataFrameSchema(NUMBERS, unique=["z"]), "names 'z', which is no column"),
+    "a column without a type": (pa.DataFrameSchema({**NUMBERS, "z": pa.Column()}), "column z needs a name .* a type"),
+    "an optional column": (
+        pa.DataFrameSchema({**NUMBERS, "z": pa.Column(pl.Int8, required=False)}),
+        "column z needs .*required=True",
+    ),
+    "a pattern of names": (pa.DataFrameSchema({**NUMBERS, "z.*": pa.Column(pl.Int8, regex=True)}), "needs a name"),
+    "a check of another type": (
+        pa.DataFrameSchema({**NUMBERS, "y": pa.Column(pl.String, pa.Check.in_range(1, 2))}),
+        "ml/schema.py: column y: in_range.* cannot be checked",
+    ),
+    "a check that fails": (
+        pa.DataFrameSchema({**NUMBERS, "y": pa.Column(pl.String, pa.Check(lambda _: 1 / 0))}),
+        "cannot be checked: ZeroDivisionError",
+    ),
+}
+
+
+@pytest.mark.inputs
+@pytest.mark.parametrize("case", SCHEMAS)
+def test_a_contract_that_cannot_be_kept_is_one_line(case: str) -> None:
+    schema, sentence = SCHEMAS[case]
+    table = pl.DataFrame({"x": [1.0], "y": ["a"]})
+
+    told = attempt("contract", case, lambda: validate(MONTH, {"t": table}, {"t": schema}))
+
+    assert re.search(sentence, str(told)), told
+
+
+def test_a_contract_that_is_not_strict_lets_other_columns_be() -> None:
+    table = pl.DataFrame({"x": [1.0], "y": ["a"], "z": [1]})
+
+    validate(MONTH, {"t": table}, {"t": pa.DataFrameSchema(NUMBERS)})

@@ -1,6 +1,7 @@
 """Each kind of source delivers the same month in the contract's types, or one sentence."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import polars as pl
@@ -11,6 +12,7 @@ from sqlalchemy import create_engine
 
 from pipeline.errors import UserError
 from pipeline.ml.schema import TABLES
+from pipeline.ops.drift import current
 from pipeline.ops.sources import open_source
 from pipeline.ops.sources.casting import conform
 from pipeline.settings import FilesSource, SqlSource
@@ -131,6 +133,37 @@ def test_a_database_that_fails_never_tells_its_password(
     assert "\n" not in str(told.value)
 
 
+def test_a_query_that_fails_over_a_private_value_does_not_show_it(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a query that takes a tail number, which is private, for a number
+    monkeypatch.setenv("SOURCE_URL", database)
+    queries = QUERIES | {"flights": "select 'N14228'::text::int as flight"}
+
+    with pytest.raises(UserError, match=r"source\.queries\.flights failed: InvalidTextRep.* private") as refused:
+        open_source(sql(queries=queries)).read("2013-01")
+
+    assert "N14228" not in str(refused.value)
+
+
+def test_a_partition_of_a_database_is_no_path(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_URL", database)
+
+    with pytest.raises(UserError, match=r"source\.partitions: '2013-01/\.\./x' cannot name a partition"):
+        open_source(sql(partitions="select '2013-01/../x'")).partitions()
+
+
+def test_the_drift_check_writes_no_partition_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a reference, which comes from the DVC remote, that names a path
+    monkeypatch.chdir(tmp_path)
+    reference = SimpleNamespace(partitions=["2013-01/../../elsewhere"])
+
+    with pytest.raises(UserError, match=r"models/drift\.json: '2013-01/\.\./\.\./elsewhere' cannot name a partition"):
+        current.partitions(reference, None, tmp_path / "copy")
+
+    assert not any(tmp_path.iterdir())
+
+
 def test_queries_and_contract_name_the_same_tables() -> None:
     with pytest.raises(
         UserError, match=r"source\.queries has no query for planes, the tables are flights, weather, planes"
@@ -143,7 +176,7 @@ def test_queries_and_contract_name_the_same_tables() -> None:
     [
         (pl.Series([200, 70_000]), "m/flights: column air_time must be Int16, but 1 of 2 do not fit, e.g. 70000"),
         (pl.Series([200.0, 1.5]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. 1.5"),
-        (pl.Series(["200", "NA"]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. NA"),
+        (pl.Series(["200", "NA"]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. 'NA'"),
     ],
 )
 def test_a_value_that_does_not_fit_its_type_is_refused_not_bent(values: pl.Series, sentence: str) -> None:

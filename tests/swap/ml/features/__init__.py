@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from ..params import Params
+from ..schema import MEASURES
 
 LABEL = "malignant"
 TIME: str | None = None
@@ -19,6 +20,11 @@ def label(params: Params) -> pl.Expr:
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
     """Add the batch that the gate resamples whole."""
     return tables["cells"].with_columns(batch=pl.col("id") // params.features.batch_rows)
+
+
+def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
+    """No category, and every measurement."""
+    return [], list(MEASURES)
 
 
 def derive(known: Mapping[str, Any]) -> dict[str, Any]:

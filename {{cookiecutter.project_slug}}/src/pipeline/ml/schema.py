@@ -7,7 +7,7 @@ else UTC); of a column `max_null` (largest share of nulls) and `median` (where i
 even where every single value stays possible).
 
 The service takes rows of the main table, within the same limits. It asks for no column with `known: "after"` (what
-only the event tells), and its prediction log leaves out columns that are `private`.
+only the event tells), and its prediction log leaves out columns that are `private`, whose values no error shows either.
 """
 
 import polars as pl

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from .strict import Count, Positive, Strict, load
 
@@ -17,19 +17,67 @@ class FlightsSource(Strict):
     kind: Literal["flights"]
 
 
+class Csv(Strict):
+    """How CSV files are written. The defaults are RFC 4180 in UTF-8, with nothing between two separators as null.
+
+    `nulls` are the words that mean null, in columns of every type. `formats` maps `table.column` to the format of its
+    dates or times (`%m/%d/%Y %H:%M`); without one they must be ISO 8601. `skip_lines` stand before the header.
+    """
+
+    separator: Annotated[str, Field(pattern=r"^[\x01-\x09\x20\x21\x23-\x7e]$")] = ","
+    decimal: Literal[".", ","] = "."
+    encoding: str = "utf-8"
+    nulls: list[str] = Field(default_factory=lambda: [""])
+    formats: dict[str, Annotated[str, Field(pattern="%")]] = Field(default_factory=dict)
+    skip_lines: Annotated[int, Field(ge=0)] = 0
+    compression: Literal["auto", "none", "gzip", "bz2", "xz", "zip"] = "auto"  # auto: by the ending of `url`
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        try:
+            "x".encode(encoding)
+        except LookupError:
+            raise ValueError("must be an encoding that Python knows: utf-8, latin-1, cp1252, utf-16, …") from None
+        return encoding
+
+
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
+ENDINGS = (".parquet", ".csv", *(f".csv{ending}" for ending in COMPRESSED))
+
+
 class FilesSource(Strict):
-    """A folder or bucket; `url` names `{partition}` and `{table}` and ends in .parquet or .csv."""
+    """A folder or bucket; `url` names `{partition}` and `{table}` and ends in one of `ENDINGS`, in any case."""
 
     kind: Literal["files"]
     url: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    csv: Csv = Csv()
 
     @field_validator("url")
     @classmethod
     def _names_every_file(cls, url: str) -> str:
-        if "{partition}" in url and "{table}" in url and url.endswith((".parquet", ".csv")):
+        if "{partition}" in url and "{table}" in url and url.lower().endswith(ENDINGS):
             return url
-        raise ValueError("must hold {partition} and {table} and end in .parquet or .csv")
+        raise ValueError(f"must hold {{partition}} and {{table}} and end in {', '.join(ENDINGS)}")
+
+    @model_validator(mode="after")
+    def _says_nothing_of_csv_in_vain(self) -> "FilesSource":
+        if not self.is_csv and self.csv != Csv():
+            raise ValueError("csv describes CSV files, and url ends in .parquet: remove one of them")
+        return self
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether the files are CSV; else they are parquet."""
+        return not self.url.lower().endswith(".parquet")
+
+    @property
+    def compression(self) -> str | None:
+        """How the files are compressed as a whole, in fsspec's words."""
+        if self.csv.compression != "auto":
+            return None if self.csv.compression == "none" else self.csv.compression
+        return COMPRESSED.get(Path(self.url.lower()).suffix)
 
 
 class SqlSource(Strict):

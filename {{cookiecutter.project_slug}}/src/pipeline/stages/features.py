@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 from rich.progress import track
 
-from .. import label
+from .. import label, paths
 from ..digest import digest
 from ..errors import UserError
 from ..files import scan_parquet, whole
@@ -29,7 +29,7 @@ CODE = Path(__file__).parents[1] / "ml"
 def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
     """Every table of some partitions in `root`, one after the other; the contract has seen that each has them all."""
     folders = [root / name for name in names if name]
-    found = sorted(path.name for path in folders[-1].glob("*.parquet"))
+    found = [path.name for path in paths.tables(folders[-1])]
     return {
         Path(name).stem: pl.concat([scan_parquet([folder / name], RESTORE) for folder in folders]) for name in found
     }
@@ -49,7 +49,7 @@ def build(partition: str, previous: str | None, params: Params, root: Path = DAT
 
 def key(partition: str, previous: str | None, params: Params) -> str:
     """Hash of all that a feature file is made from."""
-    tables = [path for name in (previous, partition) if name for path in sorted((DATA / name).iterdir())]
+    tables = [path for name in (previous, partition) if name for path in paths.tables(DATA / name)]
     return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *sorted(CODE.rglob("*.py")), *tables])
 
 

@@ -19,7 +19,7 @@ from ..paths import FEATURES, MODEL, TRAINING
 from ..settings.infra_yaml import Compute
 from ..settings.infra_yaml import infra as read_infra
 from ..settings.params_yaml import params as read_params
-from . import parts, run_stage, workers
+from . import parts, run_stage, trainable, workers
 from .checkpoint import Checkpoint
 
 CODE = Path(__file__).parents[1] / "ml"
@@ -87,6 +87,8 @@ def main() -> None:
     """Train where and in as many processes as infra.yaml says, or in those that torchrun started."""
     infra = read_infra()
     compute = infra.compute
+    training = training_files()
+    trainable.check(training, sorted(FEATURES.glob("*.parquet"))[-1], compute.processes * compute.nodes)
     if workers.started_by_torchrun():
         work()
     elif infra.ray:

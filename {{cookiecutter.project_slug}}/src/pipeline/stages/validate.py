@@ -4,7 +4,7 @@ import json
 
 from rich.progress import track
 
-from .. import files
+from .. import files, paths
 from ..contract import validate
 from ..errors import UserError, run
 from ..paths import CONTRACT, DATA, partitions
@@ -14,7 +14,7 @@ RESTORE = "delete it, and run `make data`"
 
 def examine(partition: str) -> dict[str, dict[str, object]]:
     """Validate one partition; give rows and shares of nulls, table by table. Raises `UserError` at a violation."""
-    tables = {path.stem: files.read_parquet(path, RESTORE) for path in sorted((DATA / partition).glob("*.parquet"))}
+    tables = {path.stem: files.read_parquet(path, RESTORE) for path in paths.tables(DATA / partition)}
     validate(partition, tables)
     return {
         name: {

@@ -29,7 +29,7 @@ NOW = pl.col("sched_dep")
 def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
     """Names of the model's categories and numbers: all feature columns but keys, dates and the label."""
     names = [name for name in columns if name not in NOT_INPUTS]
-    categories = [name for name in names if columns[name] == pl.String]
+    categories = [name for name in names if columns[name] in (pl.String, pl.Categorical, pl.Enum)]
     return categories, [name for name in names if name not in categories]
 
 
@@ -52,8 +52,8 @@ def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.Laz
     for history in build_history(tables, params).values():
         rows = rows.pipe(asof, "sched_dep", history)
     rows = rows.with_columns(**derive({name: pl.col(name) for name in rows.collect_schema()})).drop(RAW)
-    numbers = inputs(rows.collect_schema())[1]
-    return rows.with_columns(pl.col(numbers).cast(pl.Float32))
+    categories, numbers = inputs(rows.collect_schema())
+    return rows.with_columns(pl.col(categories).cast(pl.String), pl.col(numbers).cast(pl.Float32))
 
 
 def derive(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,25 +3,27 @@
 import fcntl
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
+
 from ... import settings
 from ...contract import validate
 from ...errors import UserError
 from ...ml.schema import TABLES
+from ...paths import DATA
 from ..sources import Source, open_source
 from . import pointer
 from .choose import choose
-from .install import install
+from .install import heal, install, staging
 from .pointer import Pointer
 from .restore import restore
 
 MAIN = next(iter(TABLES))
-SCRATCH = Path(".dvc/tmp")  # on the same disk as data/, and ignored by git and DVC
+SCRATCH = Path(".dvc/tmp")  # ignored by git
 
 
 def fetch(until: str | None, accept: str | None = None) -> None:
@@ -30,18 +32,19 @@ def fetch(until: str | None, accept: str | None = None) -> None:
     Recorded partitions come from the DVC remote, or else from the source if it still delivers the same. What is read
     from the source is validated before it is accepted. Raises `UserError` with data/ and data.dvc as they were.
     """
-    with _alone():
+    with _alone(), _room():
+        heal()
         recorded, source = pointer.read(), open_source(settings.infra().source)
         new = choose(recorded.names, until, accept, source)
         missing = [name for name in restore(recorded) if name not in new]
         result = Pointer(dict(recorded.rows), dict(recorded.md5))
         if new or missing:
-            with tempfile.TemporaryDirectory(dir=SCRATCH, prefix="incoming-") as scratch:
+            with staging() as folder:
                 for name in sorted([*new, *missing]):
-                    result.rows[name], result.md5[name] = _stage(name, Path(scratch) / name, source)
+                    result.rows[name], result.md5[name] = _stage(name, folder / name, source)
                     if name in missing:
                         _same(name, recorded, result)
-                install(Path(scratch), sorted([*new, *missing]), result)
+                install(sorted([*new, *missing]), result)
         print(f"data/ holds {result.names[0]} to {result.names[-1]}: {sum(result.rows.values()):,} {MAIN}")
 
 
@@ -53,10 +56,17 @@ def _stage(name: str, folder: Path, source: Source) -> tuple[int, str]:
     for table, schema in TABLES.items():
         columns = list(schema.columns)
         ordered = tables[table].select(columns).sort(schema.unique or columns)
-        ordered.write_parquet(folder / f"{table}.parquet", compression="zstd", compression_level=3)
+        _write(ordered, folder / f"{table}.parquet")
     rows = tables[MAIN].height
     print(f"{name}  {rows:>9,} {MAIN}  {time.monotonic() - start:.1f} s", flush=True)
     return rows, pointer.folder_md5(folder)
+
+
+def _write(table: pl.DataFrame, path: Path) -> None:
+    try:
+        table.write_parquet(path, compression="zstd", compression_level=3)
+    except pl.exceptions.ComputeError as error:  # polars calls a full disk a computation that failed
+        raise UserError(f"{path} cannot be written: {error}") from None
 
 
 def _same(name: str, recorded: Pointer, delivered: Pointer) -> None:
@@ -65,6 +75,21 @@ def _same(name: str, recorded: Pointer, delivered: Pointer) -> None:
             f"{name}: the source now delivers other content ({delivered.rows[name]:,} rows) than data.dvc records "
             f"({recorded.rows[name]:,} rows): `dvc pull` the old, or take the new with `make data ACCEPT={name}`"
         )
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Refuse a data/ that DVC cannot track, and tell in a sentence what the disk refuses."""
+    if DATA.is_symlink():
+        raise UserError(
+            f"data/ is a link to {DATA.readlink()}, and DVC tracks no linked folder: remove the link, and keep DVC's "
+            "cache on that disk (`dvc cache dir --local FOLDER` and `dvc config --local cache.type symlink`)"
+        )
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"{where}{error.strerror or error}: data/ and data.dvc are as they were") from None
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Which partitions to take from the source: the next ones in order, and none left out."""
 
-import re
 from itertools import pairwise
 
 from ...contract import period
@@ -36,5 +35,3 @@ def _known(name: str, available: list[str]) -> None:
     if name not in available:
         has = f"{available[0]} to {available[-1]}" if available else "none"
         raise UserError(f"{name} is not a partition of the source in infra.yaml, which has {has}")
-    if not re.fullmatch(r"\w[\w.=-]*", name):
-        raise UserError(f"{name} cannot name a partition: letters, digits, dots, hyphens and '=' can")

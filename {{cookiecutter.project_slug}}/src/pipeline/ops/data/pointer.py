@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ... import files
-from ...paths import DATA_DVC
+from ...paths import DATA_DVC, left_behind, partition
 from .. import dvc_files
 
 
@@ -28,7 +28,10 @@ def read() -> Pointer:
     if not DATA_DVC.exists():
         return Pointer()
     content = dvc_files.read(DATA_DVC)
-    return Pointer(dict(dvc_files.partitions(content)), dict((content.get("meta") or {}).get("md5") or {}))
+    rows = dict(dvc_files.partitions(content))
+    for name in rows:
+        partition(name, f"{DATA_DVC}: meta.partitions")
+    return Pointer(rows, dict((content.get("meta") or {}).get("md5") or {}))
 
 
 def write(pointer: Pointer) -> None:
@@ -44,6 +47,7 @@ def write(pointer: Pointer) -> None:
 
 def folder_md5(folder: Path) -> str:
     """Hash a partition's folder as DVC does: the MD5 of the list of its files' MD5s."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    inside = (path for path in folder.rglob("*") if not any(map(left_behind, path.relative_to(folder).parts)))
+    files = sorted(path for path in inside if path.is_file())
     listed = [{"md5": dvc_files.md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

@@ -4,7 +4,7 @@ import json
 import shutil
 
 from ...errors import UserError
-from ...paths import DATA, DATA_DVC, partitions
+from ...paths import DATA, DATA_DVC, left_behind, partitions
 from ..dvc_cli import DvcError, dvc
 from .pointer import Pointer, folder_md5
 
@@ -16,7 +16,7 @@ def restore(recorded: Pointer) -> list[str]:
 
     Raises `UserError` where data/ holds what no one recorded: it is never overwritten or taken in unseen.
     """
-    if recorded.names and not _is_true(recorded) and (reason := _from_remote()):
+    if recorded.names and not _is_true(recorded) and (reason := _from_remote(recorded)):
         print(f"{reason}: reading the source", flush=True)
         for name in sorted(set(partitions()) & set(recorded.names)):
             if folder_md5(DATA / name) != recorded.md5.get(name):
@@ -33,7 +33,7 @@ def _is_true(recorded: Pointer) -> bool:
     return partitions() == recorded.names and json.loads(dvc("status", "--json", str(DATA_DVC))) == {}
 
 
-def _from_remote() -> str | None:
+def _from_remote(recorded: Pointer) -> str | None:
     """Pull and check out; give the reason where that cannot be done, with data/ untouched."""
     try:
         if not _entries():
@@ -45,9 +45,20 @@ def _from_remote() -> str | None:
         dvc("checkout", str(DATA_DVC))
     except DvcError as error:
         if "unsaved" in str(error):
-            raise UserError(f"data/ holds files that {DATA_DVC} does not know: remove them, or record them") from None
+            raise UserError(_unknown(recorded)) from None
         return str(error)
     return None
+
+
+def _unknown(recorded: Pointer) -> str:
+    """Return what in data/ nobody recorded, and the one command that is right for it."""
+    strange = sorted(_entries() - set(recorded.names))
+    kept = [name for name in partitions() if name in recorded.names]
+    changed = [name for name in kept if folder_md5(DATA / name) != recorded.md5.get(name)]
+    names = " ".join(f"data/{name}" for name in [*strange, *changed])
+    if not names:
+        return f"data/ is not what {DATA_DVC} records: `dvc checkout --force {DATA_DVC}` makes it so"
+    return f"{names}: {DATA_DVC} does not record this content: `rm -r {names}` removes it, then run `make data` again"
 
 
 def _pull() -> str | None:
@@ -60,5 +71,5 @@ def _pull() -> str | None:
 
 
 def _entries() -> set[str]:
-    """Names in data/, but for hidden files, which .dvcignore hides from DVC too."""
-    return {path.name for path in DATA.iterdir() if not path.name.startswith(".")} if DATA.is_dir() else set()
+    """Return the names in data/ but for what programs leave behind, which .dvcignore hides from DVC too."""
+    return {path.name for path in DATA.iterdir() if not left_behind(path.name)} if DATA.is_dir() else set()

@@ -8,7 +8,7 @@ import polars as pl
 from ... import files, settings
 from ...contract import validate
 from ...ml.schema import TABLES
-from ...paths import DATA
+from ...paths import DATA, DRIFT_REFERENCE, partition
 from ...reference.record import Reference
 from ...stages.features import build
 from ..sources import Source, open_source
@@ -21,7 +21,8 @@ def partitions(reference: Reference, until: str | None, folder: Path) -> dict[st
 
     Raises `BrokenDataError` where one does not keep the contract, `UserError` where the source cannot be read.
     """
-    source, before = open_source(settings.infra().source), reference.partitions[-1]
+    before = partition(reference.partitions[-1], str(DRIFT_REFERENCE))
+    source = open_source(settings.infra().source)
     new = [name for name in source.partitions() if name > before and (until is None or name <= until)]
     for name in new:
         tables = source.read(name)

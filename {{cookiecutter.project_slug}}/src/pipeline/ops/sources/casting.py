@@ -1,56 +1,101 @@
-"""From the looser types of CSV files and databases to the contract's, exactly or not at all."""
+"""From the types that files and databases deliver to those of the contract, exactly or not at all."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 from pandera.polars import DataFrameSchema
 
+from ...contract import example
 from ...errors import BrokenDataError
+from .text import NULL_WORDS, Type, parse
+
+DICTIONARY = (pl.Categorical, pl.Enum)  # text, each word stored once
 
 
-def conform(where: str, table: pl.DataFrame, schema: DataFrameSchema, *, text: bool = False) -> pl.DataFrame:
-    """Cast each column to its type in the contract where that keeps every value; leave other kinds to the contract.
+def conform(
+    where: str,
+    table: pl.DataFrame,
+    schema: DataFrameSchema,
+    *,
+    text: bool = False,
+    decimal: str = ".",
+    formats: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """Return the table with each column in its type of the contract; what is of another kind is left to the contract.
 
-    `text` parses strings too, as CSV delivers nothing else. Floats may be rounded to their new width. Raises
-    `BrokenDataError` naming `where` (partition/table), column and value where one does not fit.
+    Values are kept: only floats may be rounded to their new width. `text` parses strings too, as CSV delivers nothing
+    else, with the `decimal` sign and the `formats` (column → format) of dates and times, which else are ISO 8601.
+    Raises `BrokenDataError` naming `where` (partition/table), column and value if a value has no exact counterpart.
     """
-    return table.with_columns(
-        _cast(f"{where}: column {name}", table[name], schema.columns[name].dtype.type, text=text)
-        for name in table.columns
-        if name in schema.columns
-    )
+    columns = []
+    for name in table.columns:
+        if name not in schema.columns or schema.columns[name].dtype is None:
+            continue
+        values, target = table[name], schema.columns[name].dtype.type
+        cast = _cast(values, target)
+        if cast is None and text and values.dtype == pl.String:
+            cast = parse(values, target, decimal, (formats or {}).get(name))
+        if cast is None:
+            continue
+        lost = values.is_not_null() & (cast.is_null() | _differ(values, cast))
+        if lost.any():
+            first = values.filter(lost)[0]
+            raise BrokenDataError(
+                f"{where}: column {name} must be {target}, but {lost.sum():,} of {len(values):,} do not fit"
+                f"{example(schema, name, first)}{_advice(first, target, text=text)}"
+            )
+        columns.append(cast.alias(name))
+    return table.with_columns(columns)
 
 
-def _cast(what: str, values: pl.Series, target: pl.DataType, *, text: bool) -> pl.Series:
-    if values.dtype == target or not _same_kind(values.dtype, target, text=text):
+def _cast(values: pl.Series, target: Type) -> pl.Series | None:
+    """Return the values in the type `target`, null if one does not fit; None for a type of another kind."""
+    source = values.dtype
+    if source == target:
         return values
-    parsed = values.str.to_datetime(time_unit="us", strict=False) if _is_time_text(values, target) else values
-    if values.dtype == pl.String and target == pl.Boolean:
-        lowered = values.str.to_lowercase()
-        parsed = lowered.replace_strict({"true": True, "false": False, "1": True, "0": False}, default=None)
-    cast = parsed.cast(target, strict=False)
-    lost = values.is_not_null() & cast.is_null()
-    if target.is_integer() and values.dtype.is_numeric():
-        lost |= (cast.cast(values.dtype, strict=False) != values).fill_null(value=False)
-    elif target.is_float():
-        lost |= cast.is_infinite().fill_null(value=False)
-    elif isinstance(target, pl.Datetime) and values.dtype.is_temporal():
-        lost |= (cast.cast(values.dtype) != values).fill_null(value=False)
-    if lost.any():
-        raise BrokenDataError(
-            f"{what} must be {target}, but {lost.sum():,} of {len(values):,} do not fit, e.g. {values.filter(lost)[0]}"
-        )
-    return cast
+    if source == pl.Null or (source.is_numeric() and target.is_numeric()):
+        return values.cast(target, strict=False)
+    if source in (*DICTIONARY, pl.String) and target in (*DICTIONARY, pl.String):
+        return values.cast(pl.String).cast(target, strict=False)
+    if source.is_numeric() and target == pl.Boolean:
+        return values.replace_strict({1: True, 0: False}, default=None, return_dtype=pl.Boolean)
+    # A time with a zone is another moment than the naive one of the same name: the source must choose.
+    zoned = _zone(source) is not None
+    times = (pl.Datetime,) if zoned else (pl.Date, pl.Datetime)
+    if source in times and target in times and zoned == (_zone(target) is not None):
+        return values.cast(target, strict=False)
+    return values.cast(target, strict=False) if source == pl.Duration and target == pl.Duration else None
 
 
-def _same_kind(source: pl.DataType, target: pl.DataType, *, text: bool) -> bool:
-    if source == pl.Null or (text and source == pl.String):
-        return True
-    if source.is_numeric() and target.is_numeric():
-        return True
-    # A time with a zone is another moment than the naive one of the same name: the query must choose.
-    return (
-        source in (pl.Date, pl.Datetime) and isinstance(target, pl.Datetime) and not getattr(source, "time_zone", None)
-    )
+def _zone(dtype: Type) -> str | None:
+    return getattr(dtype, "time_zone", None)
 
 
-def _is_time_text(values: pl.Series, target: pl.DataType) -> bool:
-    return values.dtype == pl.String and isinstance(target, pl.Datetime)
+def _differ(values: pl.Series, cast: pl.Series) -> pl.Series:
+    """Return which values came out other than they went in; rounding a number to a float is none."""
+    source, target, none = values.dtype, cast.dtype, pl.repeat(False, len(cast), eager=True)
+    if target == pl.Boolean or source == target:
+        return none
+    if target.is_float() and not source.is_integer():
+        finite = values.is_finite() if source.is_float() else ~none
+        return (cast.is_infinite() & finite).fill_null(value=False)
+    if source.is_numeric() or source.is_temporal():
+        return cast.cast(source, strict=False).ne_missing(values) & cast.is_not_null()
+    return none
+
+
+def _advice(value: Any, target: Type, *, text: bool) -> str:
+    """Return how to mend a text that does not fit, if its look tells."""
+    if not (text and isinstance(value, str)):
+        return ""
+    if value != value.strip():
+        return ": it has a blank at its edge"
+    if value.casefold() in NULL_WORDS:
+        return ": if it means null, name it in infra.yaml: source.csv.nulls"
+    if target.is_temporal():
+        kind = "without a zone" if not _zone(target) else "with a zone"
+        return f": times are ISO 8601 {kind}, or of the format that infra.yaml names in source.csv.formats"
+    if target.is_numeric() and value.count(",") == 1 and value.replace(",", "").lstrip("+-").isdigit():
+        return ": if that is a decimal comma, set source.csv.decimal to ',' in infra.yaml"
+    return ""

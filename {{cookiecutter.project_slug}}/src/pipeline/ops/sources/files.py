@@ -5,9 +5,11 @@ import re
 import fsspec
 import polars as pl
 
-from ...errors import UserError
+from ...errors import BrokenDataError, UserError
 from ...ml.schema import TABLES
+from ...paths import left_behind, partition
 from ...settings import FilesSource
+from . import csv_files
 from .casting import conform
 
 
@@ -15,14 +17,20 @@ class Files:
     """One file per table and partition, at `url` with `{partition}` and `{table}` filled in."""
 
     def __init__(self, settings: FilesSource) -> None:
+        self._settings = settings
         try:
             self._files, path = fsspec.url_to_fs(settings.url, **settings.options)
             self._path = str(path)
         except (ImportError, ValueError) as error:
             raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None
+        known = [f"{table}.{column}" for table, schema in TABLES.items() for column in schema.columns]
+        if unknown := sorted(settings.csv.formats.keys() - set(known)):
+            raise UserError(
+                f"infra.yaml: source.csv.formats: {unknown[0]!r} is no column, name one as table.column: {known[0]}"
+            )
 
     def partitions(self) -> list[str]:
-        """List every partition of which at least one table is there."""
+        """List every partition of which at least one table is there; raise `UserError` for one that is no name."""
         tables = "|".join(re.escape(table) for table in TABLES)
         before, *after = re.escape(self._path).replace(r"\{table\}", f"(?:{tables})").split(r"\{partition\}")
         pattern = re.compile(f"{before}(?P<name>[^/]+)" + "(?P=name)".join(after))
@@ -30,27 +38,58 @@ class Files:
             paths = self._files.glob(self._fill("*", "*"))
         except Exception as error:  # noqa: BLE001, each store raises its own kind
             raise UserError(f"infra.yaml: source.url: {self._path} cannot be listed: {_told(error)}") from None
-        return sorted({match["name"] for path in paths if (match := pattern.fullmatch(path))})
+        names = {match["name"] for path in paths if (match := pattern.fullmatch(path))}
+        return sorted(partition(name, self._path) for name in names if not left_behind(name))
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Read the tables of one partition; raise `UserError` naming a file that is missing, empty or damaged."""
         return {table: self._read(partition, table) for table in TABLES}
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
-        where, path, csv = f"{partition}/{table}", self._fill(partition, table), self._path.endswith(".csv")
+        """Read one table from its file, or from all the parts in a folder of that name."""
+        where, path = f"{partition}/{table}", self._fill(partition, table)
         try:
-            with self._files.open(path, "rb") as file:
-                # As text: what CSV means by a value is the contract's to say, not a guess from its first rows.
-                rows = pl.read_csv(file, infer_schema=False) if csv else pl.read_parquet(file)
+            paths = self._parts(path) if self._files.info(path)["type"] == "directory" else [path]
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
+        except Exception as error:  # noqa: BLE001, each store raises its own kind
+            raise UserError(f"{where}: {path} cannot be listed: {_told(error)}") from None
+        if not paths:
+            raise UserError(f"{where}: the folder {path} holds no part")
+        parts = [self._one(where, part, table) for part in paths]
+        if odd := [path for path, part in zip(paths, parts, strict=True) if part.schema != parts[0].schema]:
+            raise BrokenDataError(f"{where}: {odd[0]} has other columns or types than {paths[0]}")
+        return pl.concat(parts)
+
+    def _parts(self, folder: str) -> list[str]:
+        names = sorted(str(path) for path in self._files.ls(folder, detail=False))
+        return [path for path in names if not left_behind(name := path.rsplit("/", 1)[-1]) and not name.startswith("_")]
+
+    def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
+        csv = self._settings.is_csv
+        try:
+            with self._files.open(path, "rb", compression=self._settings.compression if csv else None) as file:
+                content = file.read()
+            rows = csv_files.read(content, self._settings.csv, TABLES[table].columns) if csv else _parquet(content)
+        except FileNotFoundError:
+            raise UserError(f"{where}: the file {path} is missing") from None
+        except UserError as error:
+            raise type(error)(f"{where}: {path} {error}") from None
         except Exception as error:  # noqa: BLE001, each store and format raises its own kind
             kind = "CSV" if csv else "parquet"
             raise UserError(f"{where}: {path} is not a whole {kind} file: {_told(error)}") from None
-        return conform(where, rows, TABLES[table], text=csv)
+        formats = {key.removeprefix(f"{table}."): form for key, form in self._settings.csv.formats.items()}
+        decimal = self._settings.csv.decimal
+        return conform(where, rows, TABLES[table], text=csv, decimal=decimal, formats=formats)
 
     def _fill(self, partition: str, table: str) -> str:
         return self._path.replace("{partition}", partition).replace("{table}", table)
+
+
+def _parquet(content: bytes) -> pl.DataFrame:
+    if not content.startswith(b"PAR1") and (told := csv_files.other_kind(content)):
+        raise UserError(told)
+    return pl.read_parquet(content)
 
 
 def _told(error: Exception) -> str:

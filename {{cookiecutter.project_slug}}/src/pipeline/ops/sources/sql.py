@@ -6,9 +6,12 @@ from contextlib import contextmanager
 
 import polars as pl
 from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from ...contract import private
 from ...errors import UserError
 from ...ml.schema import TABLES
+from ...paths import partition
 from ...settings import SqlSource
 from .casting import conform
 
@@ -37,7 +40,8 @@ class Sql:
     def partitions(self) -> list[str]:
         """List the first column of the query `source.partitions`."""
         with self._connect("infra.yaml: source.partitions") as connection:
-            return sorted(str(row[0]) for row in connection.execute(text(self._settings.partitions)))
+            names = [str(row[0]) for row in connection.execute(text(self._settings.partitions))]
+        return sorted(partition(name, "infra.yaml: source.partitions") for name in names)
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Run each table's query; raise `UserError` naming the one that fails."""
@@ -57,6 +61,12 @@ class Sql:
                 yield connection
         except Exception as error:  # noqa: BLE001, drivers raise their own kinds
             told = str(getattr(error, "orig", None) or error).split("\n", 1)[0]
+            if not isinstance(error, OperationalError | ProgrammingError) and _any_private():
+                told = f"{type(getattr(error, 'orig', None) or error).__name__}; its words may hold private values"
             raise UserError(
                 f"{what} failed: {told.replace(self._password, '***') if self._password else told}"
             ) from None
+
+
+def _any_private() -> bool:
+    return any(private(schema, schema.columns) for schema in TABLES.values())

@@ -12,7 +12,7 @@ from ... import artifact, files, holdout, label, ml, settings
 from ...digest import digest
 from ...errors import UserError
 from ...paths import FEATURES
-from ...stages import parts
+from ...stages import parts, trainable
 
 CODE = Path(ml.__file__).parent
 
@@ -36,6 +36,7 @@ def split() -> Split:
     *training, measured, _ = found
     for path in found[:-1]:
         label.check(files.scan_parquet([path], "run `make pipeline`", [ml.LABEL]), path)
+    trainable.check(training, measured)
     return Split(training, measured, digest([], [*training, measured, *sorted(CODE.rglob("*.py"))]))
 
 

@@ -1,0 +1,148 @@
+"""A CSV file as a table of texts: nothing guessed and nothing filled in, and a sentence for one of another dialect."""
+
+import csv
+import io
+from collections.abc import Iterable
+
+import polars as pl
+
+from ...errors import BrokenDataError, UserError
+from ...settings import Csv
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+KINDS = {  # how files of another kind begin
+    b"version https://git-lfs": "is a pointer of Git LFS and not the file: run `git lfs pull` where it comes from",
+    b"PAR1": "is a parquet file: end source.url in .parquet",
+    b"\x1f\x8b": "is compressed by gzip: end its name in .csv.gz, or set source.csv.compression",
+    b"BZh": "is compressed by bzip2: end its name in .csv.bz2, or set source.csv.compression",
+    b"\xfd7zXZ": "is compressed by xz: end its name in .csv.xz, or set source.csv.compression",
+    b"PK\x03\x04": "is a ZIP archive or an Excel workbook: export it as CSV, or end its name in .csv.zip",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook: export it as CSV",
+    b"<!doctype html": "is a web page, maybe one that asks to log in",
+    b"<html": "is a web page, maybe one that asks to log in",
+}
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def other_kind(content: bytes) -> str | None:
+    """Return what a file is that begins like one of another kind, and what to do."""
+    begin = content[:40].lower()
+    return next((told for magic, told in KINDS.items() if begin.startswith(magic.lower())), None)
+
+
+def read(content: bytes, dialect: Csv, columns: Iterable[str]) -> pl.DataFrame:
+    """Return the table in `content`, all columns text, null where one of `dialect.nulls` is; `columns` are expected.
+
+    Raises `UserError` saying which dialect the file seems to have, and `BrokenDataError` where it is damaged: a line
+    with another number of fields, an empty line, a column without a name. No sentence holds a value of the file.
+    """
+    if told := other_kind(content):
+        raise UserError(told)
+    text = _decoded(content, dialect)
+    header, text = _header(text, dialect, list(columns))
+    if len(header) > 1:
+        text = text.rstrip("\n")  # lines that are empty at the end are no rows
+    try:
+        table = pl.read_csv(
+            text.encode(),
+            infer_schema=False,
+            separator=dialect.separator,
+            empty_string_is_null="" in dialect.nulls,
+            null_values=[word for word in dialect.nulls if word] or None,
+        )
+    except pl.exceptions.PolarsError as error:
+        odd = _uneven(text, dialect, len(header))
+        raise BrokenDataError(odd or f"is not a whole CSV file: {_first_line(error)}") from None
+    last = table.to_series(-1)
+    if (last.is_null() | (last == "")).any() and (odd := _uneven(text, dialect, len(header))):
+        raise BrokenDataError(odd)
+    return table
+
+
+def _decoded(content: bytes, dialect: Csv) -> str:
+    name = dialect.encoding.lower().replace("_", "-")
+    if content.startswith(UTF16) and not name.startswith(("utf-16", "utf-32")):
+        raise UserError("is UTF-16: set source.csv.encoding to utf-16 in infra.yaml")
+    try:
+        text = content.decode("utf-8-sig" if name in ("utf-8", "utf8") else dialect.encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"line {line:,} has the byte 0x{content[error.start]:02x}" if error.start < len(content) else "its end"
+        raise UserError(
+            f"is not {dialect.encoding}: {byte}. Set source.csv.encoding in infra.yaml: "
+            "cp1252 or latin-1 for Western text from Windows, utf-16 for Excel's Unicode text"
+        ) from None
+    if "\0" in text:
+        raise UserError("holds NUL characters: it is UTF-16 (set source.csv.encoding in infra.yaml), or damaged")
+    if "\n" not in text:
+        return text.replace("\r", "\n")
+    return text.replace("\r\n", "\n")
+
+
+def _header(text: str, dialect: Csv, columns: list[str]) -> tuple[list[str], str]:
+    """Return the names of the columns, and the text from their line on."""
+    for _ in range(dialect.skip_lines):
+        text = text.partition("\n")[2]
+    line = text.partition("\n")[0]
+    if not line.strip():
+        raise BrokenDataError("begins with an empty line" if text.strip() else "is empty, it has not even a header")
+    if line.lower().startswith("sep=") and len(line) == 5:
+        raise UserError(
+            f"begins with Excel's line {line!r}: set source.csv.skip_lines to 1 and source.csv.separator to "
+            f"{line[4]!r} in infra.yaml"
+        )
+    names = _fields(line, dialect.separator)
+    known = len(set(names) & set(columns))
+    for separator, called in SEPARATORS.items():
+        if known <= 1 and len(set(_fields(line, separator)) & set(columns)) > max(known, 1):
+            raise UserError(f"separates by {called}: set source.csv.separator to {separator!r} in infra.yaml")
+    if not known and (later := _later(text, dialect, columns)):
+        raise UserError(f"has its header in line {later + 1}: set source.csv.skip_lines to {later} in infra.yaml")
+    if "" in names:
+        place = names.index("") + 1
+        hint = (
+            "the index of pandas, which `index=False` leaves out" if place == 1 else "a separator too many at the end"
+        )
+        raise BrokenDataError(f"has no name for column {place} of {len(names)}: it looks like {hint}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        first, second = [place for place, name in enumerate(names, 1) if name == twice[0]][:2]
+        which = repr(twice[0]) if twice[0] in columns else "by the same name"
+        raise BrokenDataError(f"names its columns {first} and {second} {which}: is its first line the header?")
+    return names, text
+
+
+def _later(text: str, dialect: Csv, columns: list[str]) -> int | None:
+    """Return after how many lines a header stands that names most of `columns`."""
+    lines = text.split("\n", 20)[:20]
+    found = [len(set(_fields(line, dialect.separator)) & set(columns)) * 2 > len(columns) for line in lines]
+    return found.index(True) + dialect.skip_lines if True in found else None
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return [line]
+
+
+def _uneven(text: str, dialect: Csv, width: int) -> str | None:
+    """Return which line first has more or fewer fields than the header, of which a reader would make nulls."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator)
+    try:
+        for row in rows:
+            line = rows.line_num + dialect.skip_lines
+            if len(row) != width and not (width == 1 and not row):
+                said = f"has {len(row):,} fields, the header {width:,}" if row else "is empty"
+                cut = ": the file ends in the middle of a row" if next(rows, None) is None and len(row) < width else ""
+                return f"is damaged: line {line:,} {said}{cut}"
+            if width > 1 and not any(row):
+                return f"is damaged: line {line:,} has no value in any field"
+    except csv.Error as error:
+        return f"is damaged: line {rows.line_num + dialect.skip_lines:,}: {error}"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    # Of polars' sentences only those without a value of the file.
+    told = (str(error).splitlines() or [""])[0]
+    return "a quote is not closed or stands inside a field" if "parse" in told or "malformed" in told.lower() else told
