@@ -14,8 +14,8 @@ from tests.bake import bake, export, outside
 
 # What is done, the command, and about how many seconds it takes on two cores with a warm package cache.
 STEPS: list[tuple[str, list[str], int]] = [
-    ("set up the environment (its packages are downloaded the first time)", ["make", "setup"], 75),
     ("put the project under git", ["git", "init", "--quiet", "--initial-branch=main"], 1),
+    ("set up the environment (its packages are downloaded the first time)", ["make", "setup"], 75),
     ("fetch six months of flights, hold each to the data contract, version them", ["make", "data"], 15),
     ("run the pipeline: validate, features, train, evaluate; record the run in MLflow", ["make", "pipeline"], 60),
     ("judge the model by gates.yaml", ["make", "gate"], 10),
