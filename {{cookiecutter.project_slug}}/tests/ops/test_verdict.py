@@ -1,5 +1,6 @@
 """The one required check."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ def test_a_run_that_shows_nothing_is_red(
     given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # given a push in CI, and a step that hands over less than it should
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-qb", "main"], check=True)
     payload = tmp_path / "event.json"
     payload.write_text('{"before": "' + "1" * 40 + '"}')
     environment = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_EVENT_PATH": str(payload)}
