@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Literal
 
-from .. import settings
+from .. import files, settings
 from ..errors import UserError, run
 from ..paths import LOCK
 from . import dvc_files, git, workflow
@@ -59,12 +59,12 @@ def origin(base: str | None = None) -> Origin:
     if proof := _proof():
         said = dict(line.split(": ", 1) for line in proof.splitlines() if ": " in line)
         return Origin("ci", said.get("Run"), scratch=said.get("Made") == SCRATCH)
-    if LOCK.exists() and base and git.read(base, LOCK) == LOCK.read_text():
+    if LOCK.exists() and base and git.read(base, LOCK) == files.read_text(LOCK, dvc_files.FIX[LOCK.name]):
         return Origin("main")
     if not LOCK.exists():
         return Origin("person")
     known = _log("--format=%an%x00%H", "--", str(LOCK))
-    if not known or git.read("HEAD", LOCK) != LOCK.read_text():
+    if not known or git.read("HEAD", LOCK) != files.read_text(LOCK, dvc_files.FIX[LOCK.name]):
         return Origin("person")
     who, _, commit = known.strip().partition("\0")
     return Origin("person", who=who, commit=commit)
