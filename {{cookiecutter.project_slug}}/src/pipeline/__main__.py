@@ -4,13 +4,22 @@ Each verb imports what it needs when it runs, so that none waits for a library i
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from .errors import run
+from .errors import MARKER, UserError, project, run
+from .text import say
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def inside() -> None:
+    """Run one verb of this project; `make` lists them."""
+    if project() is None:
+        raise UserError(f"{Path.cwd()} lies in no project: neither it nor a folder above holds {MARKER}")
 
 
 @app.command()
@@ -111,7 +120,7 @@ def image() -> None:
     """Build the service's container from the model on disk."""
     from .ops.image import build
 
-    print(build())
+    say(build())
 
 
 @app.command()

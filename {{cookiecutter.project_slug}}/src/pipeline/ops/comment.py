@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..paths import REPORT
+from ..text import annotation
 from . import github, workflow
 from .event import Event, current
 
@@ -121,6 +122,5 @@ def _with_gh(event: Event, report: str, comment: Comment | None) -> None:
 
 def _warn(text: str) -> None:
     """Say it as an annotation of the run, in one line, and without the token whoever let it slip."""
-    line = " ".join(text.split()).replace("%", "%25")
     token = os.environ.get("GH_TOKEN")
-    print(f"::warning::{line.replace(token, '***') if token else line}")
+    print(annotation("warning", text.replace(token, "***") if token else text))

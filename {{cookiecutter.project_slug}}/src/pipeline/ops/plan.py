@@ -8,6 +8,7 @@ import yaml
 
 from ..errors import UserError
 from ..paths import DATA, LOCK, MODEL
+from ..text import say
 from . import git, github, workflow
 from .event import Event, current
 
@@ -98,5 +99,5 @@ def decide(event: Event) -> Plan:
 def run() -> None:
     """Print the plan, and hand it to the workflow where there is one."""
     plan = decide(current())
-    print(f"{plan.work}: {plan.reason}")
+    say(f"{plan.work}: {plan.reason}")
     workflow.outputs(work=plan.work)

@@ -4,6 +4,7 @@ import json
 import os
 
 from ..errors import UserError
+from ..text import say
 from . import github, trouble
 from .event import current
 
@@ -38,7 +39,7 @@ def run() -> None:
         trouble.tell(event)
     if missing and not event.on_behalf:
         raise UserError(f"the verdict is {summary}; the logs of these jobs say why")
-    print(f"the verdict is {summary if missing else f'green: {summary}'}")
+    say(f"the verdict is {summary if missing else f'green: {summary}'}")
 
 
 def _output(needs: dict[str, dict[str, object]], job: str, name: str) -> object:

@@ -9,6 +9,7 @@ import polars as pl
 from ... import holdout, ml, settings
 from ...errors import BrokenDataError, UserError
 from ...paths import DRIFT, DRIFT_REFERENCE, MODEL
+from ...text import say
 from ..dvc_cli import dvc
 from ..dvc_files import md5
 from . import current, evidence, served, show
@@ -37,7 +38,7 @@ def run(until: str | None = None) -> Decision:
     DRIFT.with_suffix(".md").write_text(show.markdown(decision))
     if decision.windows:
         evidence.write(DRIFT.with_suffix(".html"), decision)
-    print(decision.sentence)
+    say(decision.sentence)
     return decision
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...errors import UserError, run
 from ...settings import INFRA, Accepted, gates, infra
+from ...text import say
 from .build import tag
 from .engine import RUNNERS, call, engine
 
@@ -87,13 +88,13 @@ def judge(findings: list[Finding], accepted: list[Accepted], today: date | None 
     for found in findings:
         rule = next((one for one in accepted if one.id in found.ids), None)
         if rule and today <= rule.until:
-            print(f"accepted until {rule.until}: {found} ({rule.reason})")
+            say(f"accepted until {rule.until}: {found} ({rule.reason})")
             continue
         refused += 1
-        print(f"refused: {found}" + (f"; its acceptance ended on {rule.until}" if rule else ""))
+        say(f"refused: {found}" + (f"; its acceptance ended on {rule.until}" if rule else ""))
     for rule in accepted:
         if not any(rule.id in found.ids for found in findings):
-            print(f"{rule.id} is accepted in gates.yaml, and nothing in the image has it: take it out")
+            say(f"{rule.id} is accepted in gates.yaml, and nothing in the image has it: take it out")
     return refused
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ...errors import UserError
+from ...text import say
 from .. import git as repository
 from .. import github
 from ..event import Event, current
@@ -77,4 +78,4 @@ def _body(staged: Release, running: Release | None) -> str:
 
 def run() -> None:
     """Promote what staging runs."""
-    print(promote())
+    say(promote())

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from ... import settings
 from ...errors import UserError
 from ...paths import DRIFT
+from ...text import prose, say
 from .. import workflow
 from ..drift.decision import Decision
 from ..event import Event, current
@@ -24,12 +25,12 @@ def run() -> None:
         newest = (
             f": `make data UNTIL={decision.partitions[-1]}`, then `make pipeline gate`" if decision.partitions else ""
         )
-        print(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
+        say(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
         return
     said, made = follow(event, decision, DRIFT.with_suffix(".md").read_text())
     issue.keep(str(event.repository), issue.CHECK, None)  # this one succeeded
-    print(said)
-    workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{said}\n")
+    say(said)
+    workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{prose(said)}\n")
     workflow.outputs(**made)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ...text import clean, prose
 from .. import github
 from ..drift.decision import Decision
 
@@ -24,7 +25,7 @@ def propose(repository: str, pulls: Sequence[dict[str, Any]], decision: Decision
         end = evidence.index("```", start + 3) + 3
         evidence = evidence[:start] + evidence[end:]
     newest = decision.partitions[-1]
-    body = {"title": f"Retrain with the data up to {newest}", "body": evidence}
+    body = {"title": f"Retrain with the data up to {clean(newest, 80)}", "body": evidence}
     opened = [pull for pull in pulls if pull["state"] == "open"]
     if opened:
         github.api(f"repos/{repository}/pulls/{opened[0]['number']}", method="PATCH", body=body)
@@ -39,7 +40,7 @@ def close(repository: str, pulls: Sequence[dict[str, Any]], why: str) -> int | N
     if not opened:
         return None
     number = int(opened[0]["number"])
-    comment = {"body": f"Drift is gone, so this is closed. {why}"}
+    comment = {"body": f"Drift is gone, so this is closed. {prose(why)}"}
     github.api(f"repos/{repository}/issues/{number}/comments", method="POST", body=comment)
     github.api(f"repos/{repository}/pulls/{number}", method="PATCH", body={"state": "closed"})
     return number
