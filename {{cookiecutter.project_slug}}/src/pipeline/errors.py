@@ -12,7 +12,7 @@ from typing import NoReturn
 from .text import annotation, inert, logged
 
 UTF8 = ("utf-8", "utf8")
-MARKER = "dvc.yaml"  # lies in the project's folder, and nowhere below it
+MARKERS = ("dvc.yaml", "infra.yaml", "gates.yaml", "params.yaml")  # lie in the project's folder, and none below it
 # What a disk or its owner refuses: no fault of this program, so its trace tells nothing.
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
@@ -54,7 +54,8 @@ def run(main: Callable[[], None]) -> NoReturn:
 def project() -> Path | None:
     """Return the folder of the project that the current one lies in, or None if it lies in none."""
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / MARKER).exists()), None)
+    folders = (here, *here.parents)
+    return next((folder for folder in folders if any((folder / name).exists() for name in MARKERS)), None)
 
 
 def _speak_utf8() -> None:

@@ -5,7 +5,6 @@ job warns. Nothing is uploaded to a third party: CML is told not to publish, and
 """
 
 import os
-import subprocess
 import tempfile
 from typing import Any
 
@@ -14,12 +13,12 @@ from ..paths import REPORT
 from ..text import annotation
 from . import github, workflow
 from .event import Event, current
+from .outside import Deadline, call
 
 MARKER = "<!-- pipeline report -->"  # how we know our comment, whoever sent it last
 TITLE = "pipeline report"
 WATERMARK = f"CML watermark {TITLE}"  # how CML knows its own; the same in every workflow, as the comment is
 CML_LOOKS_THROUGH = 30  # comments: the first page, the oldest
-PATIENCE = 120  # seconds
 
 Comment = dict[str, Any]
 
@@ -89,20 +88,14 @@ def _with_cml(event: Event) -> bool:
     command = ["cml", "comment", "update", f"--target=pr/{event.pull_request}", "--no-publish"]
     # CML writes `safe.directory=*` into the global git configuration: let that be a throw-away one.
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "HOME": home, "ITERATIVE_DO_NOT_TRACK": "1", "REPO_TOKEN": token}
+        environment = {"HOME": home, "ITERATIVE_DO_NOT_TRACK": "1", "REPO_TOKEN": token}
         try:
-            done = subprocess.run(
-                [*command, f"--watermark-title={TITLE}", str(REPORT)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=PATIENCE,
-            )
+            whole = [*command, f"--watermark-title={TITLE}", str(REPORT)]
+            done = call(whole, "CML", Deadline.ANSWER, environment=environment)
         except FileNotFoundError:
             return False
-        except (OSError, subprocess.TimeoutExpired) as error:
-            _warn(f"cml did not send the report ({type(error).__name__}), gh does")
+        except (OSError, UserError) as error:
+            _warn(f"cml did not send the report ({error}), gh does")
             return False
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word why"])[-1]

@@ -1,12 +1,10 @@
 """Commit dvc.lock back to the branch that was trained: without force, and only where nobody pushed meanwhile."""
 
-import os
-import subprocess
-
 from ..errors import UserError
 from ..paths import LOCK
 from . import git, github, workflow
 from .event import Event, current
+from .outside import SILENCE, Deadline, call
 
 BOT = {
     f"GIT_{role}_{field}": value
@@ -19,9 +17,8 @@ BOT = {
 
 
 def _git(*arguments: str, environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
+    who = f"origin (git {arguments[0]})"
+    done = call(["git", *arguments], who, Deadline.EXCHANGE, environment=SILENCE | environment)
     if done.returncode:
         raise UserError(f"git {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout.strip()

@@ -1,8 +1,6 @@
 """Bento → image. bentofile.yaml says what is in it, on which base; deploy/image/Containerfile how it is laid out."""
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -16,6 +14,7 @@ from ...paths import LOCK, MODEL
 from ...settings import INFRA, infra
 from .. import dvc_files
 from ..lineage import lineage
+from ..outside import Deadline, call
 from . import content
 from .engine import engine, show
 
@@ -74,7 +73,7 @@ def _bento(context: Path, version: str) -> str:
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    done = call(command, " ".join(command[:3]), Deadline.TRANSFER, environment=environment)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines() or ["no reason"]
         raise UserError(f"the Bento cannot be built ({' '.join(command[:4])}): {last[-1]}")

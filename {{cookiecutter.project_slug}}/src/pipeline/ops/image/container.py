@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 
 from ...errors import UserError
+from .. import outside
+from ..outside import Deadline
 from .engine import RUNNERS, call, engine
 
 WRITABLE = ["--tmpfs", "/tmp", "--tmpfs", "/predictions"]  # noqa: S108 - inside the container
@@ -99,8 +100,8 @@ def _is_ready(connection: http.client.HTTPConnection) -> bool:
 
 def _last_words(program: str, name: str) -> str:
     logs = [program, "logs", name]
-    said = subprocess.run(logs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return (said.stdout.strip().splitlines() or ["it wrote nothing"])[-1]
+    done = outside.call(logs, program, Deadline.ANSWER)
+    return ((done.stdout + done.stderr).strip().splitlines() or ["it wrote nothing"])[-1]
 
 
 def _free_port() -> int:

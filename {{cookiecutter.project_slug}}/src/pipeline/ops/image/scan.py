@@ -1,7 +1,6 @@
 """Known vulnerabilities of the packages in the image: pip-audit asks OSV, gates.yaml says which are accepted."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from ...errors import UserError, run
 from ...settings import INFRA, Accepted, gates, infra
 from ...text import say
+from .. import outside
+from ..outside import Deadline
 from .build import tag
 from .engine import RUNNERS, call, engine
 
@@ -68,7 +69,7 @@ def find(packages: dict[str, str]) -> list[Finding]:
         told = ["--format", "json", "--aliases", "on", "--desc", "off", "--progress-spinner", "off"]
         source = ["--vulnerability-service", "osv", "--osv-url", service]
         command = [sys.executable, "-m", "pip_audit", *asked, *told, *source]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = outside.call(command, f"the advisories at {service}", Deadline.EXCHANGE)
     try:
         answers = json.loads(done.stdout)["dependencies"]
     except ValueError:

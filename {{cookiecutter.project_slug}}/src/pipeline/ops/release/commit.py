@@ -1,7 +1,5 @@
 """A commit of one file on top of a branch of the remote, made without touching the checkout, pushed without force."""
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +8,7 @@ from ...errors import UserError
 from .. import github
 from ..event import Event
 from ..lock import BOT
+from ..outside import SILENCE, Deadline, call
 
 
 def credentials(event: Event) -> dict[str, str]:
@@ -38,8 +37,9 @@ def commit(parent: str, path: Path, content: str, message: str, environment: Map
 
 def git(*words: str, environment: Mapping[str, str], text: str | None = None) -> str:
     """Run git; raise `UserError` with its last words where it fails."""
-    done = subprocess.run(
-        ["git", *words], input=text, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    deadline = Deadline.ANSWER if words[0] == "ls-remote" else Deadline.EXCHANGE
+    done = call(
+        ["git", *words], f"origin (git {words[0]})", deadline, text=text, environment={**SILENCE, **environment}
     )
     if done.returncode:
         raise UserError(f"git {words[0]} failed: {' '.join(done.stderr.split()) or 'no reason'}")

@@ -8,6 +8,7 @@ import polars as pl
 from ...errors import UserError
 from ...ml.schema import TABLES
 from ...settings import FilesSource
+from ..outside import Patient, local
 from .casting import conform
 
 
@@ -16,7 +17,8 @@ class Files:
 
     def __init__(self, settings: FilesSource) -> None:
         try:
-            self._files, path = fsspec.url_to_fs(settings.url, **settings.options)
+            files, path = fsspec.url_to_fs(settings.url, **settings.options)
+            self._files = files if local(settings.url) else Patient(files, f"the source {settings.url}")
             self._path = str(path)
         except (ImportError, ValueError) as error:
             raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None

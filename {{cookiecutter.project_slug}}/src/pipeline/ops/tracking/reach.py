@@ -5,9 +5,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from ..outside import Deadline
 from .server import TrackingError, connected, quiet, shown, spoken
-
-TIMEOUT = 5  # seconds until a server that does not answer counts as down
 
 
 def reach(uri: str) -> None:
@@ -29,7 +28,7 @@ def _ask(uri: str) -> None:
     """Any answer will do: where credentials or certificates are wanted, MLflow's own client brings them."""
     request = shown(uri).rstrip("/") + "/api/2.0/mlflow/experiments/search?max_results=1"
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (the caller saw that it is http)
+        with urllib.request.urlopen(request, timeout=Deadline.GLANCE.seconds) as answer:  # noqa: S310 (the caller saw that it is http)
             if answer.headers.get_content_type() == "application/json":
                 return
     except urllib.error.HTTPError:
@@ -44,7 +43,8 @@ def _query(uri: str) -> None:
     url = sqlalchemy.make_url(uri)
     served = url.get_backend_name() in ("postgresql", "mysql")
     if served or (url.database and Path(url.database).exists()):  # MLflow makes the file
-        engine = sqlalchemy.create_engine(url, connect_args={"connect_timeout": TIMEOUT} if served else {})
+        limit = {"connect_timeout": round(Deadline.GLANCE.seconds)} if served else {}
+        engine = sqlalchemy.create_engine(url, connect_args=limit)
         try:
             sqlalchemy.inspect(engine).has_table("alembic_version")
         except sqlalchemy.exc.OperationalError as error:
