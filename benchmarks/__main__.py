@@ -19,6 +19,7 @@ PARTS = {  # modules and their options; `cost` runs in the template's environmen
     "How fast the service is": "serving",
     "Where its time goes": "serving_profile",
     "What a drift check costs": "monitoring",
+    "What the gate says of bad models": "bad_models",
 }
 HEAD = """# Benchmarks
 

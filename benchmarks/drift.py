@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pipeline.ops.drift.bins import learn
-from pipeline.ops.drift.counts import batches, count
 from pipeline.ops.drift.decide import decide
-from pipeline.ops.drift.performance import LABELLED
-from pipeline.ops.drift.reference import SCORE, summarise
+from pipeline.reference.bins import learn
+from pipeline.reference.counts import batches, count
+from pipeline.reference.performance import LABELLED
+from pipeline.reference.record import SCORE, summarise
 from pipeline.settings.drift import Drift
 from tests.ops.drift.simulation import SETTINGS, SHIFTS, World
 

@@ -17,7 +17,7 @@ import polars as pl
 import torch
 import yaml
 from pipeline import ml
-from pipeline.holdout import session
+from pipeline.artifact import session
 from pipeline.ml.model import inputs, values
 from pipeline.ml.model.encoding import Encoding
 from pipeline.ml.model.export import to_onnx

@@ -19,7 +19,7 @@ warnings.simplefilter("ignore")
 import polars as pl
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
-from pipeline.holdout import session
+from pipeline.artifact import session
 from pipeline.ml.model import inputs
 from pathlib import Path
 names = inputs(session(Path("models/model.onnx").read_bytes()))

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import yaml
 from pipeline import ml
-from pipeline.holdout import session
+from pipeline.artifact import predict, session
 from pipeline.ml.features import inputs
 from pipeline.ml.schema import TABLES
 from pipeline.ops.sources.flights import Flights
@@ -77,7 +77,7 @@ class Table:
     def test(self, pair: Pair, month: str) -> list[float]:
         """AUC of both on a month, and log loss of both."""
         now = self.month == month
-        scores = [ml.predict(session(pair.own), self.rows.filter(now))]
+        scores = [predict(session(pair.own), self.rows.filter(now))]
         scores.append(pair.boosted.predict_proba(self.values[now])[:, 1])
         return [ml.METRICS[name](self.label[now], score) for name in ("auc", "log_loss") for score in scores]
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pipeline.holdout import read, session
+from pipeline.artifact import session
+from pipeline.holdout import read
 from pipeline.ops.image import golden
 from pipeline.paths import MODEL
 
@@ -28,7 +29,7 @@ LOADS = [(1, 1), (1, 16), (100, 8)]  # rows in a request, requests at once
 FEEDS = """
 import numpy as np
 from pathlib import Path
-from pipeline.holdout import session as load
+from pipeline.artifact import session as load
 session = load(Path("models/model.onnx").read_bytes())
 INPUTS = [(i.name, object if "string" in i.type else np.float32) for i in session.get_inputs()]
 def score(rows):
@@ -71,7 +72,7 @@ def commands(folder: Path, port: int) -> dict[str, list[str]]:
     return {
         "FastAPI, bare": [*plain, "bare_fastapi:app"],
         "BentoML, bare": [*bento, "bare_bento:Bare"],
-        "the service": [*bento, "pipeline.service:Service"],
+        "the service": [sys.executable, "-m", "pipeline.service", "--host", "127.0.0.1", "--port", str(port)],
     }
 
 
@@ -123,7 +124,7 @@ def measure(
             found[rows, at_once] = (len(times) / SECONDS, *(float(np.quantile(times, q)) for q in (0.5, 0.99)))
         return found
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        os.killpg(server.pid, signal.SIGINT)  # at once: the service drains after SIGTERM
         server.wait()
 
 

@@ -61,12 +61,12 @@ def main() -> None:
             wait(port)
             record(server.pid, port, folder / "samples")
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            os.killpg(server.pid, signal.SIGINT)
             server.wait()
         samples = [line.rsplit(" ", 1) for line in (folder / "samples").read_text().splitlines()]
     found: Counter[str] = Counter()
     for stack, times in samples:
-        if "/worker/service.py" in stack:
+        if "serve (" in stack and "pipeline/serving/server.py" in stack:
             found[whose(stack)] += int(times)
     print("| where the time of a row goes | share |\n|---|---|")
     for name, times in found.most_common():

@@ -7,19 +7,17 @@ from pathlib import Path
 import pytest
 
 from tests.bake import ROOT, Problems, bake, export, git, outside, run
+from tests.turns import locked, pytest_collection_modifyitems, pytest_runtest_protocol, shared_folder
+
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
 
 pytest_plugins = ["tests.github.fixtures", "tests.release.fixtures"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Cheap before dear: what is quickly told is told first."""
-    items.sort(key=lambda item: item.get_closest_marker("dear") is not None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def type_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One cache of mypy for all projects that tests make. It goes by content, and torch has many types."""
-    os.environ["MYPY_CACHE_DIR"] = str(tmp_path_factory.mktemp("mypy"))
+    os.environ["MYPY_CACHE_DIR"] = str(shared_folder(tmp_path_factory) / "mypy")
 
 
 @pytest.fixture(scope="session")
@@ -40,14 +38,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Environment, data, caches and model are there, so that tests need not make them again. Clone it to change it.
     """
-    stranger = export(tmp_path_factory.mktemp("stranger"))
+    shared = shared_folder(tmp_path_factory)
+    folder = shared / "stranger/demo/flight-delays"
+    (shared / "lock").touch()
+    with locked(shared / "lock"):
+        if not (shared / "made").exists():
+            _demo(export(shared / "stranger"), folder)
+            (shared / "made").touch()
+    return folder
+
+
+def _demo(stranger: Path, folder: Path) -> None:
+    """Run the README's first command; commit the project that it generated, but for `dvc.lock`."""
     result = run(["make", "demo"], stranger, **outside())
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
-    folder = stranger / "demo/flight-delays"
     git(folder, "reset", "-q")
     git(folder, "add", "-A", "--", ".", ":!dvc.lock")
     git(folder, "commit", "-q", "-m", "Generated")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.bake import git
 from tests.github import Clone, GitHub
+from tests.github.events import repository_json
 from tests.github.fixtures import bot
 from tests.github.tokens import Level
 
@@ -23,8 +24,9 @@ OUTCOMES = {
 class Schedule:
     """A checkout in which the check has run, with the job's own token."""
 
-    def __init__(self, github: GitHub, project: Path, folder: Path) -> None:
-        self.github, self.repository = github, github.create("acme/flight-delays")
+    def __init__(self, github: GitHub, project: Path, folder: Path, base: str = "main") -> None:
+        self.github, self.repository, self.base = github, github.create("acme/flight-delays"), base
+        self.repository.default_branch = base
         self.repository.actions_may_open_pulls = True
         token = github.token("user", "alice", "acme/flight-delays", bypass=True)
         self.alice = Clone(github, self.repository, token, folder / "alice")
@@ -34,10 +36,10 @@ class Schedule:
                 shutil.copy2(project / name, self.alice.folder / name)
         shutil.rmtree(self.alice.folder / ".venv", ignore_errors=True)
         self.alice.commit("A project", {})
-        self.alice.push("main")
+        self.alice.push(base)
         self.data, self.python = project / "data", project / ".venv/bin/python"
         self.folder = folder
-        (folder / "event.json").write_text("{}")
+        (folder / "event.json").write_text(json.dumps({"repository": repository_json(self.repository)}))
         self.job = self.runner("job")
 
     def runner(self, name: str) -> Clone:
@@ -62,7 +64,7 @@ class Schedule:
     def attempt(self, outcome: str, job: Clone) -> "subprocess.CompletedProcess[str]":
         """The same in a checkout of main, to whatever end."""
         job.git("fetch", "-q", "origin")
-        job.git("checkout", "-q", "-f", "--detach", "origin/main")
+        job.git("checkout", "-q", "-f", "--detach", f"origin/{self.base}")
         shutil.rmtree(job.folder / "data", ignore_errors=True)  # a checkout of its own each time
         shutil.copytree(self.data, job.folder / "data")
         (job.folder / "reports/drift.json").write_text(json.dumps(OUTCOMES[outcome]))
@@ -79,7 +81,7 @@ class Schedule:
             "GITHUB_EVENT_PATH": str(self.folder / "event.json"),
             "GITHUB_OUTPUT": str(output),
             "GITHUB_REPOSITORY": self.repository.full_name,
-            "GITHUB_REF_NAME": "main",
+            "GITHUB_REF_NAME": self.base,
             "GITHUB_SHA": job.git("rev-parse", "HEAD"),
             "GH_TOKEN": job.token.value,
             "PYTHONPATH": "src",

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.__main__ import run
 
-pytestmark = pytest.mark.dear
+pytestmark = [pytest.mark.dear, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("part", ["cost", "quality", "training", "inference", "serving", "monitoring"])

@@ -17,6 +17,7 @@ PROMISED = ".github data.dvc src models bentofile.yaml params.yaml dvc.yaml test
 OWN = {".tools", ".venv", "data", "features"}  # made by verbs, never by the template
 
 
+@pytest.mark.alone
 def test_generation_takes_less_than_a_second(template: Path, tmp_path: Path) -> None:
     # given a warm file cache / when the whole command runs, starts of the interpreter and hook included
     whole, start = [], []

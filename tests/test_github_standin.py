@@ -56,6 +56,24 @@ def test_a_job_may_not_push_workflow_files(github: GitHub, flights: Repository, 
     assert "without `workflows` permission" in job.attempt("git", "push", "origin", "HEAD:more").stderr
 
 
+def test_a_job_may_not_move_a_branch_across_a_change_of_workflows_that_others_made(
+    github: GitHub, flights: Repository, alice: Clone, tmp_path: Path
+) -> None:
+    # given a job's branch, with a pull request, and a newer main with another workflow
+    pull = alice.open_pull("auto", {"work": "more"})
+    alice.git("switch", "-q", "main")
+    alice.commit("Another workflow", {".github/workflows/more.yaml": "on: push"})
+    alice.push("main")
+    job = Clone(github, flights, bot(github, flights, contents="write"), tmp_path / "job")
+    job.commit("Anew", {"work": "most"})
+    # then it cannot be moved onto that main, but it can be made anew, which closes the pull request
+    refused = job.attempt("git", "push", "--force", "origin", "HEAD:auto")
+    assert "`.github/workflows/more.yaml` without `workflows` permission" in refused.stderr
+    job.git("push", "-q", "origin", ":auto")
+    job.git("push", "-q", "origin", "HEAD:auto")
+    assert pull.state == "closed"
+
+
 def test_what_people_push_starts_runs_and_what_jobs_push_does_not(
     github: GitHub, flights: Repository, alice: Clone, tmp_path: Path
 ) -> None:

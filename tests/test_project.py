@@ -33,7 +33,13 @@ def test_the_project_keeps_its_own_checks(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["ruff check src tests", "ruff format --check src tests", "mypy", "lint-imports", TESTS],
+    [
+        "ruff check src tests",
+        "ruff format --check src tests",
+        "mypy",
+        "lint-imports",
+        pytest.param(TESTS, marks=pytest.mark.alone),
+    ],
 )
 def test_the_product_is_linted_typed_and_tested_unrendered(project: Path, tmp_path: Path, command: str) -> None:
     # given the environment of a generated project, when its tools run in the template's own folder, as git has it

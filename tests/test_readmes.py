@@ -36,6 +36,7 @@ def test_a_command_is_found_in_a_readme(tmp_path: Path) -> None:
 
 
 @pytest.mark.dear
+@pytest.mark.alone  # it works in the project that the others clone
 def test_the_commands_of_a_project_run(project: Path) -> None:
     # given the project that `make demo` leaves / when its README is followed, line by line
     for command in commands(project / "README.md"):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ VERB = re.compile(
     r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:make|\$\(MAKE\)(?: --[a-z-]+)*)((?: +[a-z][a-z-]*(?![\w=/.-]))+)", re.M
 )
 MODULE = re.compile(r"python3? -m (pipeline[\w.]*)(?: ([a-z-]+))?")
+HINT = re.compile(r"`make ([^`{}]+)`")
 MADE = {
     "data",
     "features",
@@ -54,6 +56,29 @@ def test_every_verb_exists(fresh: Path) -> None:
     assert not {(who, verb) for who, verb in named if verb not in known}
 
 
+def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
+    # given what messages advise, and the options that the program has behind its verbs
+    makefile, sources = (fresh / "Makefile").read_text(), list((fresh / "src").rglob("*.py"))
+    code = "".join(path.read_text() for path in sources)
+    options = set(re.findall(r'"(--[a-z-]+)"', (fresh / "src/pipeline/__main__.py").read_text())) | {"--champion"}
+    hints = [(str(path.relative_to(fresh)), hint) for path in sources for hint in HINT.findall(path.read_text())]
+    assert len(hints) > 40
+    for who, hint in hints:
+        for word in hint.split():
+            # then each names verbs and variables of make's
+            if variable := re.match(r"([A-Z_]+)=", word):
+                assert f"({variable[1]})" in makefile or f'"{variable[1]}"' in code, (who, hint)
+            elif re.fullmatch(r"[a-z][a-z-]*", word):
+                assert word in verbs(fresh / "Makefile"), (who, hint)
+    # and no message names an option of the program behind them
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise):
+                told = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+                words = {word.strip("`,.:;") for text in told if isinstance(text, str) for word in text.split()}
+                assert not words & options, (path.name, words & options)
+
+
 def test_the_templates_verbs_exist() -> None:
     known = verbs(ROOT / "Makefile")
     pages = {name: "\n".join(spans(ROOT / name)) for name in ("README.md", "CONTRIBUTING.md")}
@@ -82,8 +107,13 @@ def test_every_file_of_the_pipeline_exists(fresh: Path) -> None:
             assert path in made or (fresh / path).exists(), path
         for entry in stage.get("params", []):
             for name, keys in entry.items() if isinstance(entry, dict) else [("params.yaml", [entry])]:
-                known = set(yaml.safe_load((fresh / name).read_text()))
-                assert {key.split(".")[0] for key in keys} <= known, (name, keys)
+                text = (fresh / name).read_text()
+                content = tomllib.loads(text) if name.endswith(".toml") else yaml.safe_load(text)
+                for key in keys:
+                    first, *below = key.split(".")
+                    assert first in content, (name, key)
+                    # what is further down, a setting may leave to its default
+                    assert name != "pyproject.toml" or below[0] in content[first], (name, key)
         # what a stage writes, git leaves to DVC
         for out in (out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])):
             folder = fresh / Path(out).parent
@@ -105,13 +135,14 @@ def test_every_owned_and_packed_path_exists(fresh: Path) -> None:
     module, name = bento["service"].split(":")
     assert f"class {name}" in (fresh / "src" / f"{module.replace('.', '/')}.py").read_text()
     for path in [*owned, *bento["include"]]:
-        assert path in MADE or (fresh / path.strip("/")).exists(), path
+        assert path.strip("/") in MADE or (fresh / path.strip("/")).exists(), path
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "project"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "project", "project's security"])
 def test_every_path_and_link_on_a_page_exists(fresh: Path, page: str) -> None:
     # given a page / then its links and the paths in its code spans lead somewhere, now or after a run
-    home, readme = (fresh, fresh / "README.md") if page == "project" else (ROOT, ROOT / page)
+    own = {"project": "README.md", "project's security": "SECURITY.md"}
+    home, readme = (fresh, fresh / own[page]) if page in own else (ROOT, ROOT / page)
     links = [link for link in re.findall(r"\]\(([^)#:]+)\)", readme.read_text()) if link]
     paths = [
         span.strip("/")

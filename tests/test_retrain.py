@@ -8,15 +8,16 @@ import pytest
 
 from tests.github import GitHub, Job, Run
 from tests.github.events import on_branch
-from tests.github.fixtures import require_tools
+from tests.github.process import TOOLS
 from tests.schedule import Schedule
+from tests.tools import require
 
 pytestmark = pytest.mark.dear
 
 
 @pytest.fixture
 def schedule(project: Path, tmp_path: Path) -> Iterator[Schedule]:
-    require_tools()
+    require(*TOOLS)
     with GitHub(tmp_path / "github") as github:
         yield Schedule(github, project, tmp_path)
         github.assert_no_unknown()
@@ -44,6 +45,32 @@ def test_one_pull_request_is_opened_updated_and_closed(schedule: Schedule) -> No
     assert schedule.check("quiet") == {}
     assert pull.state == "closed"
     assert "Drift is gone" in pull.comments[-1].body
+
+
+def test_a_changed_workflow_on_a_trunk_leaves_one_open_pull_request(project: Path, tmp_path: Path) -> None:
+    require(*TOOLS)
+    with GitHub(tmp_path / "github") as github:
+        schedule = Schedule(github, project, tmp_path, base="trunk")
+        schedule.check("retrain")
+        (first,) = schedule.repository.pulls
+        assert first.base == "trunk"
+        # given a workflow file of the default branch that changed since: no job's token may move a branch across that
+        schedule.alice.git("switch", "-q", "-C", "trunk", "origin/trunk")
+        schedule.alice.commit("Other triggers", {".github/workflows/more.yaml": "on: push\n"})
+        schedule.alice.push("trunk")
+        # when there is more data, then a new pull request of the same branch continues the old one, and both say so
+        more = schedule.check("more")
+        _, second = schedule.repository.pulls
+        assert (first.state, second.state, second.base) == ("closed", "open", "trunk")
+        assert more == {"commit": second.head_sha, "branch": "retrain/auto", "pull-request": str(second.number)}
+        assert second.body.startswith(f"Continues #{first.number}.\n")
+        assert first.comments[-1].body == f"Continued in #{second.number}."
+        assert schedule.repository.read(second.head_sha, ".github/workflows/more.yaml") == "on: push\n"
+        # when that was cut off before the new one was there, then the next check opens it, without a cooldown
+        second.body, second.state, second.closed_at = first.body, "closed", schedule.days_ago(0)
+        schedule.repository.git("update-ref", "-d", "refs/heads/retrain/auto")
+        assert schedule.check("more")["pull-request"] == str(second.number + 1)
+        github.assert_no_unknown()
 
 
 def test_after_a_merge_or_a_close_there_is_a_cooldown_and_a_label_stops_it(schedule: Schedule) -> None:
@@ -94,7 +121,8 @@ def test_a_remote_that_is_down_is_one_line_and_nothing_half_made(schedule: Sched
     schedule.repository.actions_may_open_pulls = False
     said = schedule.attempt("retrain", schedule.job)
     assert said.returncode == 1
-    assert "GitHub Actions is not permitted to create" in said.stderr
+    assert "so nothing was pushed: switch on Settings → Actions → General" in said.stderr
+    assert (schedule.repository.pulls, schedule.repository.branch("retrain/auto")) == ([], None)
     schedule.repository.actions_may_open_pulls = True
     (pull,) = schedule.repository.pulls if schedule.check("retrain") else []
     assert pull.head_sha == schedule.repository.branch("retrain/auto")

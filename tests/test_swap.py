@@ -33,7 +33,7 @@ SERVE = """
 import sys
 sys.path.insert(0, "src")
 import numpy as np
-from pipeline.holdout import session
+from pipeline.artifact import session
 from pipeline.ops.image import golden
 from pipeline.paths import MODEL, ONLINE
 from pipeline.serving.start import SCHEMA

@@ -1,14 +1,13 @@
 """The rendered project's workflows, read by those who know what goes wrong in workflows."""
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.bake import BIN, bake, run
+from tests.bake import BIN, ROOT, bake, run
+from tests.tools import require
 
 PINNED = re.compile(r"uses: (?:\./\S+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
 
@@ -24,9 +23,7 @@ def workflows(project: Path) -> list[str]:
 
 
 def test_actionlint_finds_nothing(rendered: Path) -> None:
-    if not shutil.which("actionlint"):
-        assert os.environ.get("REQUIRE_TOOLS") != "1", "actionlint is not on this machine"
-        pytest.skip("actionlint is not on this machine")
+    require("actionlint")
     done = run(["actionlint", *workflows(rendered)], rendered)
     assert done.returncode == 0, done.stdout
 
@@ -41,6 +38,14 @@ def test_githubs_schemas_hold(rendered: Path) -> None:
     for schema, files in {"vendor.github-workflows": workflows(rendered), "vendor.github-actions": [action]}.items():
         done = run([str(BIN / "check-jsonschema"), "--builtin-schema", schema, *files], rendered)
         assert done.returncode == 0, done.stdout
+
+
+def test_nothing_is_found_in_the_templates_own_workflows() -> None:
+    require("actionlint")
+    own = str(ROOT / ".github/workflows/ci.yaml")
+    for command in (["actionlint", own], [str(BIN / "zizmor"), "--offline", "--no-progress", own]):
+        done = run(command, ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def scalars(node: yaml.Node | None) -> list[yaml.ScalarNode]:

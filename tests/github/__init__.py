@@ -16,24 +16,26 @@ How it is reached: clients get `HTTPS_PROXY` and the certificate of a test autho
 `https://api.github.com` end here, and every other host that is contacted is on record (`github.contacted`).
 
 What it keeps of GitHub: tokens with permissions (a job's own, an App's, a person's), which events they start, protected
-branches, required checks, workflow files that a job may not push, forks without secrets and variables,
-refs/pull/N/merge, 65,536 characters a comment, pages of 30 and 100. What `act` gets wrong is put right in `staging` and
-`runner`. Not simulated: concurrency groups, environments, job timeouts, `paths:` filters (refused), the cache service.
+branches, required checks and signatures, workflow files that a job may not push, nor move a branch across a change of
+them, environments that are closed to a branch, forks without secrets and variables, runs that are parked until somebody
+approves them, refs/pull/N/merge, 65,536 characters a comment, pages of 30 and 100. What `act` gets wrong is put right
+in `staging` and `runner`. Not simulated: concurrency groups, job timeouts, `paths:` filters (refused), the cache
+service.
 """
 
 from .act import approve, run_event
 from .clone import Clone
 from .events import Event
 from .machine import HOSTED, Machine
-from .process import Running, Watch, missing_tools
-from .repository import CheckRun, Comment, Issue, Organization, PullRequest, Repository
+from .process import Running, Watch
+from .repository import CheckRun, Comment, Environment, Issue, Organization, PullRequest, Repository
 from .results import Job, Run, Step
 from .server import GitHub
 from .tokens import Token
 from .workflows import WorkflowError
 
 __all__ = [
-    "HOSTED", "CheckRun", "Clone", "Comment", "Event", "GitHub", "Issue", "Job", "Machine", "Organization",
-    "PullRequest", "Repository", "Run", "Running", "Step", "Token", "Watch", "WorkflowError", "approve",
-    "missing_tools", "run_event",
+    "HOSTED", "CheckRun", "Clone", "Comment", "Environment", "Event", "GitHub", "Issue", "Job", "Machine",
+    "Organization", "PullRequest", "Repository", "Run", "Running", "Step", "Token", "Watch", "WorkflowError", "approve",
+    "run_event",
 ]  # fmt: skip

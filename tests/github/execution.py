@@ -11,14 +11,14 @@ from . import permissions, process, results
 from .invocation import Invocation
 from .machine import Machine
 from .process import Line, Running, Watch
-from .repository import CheckRun, now
+from .repository import CheckRun, Environment, now
 from .results import Job, Run
 from .server import GitHub
 from .staging import Ended
 from .tokens import Level
 from .workflows import Workflow, WorkflowError
 
-BOT = "github-actions[bot]"
+BOT, DEPENDABOT = "github-actions[bot]", "dependabot[bot]"
 
 
 @dataclass
@@ -38,7 +38,8 @@ class Executor:
         event, repository = self.run.event, self.github.repositories[self.run.event.repository]
         job.permissions = permissions.capped(grants, "read") if event.fork else dict(grants)
         token = self.github.token("actions", BOT, event.repository, permissions=job.permissions)
-        secrets = {**({} if event.fork else repository.secrets), "GITHUB_TOKEN": token.value}
+        secrets = {**self._secrets(declared), "GITHUB_TOKEN": token.value}
+        files = self._refused(files, name, declared)
         job.secrets = frozenset(secrets.values())
         check = CheckRun(self.github.next_id(), job.id, event.head_sha, "in_progress")
         repository.checks.append(check)
@@ -57,6 +58,39 @@ class Executor:
             job.errors.append("Process completed with exit code 1.")
         check.status, check.conclusion = "completed", ended.result
         return running
+
+    def _environment(self, declared: Mapping[str, Any]) -> Environment | None:
+        """The environment that a job names; GitHub makes one that nobody made, open to every branch."""
+        named = declared.get("environment")
+        name = named.get("name") if isinstance(named, dict) else named
+        environments = self.github.repositories[self.run.event.repository].environments
+        return environments.setdefault(str(name), Environment()) if name else None
+
+    def _secrets(self, declared: Mapping[str, Any]) -> dict[str, str]:
+        """What a job may read: the repository's, its environment's, for Dependabot its own, for a fork none."""
+        event, repository = self.run.event, self.github.repositories[self.run.event.repository]
+        if event.fork and not repository.forks_get_secrets_and_variables:
+            return {}
+        if event.actor == DEPENDABOT:
+            return repository.dependabot_secrets
+        environment = self._environment(declared)
+        held = environment.secrets if environment and not environment.refuses(event.ref) else {}
+        return {**repository.secrets, **held}
+
+    def _refused(self, files: Mapping[str, Workflow], name: str, declared: Mapping[str, Any]) -> Mapping[str, Workflow]:
+        """The workflows, in which a job whose environment is closed to this ref fails with GitHub's words."""
+        environment, ref = self._environment(declared), self.run.event.ref
+        if environment is None or not environment.refuses(ref):
+            return files
+        says = f'Branch "{ref.removeprefix("refs/heads/")}" is not allowed to deploy to {declared["environment"]}'
+        step = {"run": f"echo '::error::{says} due to environment protection rules.'; exit 1"}
+        return {
+            file: {**workflow, "jobs": {
+                one: {**job, "steps": [step]} if one == name and "steps" in job else job
+                for one, job in workflow["jobs"].items()
+            }}
+            for file, workflow in files.items()
+        }  # fmt: skip
 
     def outputs_of_call(self, name: str, place: Path, files: Mapping[str, Workflow]) -> dict[str, str]:
         """The outputs of the called workflow in `files`, whose jobs are all stubs."""
@@ -93,7 +127,8 @@ class Executor:
             "GITHUB_HEAD_REF": pull["head"]["ref"], "GITHUB_BASE_REF": pull["base"]["ref"],
         }  # fmt: skip
         shared = repository.organization.variables if repository.organization else {}
-        variables = {} if event.fork else shared | repository.variables
+        bare = event.fork and not repository.forks_get_secrets_and_variables
+        variables = {} if bare else shared | repository.variables
         environment = {**self.github.client_environment(), **self.machine.environment}
         used = repository.git("grep", "-hE", r"^[ -]*uses:", event.sha, "--", ".github", check=False)
         actions = set(re.findall(r"uses:\s*[\"']?([\w.-]+/[\w./-]+@[\w.-]+)", used))

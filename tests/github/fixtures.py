@@ -1,13 +1,14 @@
 """Fixtures: a stand-in, a repository in it, and the clone of a maintainer who pushed a small workflow to main."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.tools import require
+
 from .clone import Clone
-from .process import missing_tools
+from .process import TOOLS
 from .repository import Repository
 from .server import GitHub
 from .tokens import Level, Token
@@ -15,18 +16,10 @@ from .tokens import Level, Token
 SAMPLE = {name: (Path(__file__).parent / "sample" / name).read_text() for name in ("ci.yaml", "train.yaml")}
 
 
-def require_tools() -> None:
-    """Skip where a program is missing; fail where REQUIRE_TOOLS=1 says that all must be there."""
-    if missing := missing_tools():
-        message = f"not on this machine: {', '.join(missing)}"
-        assert os.environ.get("REQUIRE_TOOLS") != "1", message
-        pytest.skip(message)
-
-
 @pytest.fixture
 def github(tmp_path: Path) -> Iterator[GitHub]:
     """GitHub, for one test."""
-    require_tools()
+    require(*TOOLS)
     with GitHub(tmp_path / "github") as server:
         yield server
 

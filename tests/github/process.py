@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 from .invocation import Invocation
 
 Line = dict[str, Any]
+TOOLS = ("act", "gh", "git", "openssl")  # what the stand-in and its runs need
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,6 @@ class Running:
         before = _marked(self.mark)
         self.process.send_signal(signal.SIGINT)
         _end(before)
-
-
-def missing_tools() -> list[str]:
-    """The programs that the stand-in and its runs need and the machine lacks."""
-    return [tool for tool in ("act", "gh", "git", "openssl") if shutil.which(tool) is None]
 
 
 def run(invocation: Invocation, watching: Callable[[Running, Line], None], seconds: float) -> Running:

@@ -9,9 +9,13 @@ from .tokens import Token
 
 
 def refresh(base: Repository, head: Repository, pull: PullRequest) -> None:
-    """Point refs/pull/N/head and refs/pull/N/merge at the truth; a conflict leaves no merge ref."""
+    """Point refs/pull/N/head and refs/pull/N/merge at the truth; close a pull request whose head was deleted.
+
+    A conflict leaves no merge ref.
+    """
     sha = head.branch(pull.head)
-    if sha is None:
+    if sha is None:  # the branch was deleted, and its pull request is closed by that
+        pull.state, pull.closed_at = "closed", now()
         return
     if head is not base:
         base.git("fetch", "-q", "--no-tags", str(head.path), sha)
@@ -56,7 +60,7 @@ def follow(base: Repository, head: Repository, pull: PullRequest, token: Token) 
     """Bring an open pull request up to date after a push to either side; the event, where its head moved."""
     before = pull.head_sha
     refresh(base, head, pull)
-    if pull.head_sha == before or pull.merge_sha is None:
+    if pull.head_sha == before or pull.merge_sha is None or pull.state == "closed":
         return None
     body = to_json(base, head, pull)
     return events.pull_request(base, token, pull, "synchronize", body, before=before, after=pull.head_sha)

@@ -1,6 +1,8 @@
 """One repository as GitHub holds it: a bare git repository, its pull requests, issues, checks and settings."""
 
+import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +83,18 @@ class Organization:
 
 
 @dataclass
+class Environment:
+    """An environment of Actions: its secrets, and the branches whose jobs may use it; None leaves it open to all."""
+
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    branches: tuple[str, ...] | None = None
+
+    def refuses(self, ref: str) -> bool:
+        """Whether a job of this ref may not use the environment."""
+        return self.branches is not None and ref not in [f"refs/heads/{branch}" for branch in self.branches]
+
+
+@dataclass
 class Repository:
     """State of one repository; `lock` serialises pushes, as GitHub does."""
 
@@ -96,6 +110,12 @@ class Repository:
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    dependabot_secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    environments: dict[str, Environment] = field(default_factory=dict)
+    forks_get_secrets_and_variables: bool = False  # a setting of private repositories
+    signed: set[str] = field(default_factory=set)  # branches that take signed commits alone
+    code_owner_reviews: bool = False  # of protected branches, as is the next one
+    up_to_date: bool = False
     runners: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[int, "Run"] = field(default_factory=dict)
     releases: dict[str, dict[str, bytes]] = field(default_factory=dict)  # tag → file → content
@@ -117,10 +137,16 @@ class Repository:
         hook.write_text(HOOK.read_text())
         hook.chmod(0o755)
 
-    def git(self, *arguments: str, cwd: Path | None = None, check: bool = True) -> str:
-        """Run git in the bare repository; its standard output, stripped."""
+    def git(
+        self, *arguments: str, cwd: Path | None = None, check: bool = True, text: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        """Run git in the bare repository, with `text` as its input; its standard output, stripped."""
         command = ["git", "-c", "user.name=GitHub", "-c", "user.email=noreply@github.com", *arguments]
-        done = subprocess.run(command, cwd=cwd or self.path, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=cwd or self.path, env={**os.environ, **(environment or {})}, input=text, check=False,
+            capture_output=True, text=True,
+        )  # fmt: skip
         if check and done.returncode:
             raise RuntimeError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout.strip()

@@ -44,6 +44,7 @@ def _backend(repository: Repository, request: Request, token: Token | None, serv
         "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
         "REMOTE_ADDR": "127.0.0.1",
         "STANDIN_PROTECTED": " ".join(repository.protected),
+        "STANDIN_SIGNED": " ".join(repository.signed),
     }
     if token is not None:
         environment |= {

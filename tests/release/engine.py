@@ -1,12 +1,9 @@
 """podman on this machine, with a store, a network and limits that a container without privileges can have."""
 
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 TOOLS = (
     "apt-get",
@@ -18,6 +15,7 @@ TOOLS = (
     "podman",
     "prometheus",
     "promtool",
+    "runc",
 )
 CONTAINERS = """[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
@@ -28,14 +26,6 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
-
-
-def require_tools() -> None:
-    """Skip where a program is missing; fail where REQUIRE_TOOLS=1 says that all must be there."""
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        message = f"not on this machine: {', '.join(missing)}"
-        assert os.environ.get("REQUIRE_TOOLS") != "1", message
-        pytest.skip(message)
 
 
 @dataclass

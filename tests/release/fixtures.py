@@ -10,8 +10,9 @@ import pytest
 
 from tests.bake import git
 from tests.release.base import make_base
-from tests.release.engine import Podman, require_tools
+from tests.release.engine import TOOLS, Podman
 from tests.release.servers import advisories, free_address, registry
+from tests.tools import require
 from tests.work import clone, make
 
 MADE = ("data", "features", "models", "reports")
@@ -58,7 +59,7 @@ class Shipped:
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Podman with a store of its own, and a real registry on loopback."""
-    require_tools()
+    require(*TOOLS)
     folder, address = tmp_path_factory.mktemp("engine"), free_address()
     podman = Podman(folder / "podman", address)
     base = make_base(folder / "base", podman.environment)
@@ -84,7 +85,8 @@ def shipped(project: Path, engine: Engine, tmp_path_factory: pytest.TempPathFact
     git(work, "commit", "-q", "-m", "First model")
     git(folder, "clone", "-q", "--bare", str(work), str(folder / "remote.git"))
     git(work, "remote", "set-url", "origin", str(folder / "remote.git"))
-    return Shipped(work, engine, make(work, "image", **engine.podman.settings).strip().splitlines()[-1])
+    settings = engine.podman.settings | {"GITHUB_REPOSITORY": "acme/flight-delays"}  # a job's, for the image's label
+    return Shipped(work, engine, make(work, "image", **settings).strip().splitlines()[-1])
 
 
 def edit(path: Path, pattern: str, text: str) -> None:

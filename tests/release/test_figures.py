@@ -9,7 +9,7 @@ import pytest
 from tests.release.fixtures import Shipped
 from tests.work import python
 
-pytestmark = pytest.mark.dear
+pytestmark = [pytest.mark.dear, pytest.mark.alone]
 
 MB = 200
 PROGRAM = "from pipeline.ops.image.container import Container; print(Container('podman', '{}', None, 0).memory)"

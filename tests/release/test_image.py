@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bake import PRODUCT, ROOT
+from tests.bake import PRODUCT, ROOT, git
 from tests.release.fixtures import Shipped, edit
 from tests.release.spoil import spoil
 from tests.work import attempt, make, python
@@ -74,13 +74,21 @@ def test_the_image_says_what_it_is_made_of(shipped: Shipped, listing: set[str], 
     assert installed == named
 
 
+def test_the_image_says_where_it_is_from(shipped: Shipped) -> None:
+    labels = json.loads(shipped.podman("image", "inspect", "--format", "{{json .Labels}}", shipped.image))
+    assert labels["org.opencontainers.image.source"] == "https://github.com/acme/flight-delays"
+    assert labels["org.opencontainers.image.revision"] == git(shipped.project, "rev-parse", "HEAD").strip()
+
+
+@pytest.mark.alone
 def test_the_image_keeps_to_its_gates(shipped: Shipped) -> None:
     assert (shipped.project / "gates.yaml").read_text() == (ROOT / PRODUCT / "gates.yaml").read_text()
     said = attempt(shipped.project, "verify-image", COLUMNS="200", **shipped.podman.settings).stdout
     print(said)
-    assert said.count("✅") == 6, said
+    assert said.count("✅") == 7, said
 
 
+@pytest.mark.alone
 def test_buildah_builds_it_where_no_other_engine_answers(shipped: Shipped, tmp_path: Path) -> None:
     # given a machine whose docker and podman do not run
     project = shutil.copytree(shipped.project, tmp_path / "flight-delays", symlinks=True)
@@ -94,9 +102,10 @@ def test_buildah_builds_it_where_no_other_engine_answers(shipped: Shipped, tmp_p
     image = make(project, "image", **settings, **without).split()[-1]
     # then it keeps to the same gates
     said = attempt(shipped.project, "verify-image", IMAGE=image, COLUMNS="200", **settings).stdout
-    assert said.count("✅") == 6, said
+    assert said.count("✅") == 7, said
 
 
+@pytest.mark.alone
 def test_an_image_with_another_model_is_not_trusted(shipped: Shipped, tmp_path: Path) -> None:
     # given the same service with a model that is one per cent off
     spoil(shipped, tmp_path, "localhost/spoilt", "USER 0")

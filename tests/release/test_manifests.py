@@ -11,9 +11,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.release.engine import require_tools
 from tests.release.fixtures import edit
 from tests.release.manifests import Manifest, build, of_kind
+from tests.tools import require
 
 HERE = Path(__file__).parent
 CUSTOM = yaml.safe_load((HERE / "crds.yaml").read_text())
@@ -23,7 +23,7 @@ OVERLAYS = ["staging", "production"]
 @pytest.fixture(scope="module", params=OVERLAYS)
 def manifests(request: pytest.FixtureRequest, fresh: Path) -> list[Manifest]:
     """One overlay of a project as generated."""
-    require_tools()
+    require("kustomize", "promtool")
     return build(fresh / f"deploy/overlays/{request.param}")
 
 
@@ -72,6 +72,18 @@ def test_the_pod_may_do_nothing_but_answer(manifests: list[Manifest]) -> None:
     assert {"requests", "limits"} <= set(container["resources"])
 
 
+def test_only_named_clients_may_connect(manifests: list[Manifest]) -> None:
+    rules = of_kind("NetworkPolicy", manifests)["spec"]["ingress"]
+    own = of_kind("Deployment", manifests)["spec"]["template"]["metadata"]["labels"]
+    peers = [peer for rule in rules for peer in rule["from"]]  # a rule without `from` lets everybody in
+    assert peers
+    for peer in peers:
+        selector = peer["podSelector"]
+        assert selector.get("matchExpressions") or selector.get("matchLabels")
+        # kustomize adds the service's own labels to matchLabels: then no client would match
+        assert not selector.get("matchLabels", {}).items() & own.items()
+
+
 def test_all_select_the_same_pods(manifests: list[Manifest]) -> None:
     labels = of_kind("Deployment", manifests)["spec"]["template"]["metadata"]["labels"]
     selectors = [
@@ -89,7 +101,7 @@ def test_all_select_the_same_pods(manifests: list[Manifest]) -> None:
 
 def test_a_canary_takes_the_pods_over_with_one_line(fresh: Path, tmp_path: Path) -> None:
     # given production with the component
-    require_tools()
+    require("kustomize", "promtool")
     shutil.copytree(fresh / "deploy", tmp_path / "deploy")
     overlay = tmp_path / "deploy/overlays/production"
     edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../canary\n")
@@ -104,6 +116,19 @@ def test_a_canary_takes_the_pods_over_with_one_line(fresh: Path, tmp_path: Path)
     assert target == {key: rollout[key] for key in ("apiVersion", "kind")} | {"name": rollout["metadata"]["name"]}
 
 
+def test_a_private_image_is_pulled_with_a_secret(fresh: Path, tmp_path: Path) -> None:
+    require("kustomize")
+    shutil.copytree(fresh / "deploy", tmp_path / "deploy")
+    overlay = tmp_path / "deploy/overlays/production"
+    edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../private\n")
+    made = build(overlay)
+    for manifest in made:
+        validate(manifest)
+    pod, account = of_kind("Deployment", made)["spec"]["template"]["spec"], of_kind("ServiceAccount", made)
+    assert pod["serviceAccountName"] == account["metadata"]["name"]
+    assert account["imagePullSecrets"] == [{"name": "registry"}]
+
+
 def test_argo_syncs_both_overlays(fresh: Path) -> None:
     applications = [yaml.safe_load((fresh / f"deploy/argocd/{name}.yaml").read_text()) for name in OVERLAYS]
     for application in applications:
@@ -112,7 +137,7 @@ def test_argo_syncs_both_overlays(fresh: Path) -> None:
 
 
 def test_alerts_fire_when_they_should(fresh: Path, tmp_path: Path) -> None:
-    require_tools()
+    require("kustomize", "promtool")
     rules = yaml.safe_load((fresh / "deploy/monitoring/alerts.yaml").read_text())["spec"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
     (tmp_path / "tests.yaml").write_text((HERE / "alerts.yaml").read_text())

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.bake import PRODUCT, ROOT, run
-from tests.github import Clone, Repository
+from tests.github import Clone, GitHub, Repository
+from tests.github.fixtures import bot
 
 pytestmark = pytest.mark.dear
 
@@ -23,21 +24,21 @@ FACTS = {
 
 @pytest.fixture
 def verb(alice: Clone, project: Path) -> Verb:
-    """Take a step of the release, in a job that may do what alice may; what it prints."""
+    """Take a step of the release, in a job that may do what alice may, or `by` another; what it prints."""
 
-    def take(step: str, commit: str = "", digit: str = "") -> str:
+    def take(step: str, commit: str = "", digit: str = "", by: Clone = alice) -> str:
         event = alice.folder.parent / "event.json"
         event.write_text("{}")
         release = {**FACTS, "commit": commit, "digest": f"sha256:{digit * 64}"}
-        environment = alice.environment | {
+        environment = by.environment | {
             "GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": alice.repository.full_name, "GITHUB_REF_NAME": "main",
             "GITHUB_EVENT_NAME": "workflow_dispatch", "GITHUB_EVENT_PATH": str(event), "GITHUB_SHA": "0" * 40,
             "PYTHONPATH": str(ROOT / PRODUCT / "src"), "RELEASE": json.dumps(release),
         }  # fmt: skip
         command = [str(project / ".venv/bin/python"), "-m", "pipeline", "release", step]
-        done = run(command, alice.folder, **environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        done = run(command, by.folder, **environment)
+        assert done.returncode == 0 or by is not alice, done.stderr
+        return done.stdout + done.stderr
 
     return take
 
@@ -66,3 +67,26 @@ def test_what_is_older_or_refused_stays_so(alice: Clone, flights: Repository, ve
     verb("stage", newest, "3")
     assert "is open" in verb("promote")
     assert [one.state for one in flights.pulls] == ["closed", "open"]
+
+
+def test_one_promotion_is_open_across_a_change_of_workflows(
+    github: GitHub, alice: Clone, flights: Repository, verb: Verb, tmp_path: Path
+) -> None:
+    # given a release in staging, and a job that may open no pull request: nothing is pushed, and the setting is named
+    verb("stage", alice.commit("Model", {"model": "1"}), "1")
+    job = Clone(github, flights, bot(github, flights, contents="write", pull_requests="write"), tmp_path / "job")
+    assert "so nothing was pushed: switch on Settings" in verb("promote", by=job)
+    assert (flights.branch("promote/production"), flights.pulls) == (None, [])
+    flights.actions_may_open_pulls = True
+    assert "is open" in verb("promote", by=job)
+    # when main has another workflow, across which no job's token may move a branch
+    alice.git("pull", "-q", "--rebase", "origin", "main")
+    alice.commit("Another workflow", {".github/workflows/more.yaml": "on: push"})
+    alice.push("main")
+    assert "is open" in verb("promote", by=job)
+    # then the next pull request continues the first, which is no refusal of the release
+    first, second = flights.pulls
+    assert (first.state, second.state) == ("closed", "open")
+    assert second.body.startswith(f"Continues #{first.number}.")
+    assert "is up to date" in verb("promote", by=job)
+    assert flights.pulls == [first, second]

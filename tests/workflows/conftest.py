@@ -6,22 +6,23 @@ from pathlib import Path
 import pytest
 
 from tests.github import GitHub, Run
-from tests.github.fixtures import require_tools
+from tests.github.process import TOOLS
+from tests.tools import require
 from tests.workflows.home import Home, settle
 
 
 @pytest.fixture(scope="session")
 def started(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Run]]:
     """A project whose first push went straight to main, and the run that came of it."""
-    require_tools()
+    require(*TOOLS)
     folder = tmp_path_factory.mktemp("workflows")
     with GitHub(folder / "github") as github:
         home = settle(github, project, folder)
         home.alice.push("main")
         (event,) = home.events()
         run = home.run(event)
-        # Asked at once, for schedules and further pushes add theirs: what a job's own token pushes starts nothing, and
-        # the lock carries the one verdict that no run of its own could give it.
+        # Asked at once, for schedules and further pushes add theirs: what a job's own token pushes to main starts
+        # nothing, and the lock carries the one verdict that no run of its own could give it.
         assert home.events() == []
         assert home.checks(home.repository.branch("main")) == [("verdict", "success")], run.log
         yield home, run

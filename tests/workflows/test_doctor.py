@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.github import Organization
+from tests.github import Environment, Organization
 from tests.workflows.home import GPU, Home
 
 pytestmark = pytest.mark.dear
@@ -16,10 +16,20 @@ def test_the_doctor_reads_what_github_tells(home: Home, project: Path, monkeypat
     shared = Organization({"CPU_RUNNER": '["ubuntu-24.04"]'}, [{"name": "gpu-1", "status": "online", "labels": labels}])
     monkeypatch.setattr(home.repository, "organization", shared)
     monkeypatch.setitem(home.repository.protected, "main", ("verdict",))
+    closed = Environment(branches=("main",))
+    monkeypatch.setitem(home.repository.environments, "release", closed)
+    monkeypatch.setattr(home.repository, "up_to_date", True)
     python = str(project / ".venv/bin/python")
     done = home.alice.attempt("env", "PYTHONPATH=src", python, "-m", "pipeline", "doctor")
     lines = done.stdout.splitlines()
     for topic in ("repository: acme/flight-delays on github.com", "GPU_RUNNER", "CPU_RUNNER", "runner: ", "token: "):
         assert [line for line in lines if line.startswith(f"✓ {topic}")], done.stdout + done.stderr
-    assert "✓ required check: main takes nothing without `verdict`" in lines
-    assert [line for line in lines if line.startswith("! pull requests: GitHub Actions may not open them")]
+    assert "✓ required check: the default branch takes nothing without `verdict`" in lines
+    assert "✓ up to date: the default branch takes only branches that hold all of it" in lines
+    assert "✓ environment: `release` is open to main alone" in lines
+    for warned in (
+        "pull requests: GitHub Actions may not open them",
+        "code owners: no review",
+        "forks: the rep",
+    ):
+        assert [line for line in lines if line.startswith(f"! {warned}")], done.stdout

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.github import PullRequest, Run
+from tests.github import Environment, PullRequest, Run
 from tests.github.events import on_branch
 from tests.release import cosign
 from tests.release.fixtures import Engine
@@ -17,7 +17,7 @@ from tests.release.servers import free_address, serving
 from tests.work import python
 from tests.workflows.home import GREEN, Home, results
 
-pytestmark = pytest.mark.dear
+pytestmark = [pytest.mark.dear, pytest.mark.alone]
 
 RELEASED = dict.fromkeys(["plan", "image", "deploy"], "success")
 KNOWN = """
@@ -105,8 +105,8 @@ def test_a_judged_model_goes_to_production_and_back(
     fresh(home)
     engine.use(home.alice.folder)
     public = home.alice.folder / "deploy/cosign.pub"
-    for name, secret in cosign.pair(public.parent).items():
-        monkeypatch.setitem(home.repository.secrets, name, secret)
+    closed = Environment(cosign.pair(public.parent), branches=("main",))
+    monkeypatch.setitem(home.repository.environments, "release", closed)
     home.alice.commit("Our registry, and untidy", {"src/pipeline/untidy.py": "import os\n"})
     early = release(home, judge(home, "failure"))
     assert results(early) == RELEASED | {"image": "skipped"}, early.log

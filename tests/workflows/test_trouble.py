@@ -26,7 +26,12 @@ def test_broken_data_is_refused_in_one_line(home: Home) -> None:
     assert home.repository.branch("strict") == run.event.head_sha
 
 
-def test_a_fork_gets_neither_gpu_nor_secret(home: Home, tmp_path: Path) -> None:
+def test_a_fork_gets_neither_a_machine_of_ours_nor_a_secret(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a repository whose jobs all run on machines of its own, and whose settings hand forks its variables too
+    monkeypatch.setitem(home.repository.variables, "CPU_RUNNER", home.repository.variables["GPU_RUNNER"])
+    monkeypatch.setattr(home.repository, "forks_get_secrets_and_variables", True)
     fork = home.github.create("mallory/flight-delays", parent=home.repository.full_name)
     token = home.github.token("user", "mallory", fork.full_name)
     mallory = Clone(home.github, fork, token, tmp_path / "mallory/flight-delays")

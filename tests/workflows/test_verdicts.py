@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.github import Run
+from tests.github import Run, approve
 from tests.workflows.home import GPU, GREEN, Home, results
 
 pytestmark = pytest.mark.dear
@@ -40,20 +40,24 @@ def test_the_same_push_again_changes_nothing_more(home: Home, better: Run) -> No
     assert len(home.pull("better").comments) == 1
 
 
-def test_a_lock_pushed_by_an_app_is_judged_by_a_run_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    # given an App's credentials, and no cml to be had
-    monkeypatch.setitem(home.repository.variables, "APP_CLIENT_ID", "Iv1.app")
-    monkeypatch.setitem(home.repository.secrets, "APP_PRIVATE_KEY", "-----the key-----")
+def test_the_run_that_the_lock_parks_need_not_be_approved_and_may_be(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given no cml to be had, and a main that demands the verdict
     monkeypatch.delitem(home.github.repositories, "iterative/cml")
-    token = home.github.token("app", "flights-app[bot]", home.repository.full_name, permissions={"contents": "write"})
-    run = home.run(home.propose("by-app", home.params(epochs=3, width=48)), APP_TOKEN=token.value)
+    monkeypatch.setitem(home.repository.protected, "main", ("verdict",))
+    run = home.run(home.propose("parked", home.params(epochs=3, width=48)))
     assert results(run) == GREEN, run.log
-    # then its push starts a second run, which finds nothing to train
-    *_, event = home.events()
-    second = home.run(event, APP_TOKEN=token.value)
+    # then the lock's push parks a run, and the pull request has its verdict without it
+    (parked,) = home.events()
+    lock = run["train / report"].outputs["commit"]
+    assert (parked.state, parked.head_sha) == ("waiting", lock)
+    assert home.checks(lock) == [("verdict", "success")]
+    # when somebody approves it all the same, then it finds nothing to train
+    second = home.run(approve(parked))
     assert results(second) == GREEN | {"train / train": "skipped"}, second.log
     assert home.events() == []
-    (comment,) = home.pull("by-app").comments
+    (comment,) = home.pull("parked").comments
     assert "CML" not in comment.body
     assert f"[run {second.id}]" in comment.body
 
@@ -69,6 +73,7 @@ def test_a_worse_model_is_red_with_its_reasons(home: Home) -> None:
     assert home.checks(lock) == [("verdict", "failure")]
 
 
+@pytest.mark.alone
 def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
     # given a DVC remote that is not there
     away = home.remote.rename(home.remote.with_name("away"))
@@ -83,6 +88,7 @@ def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
     assert home.pull("words").comments == []
 
 
+@pytest.mark.alone
 def test_style_alone_is_told_quickly(home: Home) -> None:
     run = home.run(home.propose("untidy", {"src/pipeline/untidy.py": "import os\n"}))
     assert results(run)["verdict"] == "failure"

@@ -1,10 +1,13 @@
 """Repositories, branches and commits, as far as clients ask for them."""
 
+from time import time
 from typing import Any
 
 from ..events import repository_json
-from ..routes import ApiError, Call, route
+from ..routes import ApiError, Call, as_json, route
 from ..transport import Response
+
+SIGNATURE = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n GitHub's\n -----END PGP SIGNATURE-----\n"
 
 
 @route("GET", "", "contents:read")
@@ -20,7 +23,11 @@ def _protection(call: Call) -> dict[str, Any]:
     if branch not in call.repository.protected:
         raise ApiError(404, "Branch not protected")
     contexts = list(call.repository.protected[branch])
-    return {"required_status_checks": {"strict": False, "contexts": contexts}, "enforce_admins": {"enabled": False}}
+    reviews = {"require_code_owner_reviews": call.repository.code_owner_reviews, "required_approving_review_count": 1}
+    return {
+        "required_status_checks": {"strict": call.repository.up_to_date, "contexts": contexts},
+        "required_pull_request_reviews": reviews, "enforce_admins": {"enabled": False},
+    }  # fmt: skip
 
 
 @route("GET", "/rules/branches/{branch*}", "contents:read")
@@ -29,8 +36,10 @@ def _rules(call: Call) -> list[dict[str, Any]]:
     if branch not in call.repository.protected:
         return []
     checks = [{"context": name} for name in call.repository.protected[branch]]
-    required = {"type": "required_status_checks", "parameters": {"required_status_checks": checks}}
-    return [{"type": "pull_request", "parameters": {}}, *([required] if checks else [])]
+    strict = {"strict_required_status_checks_policy": call.repository.up_to_date}
+    required = {"type": "required_status_checks", "parameters": {"required_status_checks": checks, **strict}}
+    reviews = {"require_code_owner_review": call.repository.code_owner_reviews, "required_approving_review_count": 1}
+    return [{"type": "pull_request", "parameters": reviews}, *([required] if checks else [])]
 
 
 @route("GET", "/rulesets", "contents:read")
@@ -63,6 +72,30 @@ def _ref(call: Call) -> dict[str, Any]:
     if not sha:
         raise ApiError(404, "Not Found")
     return {"ref": f"refs/{call.arguments['ref']}", "object": {"sha": sha, "type": "commit"}}
+
+
+@route("POST", "/git/trees", "contents:write")
+def _make_tree(call: Call) -> Response:
+    """A tree like another one, but for these files."""
+    index = {"GIT_INDEX_FILE": str(call.repository.path / f"index-{call.github.next_id()}")}
+    call.repository.git("read-tree", call.json["base_tree"], environment=index)
+    for entry in call.json["tree"]:
+        blob = call.repository.git("hash-object", "-w", "--stdin", text=entry["content"])
+        call.repository.git(
+            "update-index", "--add", "--cacheinfo", f"{entry['mode']},{blob},{entry['path']}", environment=index
+        )
+    return as_json({"sha": call.repository.git("write-tree", environment=index)}, 201)
+
+
+@route("POST", "/git/commits", "contents:write")
+def _make_commit(call: Call) -> Response:
+    """A commit on no branch. GitHub signs what a job or an App makes and names no author; here it is made up."""
+    body, who = call.json, f"{call.token.login} <{call.token.login}@users.noreply.github.com> {int(time())} +0000"
+    parents = "".join(f"parent {parent}\n" for parent in body["parents"])
+    signed = call.token.kind != "user" and not {"author", "committer", "signature"} & set(body)
+    head = f"tree {body['tree']}\n{parents}author {who}\ncommitter {who}\n{SIGNATURE if signed else ''}"
+    sha = call.repository.git("hash-object", "-t", "commit", "-w", "--stdin", text=f"{head}\n{body['message']}\n")
+    return as_json({"sha": sha, "verification": {"verified": signed}}, 201)
 
 
 @route("DELETE", "/git/refs/{ref*}", "contents:write")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import events
+from ..repository import Environment
 from ..routes import ApiError, Call, route
 from ..transport import Response
 
@@ -46,6 +47,38 @@ def _workflow_permissions(call: Call) -> dict[str, Any]:
         "default_workflow_permissions": repository.default_permissions,
         "can_approve_pull_request_reviews": repository.actions_may_open_pulls,
     }
+
+
+@route("GET", "/actions/permissions/fork-pr-contributor-approval", "administration:read")
+def _approval_of_outsiders(_: Call) -> dict[str, str]:
+    return {"approval_policy": "first_time_contributors"}
+
+
+@route("GET", "/environments/{environment}", "actions:read")
+def _environment(call: Call) -> dict[str, Any]:
+    found = _known(call)
+    custom = {"protected_branches": False, "custom_branch_policies": True}
+    return {
+        "name": call.arguments["environment"],
+        "deployment_branch_policy": custom if found.branches is not None else None,
+    }
+
+
+@route("GET", "/environments/{environment}/deployment-branch-policies", "actions:read")
+def _branch_policies(call: Call) -> dict[str, Any]:
+    found = [{"name": branch, "type": "branch"} for branch in _known(call).branches or ()]
+    return {"total_count": len(found), "branch_policies": found}
+
+
+def _known(call: Call) -> Environment:
+    if call.arguments["environment"] not in call.repository.environments:
+        raise ApiError(404, "Not Found")
+    return call.repository.environments[call.arguments["environment"]]
+
+
+@route("GET", "/codeowners/errors", "contents:read")
+def _codeowners_errors(_: Call) -> dict[str, Any]:
+    return {"errors": []}
 
 
 @route("GET", "/actions/runners", "administration:read")

@@ -96,7 +96,9 @@ def mlflow() -> None:
 
 @app.command()
 def gate(
-    champion: Annotated[str | None, typer.Option(help="commit whose model is the champion; default main")] = None,
+    champion: Annotated[
+        str | None, typer.Option(help="commit that is the champion, whose code may be run; default main")
+    ] = None,
 ) -> None:
     """Judge the model against gates.yaml and the champion; exit 1 if it may not be merged."""
     from .ops.event import current
@@ -129,6 +131,30 @@ def comment() -> None:
     from .ops.comment import run as comment_run
 
     comment_run()
+
+
+@app.command()
+def cml() -> None:
+    """Install CML, the program that sends the report, if its digest is the recorded one (CI)."""
+    from .ops.cml import run as install
+
+    install()
+
+
+@app.command()
+def remote() -> None:
+    """Check that this job could reach the DVC remote at all (CI)."""
+    from .ops.remote import run as check
+
+    check()
+
+
+@app.command()
+def resolve() -> None:
+    """Merge the default branch where dvc.lock conflicts, with the lock that it has."""
+    from .ops.resolve import run as merge
+
+    merge()
 
 
 @app.command()

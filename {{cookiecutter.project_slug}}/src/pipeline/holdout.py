@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import polars as pl
 from numpy.typing import NDArray
 
-from . import ml
+from . import files, ml
 from .errors import UserError
+from .label import check
+from .label import values as binary
 from .paths import FEATURES
+
+MEND = "run `make pipeline`"
 
 
 @dataclass(frozen=True)
@@ -28,31 +31,25 @@ class Holdout:
     @property
     def label(self) -> NDArray[np.bool_]:
         """Labels, shape (N,)."""
-        return self.table[ml.LABEL].to_numpy().astype(bool)
+        return binary(self.table, FEATURES / f"{self.partition}.parquet")
 
 
 def read() -> Holdout:
     """Read the holdout from `features/`; raise `UserError` where there is none."""
-    files = sorted(FEATURES.glob("*.parquet"))
-    if len(files) < 2:
-        raise UserError(f"features/ holds {len(files)} partition(s), a holdout needs two: run `make pipeline`")
-    *training, newest = files
+    found = sorted(FEATURES.glob("*.parquet"))
+    if len(found) < 2:
+        raise UserError(f"features/ holds {len(found)} partition(s), a holdout needs two: run `make pipeline`")
+    *training, newest = found
+    for path in found:
+        check(files.scan_parquet([path], MEND, [ml.LABEL]), path)
     labelled = pl.col(ml.LABEL).is_not_null()
-    prior = pl.scan_parquet(training).select(pl.col(ml.LABEL).mean()).collect().item()
-    table = pl.read_parquet(newest).filter(labelled)
+    prior = files.scan_parquet(training, MEND, [ml.LABEL]).select(pl.col(ml.LABEL).mean()).collect().item()
+    table = files.read_parquet(newest, MEND, [ml.LABEL]).filter(labelled)
     if table.is_empty() or prior is None:
         raise UserError(
             f"{newest}: no row has a known {ml.LABEL}, so nothing can be measured: choose a newer partition"
         )
     return Holdout(newest.stem, table, float(prior))
-
-
-def session(model: bytes) -> ort.InferenceSession:
-    """Load an ONNX model the way it is judged and served: on one CPU thread."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised, and told in our own words
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def figures(label: NDArray[np.bool_], score: NDArray[np.floating[Any]]) -> dict[str, float | None]:

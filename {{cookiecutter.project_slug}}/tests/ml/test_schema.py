@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from pipeline.contract import validate
 from pipeline.ml.schema import TABLES
-from pipeline.ops.contract import validate
 from pipeline.ops.sources.flights import Flights
 
 

@@ -1,5 +1,6 @@
 """One comment, whoever sends it and however many others there are."""
 
+import shutil
 import subprocess
 from itertools import product
 from pathlib import Path
@@ -12,6 +13,8 @@ from pipeline.ops import comment
 from pipeline.ops.comment import MARKER
 from pipeline.ops.report.fit import LIMIT
 from pipeline.paths import REPORT
+
+GIT = shutil.which("git")
 
 
 @pytest.fixture
@@ -106,6 +109,33 @@ def test_where_both_fail_the_summary_has_it_and_the_job_is_warned(
     assert all(line.startswith("::warning::") for line in warnings)
     assert "in the job's summary only" in warnings[-1]
     assert TOKEN not in said.out + said.err  # though both doubles print it
+
+
+def test_cml_without_gh_sends(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a machine on which gh is not installed
+    monkeypatch.setenv("PATH", str(pull.folder / "bin"))
+    (pull.folder / "bin/gh").unlink()
+    (pull.folder / "bin/git").symlink_to(str(GIT))
+    pull.cml(there=True)
+    for text in ("first", "second"):
+        report(text)
+        comment.run()
+    (body,) = pull.by_us()
+    assert "## second" in body
+    assert pull.state["sent_by"] == ["cml", "cml"]
+
+
+def test_a_reason_of_cmls_is_short(pull: PullRequest, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its last line is JSON with the whole request: 16,058 characters for an ordinary report."""
+    report("first")
+    pull.cml(there=True)
+    pull.change(cml="is refused")
+    comment.run()
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if "cml did not" in line]
+    assert line == (
+        "::warning::cml did not send the report (exit code 1, HttpError 403 Resource not accessible by integration), "
+        "gh does"
+    )
 
 
 def test_without_gh_and_cml_the_job_is_warned_too(pull: PullRequest, capfd: pytest.CaptureFixture[str]) -> None:

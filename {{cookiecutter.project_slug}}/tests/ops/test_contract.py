@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
+from pipeline.contract import period, validate
 from pipeline.errors import UserError
-from pipeline.ops.contract import period, validate
 
 MONTH = "2013-02"
 Tables = dict[str, pl.DataFrame]

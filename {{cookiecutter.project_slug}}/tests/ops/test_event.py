@@ -1,12 +1,14 @@
 """What a run is for, from what GitHub says of it."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pipeline.ops import git
+from pipeline.errors import UserError
+from pipeline.ops import git, workflow
 from pipeline.ops.event import NEVER, Event, current
 
 
@@ -74,3 +76,44 @@ def test_a_pull_request_that_did_not_start_the_run_can_be_named(
 def test_act_on_a_laptop_is_a_laptop(commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPTOP", "here")
     assert current() == Event("", commits[2], None)
+
+
+def test_the_default_branch_is_the_repositorys_own(commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a laptop whose clone noted nothing / then the usual name that exists; it is never the branch one works on
+    assert Event("workflow_dispatch", commits[2], commits[1], branch="work", repository="o/r") == current()
+    monkeypatch.delenv("GITHUB_ACTIONS")
+    for config in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(config, os.devnull)
+    assert git.default_branch() == "main"
+    subprocess.run(["git", "update-ref", "-d", "refs/remotes/origin/main"], check=True)
+    subprocess.run(["git", "branch", "-qm", "main", "master"], check=True)
+    assert git.default_branch() == "master"
+    # given a clone's note of its remote, then an event that says it
+    subprocess.run(["git", "update-ref", "refs/remotes/origin/trunk", commits[0]], check=True)
+    subprocess.run(["git", "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk"], check=True)
+    assert git.default_branch() == "trunk"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    happens(repository={"default_branch": "release/2"})
+    assert git.default_branch() == "release/2"
+    # then a click on a branch is held against that
+    subprocess.run(["git", "update-ref", "refs/remotes/origin/release/2", commits[0]], check=True)
+    assert current().champion == commits[0]
+
+
+def test_a_folder_inside_a_repository_is_refused(commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("models").mkdir()
+    monkeypatch.chdir("models")
+    with pytest.raises(UserError, match="not the top of its git repository"):
+        current()
+
+
+def test_a_default_branch_that_starts_no_workflow_is_warned_of(
+    commits: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.CI.parent.mkdir(parents=True)
+    workflow.CI.write_text("on:\n  pull_request:\n  push:\n    branches: [main, 'release/*']\n")
+    for branch in ("main", "release/2"):
+        workflow.warn_unwatched(branch)
+    assert capsys.readouterr().out == ""
+    workflow.warn_unwatched("trunk")
+    assert capsys.readouterr().out.startswith("::warning file=.github/workflows/ci.yaml::no push to the default branch")

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,34 @@ def test_nothing_is_trained_where_it_must_not_be(commit: Callable[[str], str], m
     ):
         with pytest.raises(UserError, match=why):
             plan.decide(event)
+
+
+@pytest.mark.parametrize(
+    ("environment", "refused"),
+    [
+        ({"RUNNER_ENVIRONMENT": "github-hosted", "GPU_RUNNER": '["self-hosted"]'}, True),  # the report's machine
+        ({"RUNNER_ENVIRONMENT": "self-hosted"}, True),  # the training's
+        ({"RUNNER_ENVIRONMENT": "self-hosted", "GPU_RUNNER": '["self-hosted"]'}, False),
+        ({"RUNNER_ENVIRONMENT": "github-hosted", "DVC_CONFIG_GIVEN": "true"}, False),  # it may name a bucket
+        ({}, False),  # a laptop
+    ],
+)
+def test_a_folder_as_remote_is_refused_on_hosted_machines_before_anything_is_tried(
+    commit: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], refused: bool
+) -> None:
+    dvc("remote", "add", "--default", "storage", "../remote")
+    commit("first")
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    for name in ("RUNNER_ENVIRONMENT", "GPU_RUNNER", "DVC_CONFIG_GIVEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    told = r"the DVC remote ../remote is a folder, which GitHub's hosted machines cannot reach: give DVC a bucket"
+    with pytest.raises(UserError, match=told) if refused else nullcontext():
+        plan.run()
+    # and a bucket is none
+    dvc("remote", "modify", "storage", "url", "s3://bucket/flights")
+    plan.run()
 
 
 def test_a_push_to_an_unprotected_branch_trains(commit: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:

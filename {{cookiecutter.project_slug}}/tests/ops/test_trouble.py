@@ -50,6 +50,16 @@ def judged(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
         verdict.run()
 
 
+@pytest.mark.parametrize(("actor", "hinted"), [("dependabot[bot]", True), ("alice", False)])
+def test_dependabots_secrets_are_named(
+    pull: PullRequest, monkeypatch: pytest.MonkeyPatch, actor: str, hinted: bool
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTOR", actor)
+    judged(monkeypatch, "")
+    (body,) = pull.by_us()
+    assert ("Secrets and variables → Dependabot" in body) == hinted
+
+
 def test_the_comment_quotes_the_job_that_failed(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "")
     (body,) = pull.by_us()
@@ -63,6 +73,14 @@ def test_a_job_without_words_of_its_own_has_githubs(pull: PullRequest, monkeypat
     pull.change(annotations={"12": [EXIT]})
     judged(monkeypatch, "skipped")
     assert "Process completed with exit code 1." in pull.by_us()[0]
+
+
+def test_a_plan_that_failed_is_quoted_too(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull.change(jobs=[JOBS[0], {**JOBS[1], "name": "plan"}])
+    monkeypatch.setenv("NEEDS", json.dumps({"plan": {"result": "failure"}, "train": {"result": "skipped"}}))
+    with pytest.raises(UserError, match="not green: plan: failure, train: skipped"):
+        verdict.run()
+    assert "**plan** failed:" in pull.by_us()[0]
 
 
 def test_a_report_that_was_sent_stands(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """The one required check."""
 
+from pathlib import Path
+
 import pytest
 
-from pipeline.ops.verdict import judge
+from pipeline.errors import UserError
+from pipeline.ops.verdict import ON_BEHALF, judge, run
 
 
 def needs(
@@ -36,7 +39,39 @@ def test_green_only_when_all_that_had_to_run_succeeded(facts: dict[str, dict[str
         (needs(train="failure", judged="failure"), ["train: failure"]),
         (needs(judged="failure"), ["gate: failure"]),
         (needs(judged=""), ["gate: failure"]),
+        ({}, ["checks: not there", "plan: not there", "train: not there"]),
+        ({"checks": {"result": "success"}}, ["plan: not there", "train: not there"]),
+        (needs() | {"checks": {}}, ["checks: no result"]),
+        (needs() | {"plan": {"result": "neutral"}}, ["plan: neutral"]),
+        (needs(train="skipped", work=""), ["train: skipped"]),
+        (needs() | {"train": {"result": "success"}}, ["gate: failure"]),
     ],
 )
 def test_whatever_did_not_succeed_is_named(facts: dict[str, dict[str, object]], missing: list[str]) -> None:
     assert judge(facts) == missing
+
+
+def test_a_retraining_needs_its_own_jobs() -> None:
+    good = {"check": {"result": "success"}, "train": {"result": "success", "outputs": {"judged": "success"}}}
+    assert judge(good, ON_BEHALF) == []
+    assert judge({"check": good["check"]}, ON_BEHALF) == ["train: not there"]
+    assert judge(good | {"train": {"result": "skipped"}}, ON_BEHALF) == ["train: skipped"]
+
+
+@pytest.mark.parametrize("given", [None, "", "{}", "[]", "null", "{", '{"checks": "success"}'])
+def test_a_run_that_shows_nothing_is_red(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given a push in CI, and a step that hands over less than it should
+    payload = tmp_path / "event.json"
+    payload.write_text('{"before": "' + "1" * 40 + '"}')
+    environment = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_EVENT_PATH": str(payload)}
+    for name, value in {**environment, "GITHUB_SHA": "2" * 40, "GITHUB_REF_NAME": "main"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LAPTOP", raising=False)
+    monkeypatch.setenv("NEEDS", given) if given is not None else monkeypatch.delenv("NEEDS", raising=False)
+    # then
+    with pytest.raises(UserError) as red:
+        run()
+    assert "not there" in str(red.value) if given == "{}" else "NEEDS is" in str(red.value)
+    assert "green" not in capsys.readouterr().out

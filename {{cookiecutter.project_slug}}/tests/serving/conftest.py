@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import polars as pl
-import psutil
 import pytest
 import yaml
 
@@ -61,12 +60,9 @@ class Server:
     folder: Path
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End the service by a signal, its workers too where it cannot pass that on, and wait."""
-        workers = psutil.Process(self.process.pid).children(recursive=True)  # each leads a group of its own
-        for process in [self.process, *(workers if how == signal.SIGKILL else [])]:
-            process.send_signal(how)
+        """End the service by a signal, and wait."""
+        self.process.send_signal(how)
         self.process.wait(timeout=30)
-        psutil.wait_procs(workers, timeout=30)
 
     def log(self) -> Path:
         """Where its predictions are noted."""
@@ -81,22 +77,28 @@ def start(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """Start a service in a copy of the folder, with what infra.yaml should say of `serving`."""
     running: list[Server] = []
 
-    def begin(folder: Path | None = None, **serving: Any) -> Server:
+    def begin(
+        folder: Path | None = None,
+        token: str | None = None,
+        through: Sequence[str] = (),
+        options: Sequence[str] = (),
+        **serving: Any,
+    ) -> Server:
         if folder is None:
             folder = tmp_path_factory.mktemp("service")
             shutil.copytree(trained, folder, dirs_exist_ok=True)
         infra = yaml.safe_load((folder / "infra.yaml").read_text())
-        infra["serving"] = infra.get("serving", {}) | serving
+        infra["serving"] = infra.get("serving", {}) | {"drain_seconds": 0.5} | serving
         (folder / "infra.yaml").write_text(yaml.safe_dump(infra))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [sys.executable, "-m", "bentoml", "serve", "pipeline.service:Service"]
+        command = [sys.executable, "-m", "pipeline.service"]
         with (folder / f"{port}.out").open("wb") as out:
             process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(port)],
+                [*through, *command, "--host", "127.0.0.1", "--port", str(port), *options],
                 cwd=folder,
-                env=environment(BENTOML_HOME=str(folder / "bentoml")),
+                env=environment(BENTOML_HOME=str(folder / "bentoml"), **({"SERVICE_TOKEN": token} if token else {})),
                 stdout=out,
                 stderr=out,
                 start_new_session=True,

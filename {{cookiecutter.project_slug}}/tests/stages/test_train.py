@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline import holdout, ml
+from pipeline import artifact, holdout
 from pipeline.errors import UserError
 from pipeline.stages import parts, train, workers
 
@@ -18,7 +18,7 @@ FILES = [Path("features/2013-01.parquet")]
 def trained() -> dict[str, float | None]:
     train.main()
     newest = holdout.read()
-    return holdout.figures(newest.label, ml.predict(holdout.session(train.MODEL.read_bytes()), newest.table))
+    return holdout.figures(newest.label, artifact.predict(artifact.session(train.MODEL.read_bytes()), newest.table))
 
 
 def test_two_processes_train_the_same_model_within_noise(january: Callable[..., None]) -> None:

@@ -7,7 +7,7 @@ long to import as all else together. So another data set and another kind of mod
 or settings.
 """
 
-from .features import LABEL, TIME, build_features, derive
+from .features import LABEL, TIME, build_features, derive, label
 from .features.history import History, build_history
 from .metrics import METRICS, Metric
 from .model import predict, score, train
@@ -23,6 +23,7 @@ __all__ = [
     "build_features",
     "build_history",
     "derive",
+    "label",
     "predict",
     "score",
     "train",

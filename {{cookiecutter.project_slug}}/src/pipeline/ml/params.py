@@ -9,9 +9,9 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
-    """A key that nothing reads is a typo."""
+    """A key that nothing reads is a typo, and a number is a number: what DVC records is what the model is made with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Features(Strict):

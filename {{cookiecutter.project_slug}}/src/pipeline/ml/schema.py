@@ -1,9 +1,10 @@
 """The data contract: what every month's tables must look like before anything is made of them.
 
 The first table is the main one: its rows are the examples. What pandera does not know by itself stands in metadata,
-and `ops/contract.py` checks it: of a table `time` (the column whose values must lie in the partition) and
-`max_gap_hours` (the longest silence of a complete delivery); of a column `max_null` (largest share of nulls) and
-`median` (where it must lie: a change of unit moves it even where every single value stays possible).
+and `contract.py` checks it: of a table `time` (the column whose values must lie in the partition) and
+`max_gap_hours` (the longest silence of a complete delivery), of the main one `time_zone` (the clock that `time` is in,
+else UTC); of a column `max_null` (largest share of nulls) and `median` (where it must lie: a change of unit moves it
+even where every single value stays possible).
 
 The service takes rows of the main table, within the same limits. It asks for no column with `known: "after"` (what
 only the event tells), and its prediction log leaves out columns that are `private`.
@@ -49,7 +50,7 @@ FLIGHTS = DataFrameSchema(
     },
     strict=True,
     unique=["sched_dep", "carrier", "flight"],
-    metadata={"time": TIME, "max_gap_hours": 24},
+    metadata={"time": TIME, "time_zone": "America/New_York", "max_gap_hours": 24},
 )
 
 WEATHER = DataFrameSchema(

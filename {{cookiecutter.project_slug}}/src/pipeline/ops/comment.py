@@ -4,10 +4,12 @@ CML sends it where `cml` is there; where it is missing or fails, `gh` does; wher
 job warns. Nothing is uploaded to a third party: CML is told not to publish, and the report names no picture.
 """
 
+import json
 import os
 import tempfile
 from typing import Any
 
+from .. import files
 from ..errors import UserError
 from ..paths import REPORT
 from ..text import annotation
@@ -19,6 +21,7 @@ MARKER = "<!-- pipeline report -->"  # how we know our comment, whoever sent it 
 TITLE = "pipeline report"
 WATERMARK = f"CML watermark {TITLE}"  # how CML knows its own; the same in every workflow, as the comment is
 CML_LOOKS_THROUGH = 30  # comments: the first page, the oldest
+LONG = 300  # characters of a reason
 
 Comment = dict[str, Any]
 
@@ -41,7 +44,12 @@ def run() -> None:
 
 def send(event: Event, report: str) -> None:
     """Create our comment or update it in place, however many others there are; raise `UserError` if GitHub refuses."""
-    comments = _comments(event)
+    try:
+        comments = _comments(event)
+    except github.MissingError:
+        if _with_cml(event):  # it finds its own comment among the first ones, and ours is that one
+            return
+        raise
     if ours(comments) == cmls(comments):
         if _with_cml(event):
             return
@@ -62,10 +70,7 @@ def cmls(comments: list[Comment]) -> Comment | None:
 
 
 def _report() -> str:
-    try:
-        return REPORT.read_text()
-    except FileNotFoundError:
-        raise UserError(f"{REPORT} is missing: run `make report` first") from None
+    return files.read_text(REPORT, "run `make report`")
 
 
 def _comments(event: Event) -> list[Comment]:
@@ -98,9 +103,21 @@ def _with_cml(event: Event) -> bool:
             _warn(f"cml did not send the report ({error}), gh does")
             return False
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
-        _warn(f"cml did not send the report (exit code {done.returncode}, {last}), gh does")
+        _warn(f"cml did not send the report (exit code {done.returncode}, {_reason(done.stderr)}), gh does")
     return done.returncode == 0
+
+
+def _reason(stderr: str) -> str:
+    """Return CML's last words in at most LONG characters; its last line may be JSON with the whole request in it."""
+    last = (stderr.strip().splitlines() or ["no word why"])[-1]
+    try:
+        told = json.loads(last)
+    except ValueError:
+        told = None
+    if isinstance(told, dict):
+        known = [str(told[key]) for key in ("name", "status", "message") if told.get(key)]
+        last = " ".join(known) or "no word why"
+    return last if len(last) <= LONG else f"{last[:LONG]}…"
 
 
 def _with_gh(event: Event, report: str, comment: Comment | None) -> None:

@@ -1,70 +1,117 @@
 """What DVC's text files, data.dvc and dvc.lock, say of data, parameters and model: on disk, or in any commit."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
+from pydantic import BaseModel, Field, ValidationError
 
+from .. import files
 from ..errors import UserError
-from ..paths import DATA, LOCK, MODEL
+from ..files import md5
+from ..paths import DATA, DATA_DVC, LOCK, MODEL
+
+__all__ = ["data", "flat", "md5", "model", "outs", "params", "parse", "partitions", "read"]
 
 Document = Mapping[str, Any]
+FIX = {
+    LOCK.name: f"restore it with `git checkout {LOCK}`, or delete it and run `make pipeline`",
+    DATA_DVC.name: f"restore it with `git checkout {DATA_DVC}`, or delete it and run `make data UNTIL=…`",
+}
+
+
+class _Item(BaseModel):
+    path: str
+    md5: str | None = None
+
+
+class _Stage(BaseModel):
+    deps: list[_Item] = []
+    outs: list[_Item] = []
+    params: dict[str, dict[str, Any] | None] = {}
+
+
+class _Lock(BaseModel):
+    stages: dict[str, _Stage] | None = None
+
+
+class _Meta(BaseModel):
+    partitions: dict[str, int] | None = None
+    md5: dict[str, str] | None = None
+
+
+class _Data(BaseModel):
+    outs: Annotated[list[_Item], Field(min_length=1)]
+    meta: _Meta | None = None
+
+
+SHAPES: dict[str, type[BaseModel]] = {LOCK.name: _Lock, DATA_DVC.name: _Data}
 
 
 def read(path: Path) -> Document:
-    """Read a file on disk; raise `UserError` where it is missing or not what DVC writes."""
-    try:
-        return parse(path.read_text(), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `make data pipeline`") from None
+    """Return the content of a file on disk; raise `UserError` if it is missing or not what DVC writes."""
+    if not path.exists():
+        raise UserError(f"{path} is missing: run `make data pipeline`")
+    return parse(files.read_text(path, FIX.get(path.name, "restore it from git")), str(path))
 
 
 def parse(text: str, name: str) -> Document:
-    """Read the text of such a file; `name` says in an error which one it is."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
-        content = None
+    """Return the content of such a file's text; `name` is what an error calls it, e.g. `dvc.lock at 0a1b2c3d4e5f`."""
+    file = name.split(" at ")[0]
+    content = files.parse_yaml(text, name)
+    fix = FIX.get(file, "restore it from git") if file == name else f"restore {file} there"
     if not isinstance(content, dict):
-        raise UserError(f"{name} is not the YAML that DVC writes: restore it from git, or run `make pipeline`")
+        raise UserError(f"{name} is not the YAML that DVC writes: {fix}")
+    try:
+        SHAPES.get(file, BaseModel).model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{name} is not what DVC writes ({files.explain(error, content)}): {fix}") from None
     return content
 
 
-def md5(path: Path) -> str:
-    """Hash as DVC does; of dvc.lock itself it names the training, in the gate's verdict as in MLflow."""
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
 def outs(lock: Document) -> dict[str, str]:
-    """Give path → md5 of all that the stages wrote."""
-    return {out["path"]: out["md5"] for out in _listed(lock, "outs")}
+    """Return path → md5 of all that the stages wrote."""
+    return {out["path"]: out["md5"] for out in _listed(lock, "outs") if out.get("md5")}
 
 
 def model(lock: Document, name: str) -> str:
-    """Give the MD5 that a dvc.lock records for the model; raise `UserError` naming `name` if it holds none."""
+    """Return the MD5 that a dvc.lock records for the model; raise `UserError` naming `name` if it holds none."""
     return _recorded(lock, "outs", MODEL, name)
 
 
 def data(lock: Document, name: str) -> str:
-    """Give the MD5 of the data that a dvc.lock was made from; raise `UserError` naming `name` if it holds none."""
+    """Return the MD5 of the data that a dvc.lock was made from; raise `UserError` naming `name` if it holds none."""
     return _recorded(lock, "deps", DATA, name)
 
 
+def stage(lock: Document, name: str) -> Document:
+    """Return what a dvc.lock records of a stage; empty if it records none of that name."""
+    return (lock.get("stages") or {}).get(name) or {}
+
+
+def is_of_one_run(lock: Document, data_md5: str) -> bool:
+    """Return whether every stage read what the stages before it wrote, and the data with this MD5."""
+    written = outs(lock) | {DATA.as_posix(): data_md5}
+    return all(written.get(dep["path"], dep["md5"]) == dep["md5"] for dep in _listed(lock, "deps"))
+
+
 def partitions(data_dvc: Document) -> dict[str, int]:
-    """Give the partitions that a data.dvc names, with their rows."""
+    """Return the partitions that a data.dvc names, with their rows."""
     return (data_dvc.get("meta") or {}).get("partitions") or {}
 
 
 def params(lock: Document) -> dict[str, Any]:
-    """Give dotted name → value of each parameter the model was made with, as DVC recorded it when it ran the stages."""
-    files = [values for stage in _stages(lock) for values in stage.get("params", {}).values()]
-    return {name: value for values in files for name, value in flat(values, ".").items()}
+    """Return dotted name → value of each parameter the model was made with, as DVC recorded it when it ran the stages.
+
+    Of pyproject.toml, which pins libraries, DVC records versions: they are no parameters.
+    """
+    recorded = [stage.get("params") or {} for stage in _stages(lock)]
+    settings = [values for each in recorded for file, values in each.items() if values and not file.endswith(".toml")]
+    return {name: value for values in settings for name, value in flat(values, ".").items()}
 
 
 def flat(values: Mapping[str, Any], separator: str) -> dict[str, Any]:
-    """Nested mappings as one, their keys joined."""
+    """Return nested mappings as one, their keys joined."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -75,14 +122,14 @@ def flat(values: Mapping[str, Any], separator: str) -> dict[str, Any]:
 
 
 def _recorded(lock: Document, kind: str, path: Path, name: str) -> str:
-    try:
-        return next(str(item["md5"]) for item in _listed(lock, kind) if item["path"] == path.as_posix())
-    except (AttributeError, KeyError, TypeError, StopIteration):
-        raise UserError(f"{name} records no {path}: run `make pipeline` there and commit {LOCK}") from None
+    for item in _listed(lock, kind):
+        if item["path"] == path.as_posix() and item.get("md5"):
+            return str(item["md5"])
+    raise UserError(f"{name} records no {path}: run `make pipeline` there and commit {LOCK}")
 
 
 def _listed(lock: Document, kind: str) -> Iterator[dict[str, Any]]:
-    return (item for stage in _stages(lock) for item in stage.get(kind, []))
+    return (item for stage in _stages(lock) for item in stage.get(kind) or [])
 
 
 def _stages(lock: Document) -> list[dict[str, Any]]:

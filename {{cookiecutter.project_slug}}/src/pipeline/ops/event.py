@@ -9,7 +9,6 @@ from typing import Any
 from . import git
 
 NEVER = "0" * 40
-MAIN = "origin/main"
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ def current() -> Event:
     A workflow that trains a pull request which did not start it, as a retraining does, names it in COMMIT, BRANCH and
     PULL_REQUEST. LAPTOP says that a runner is somebody's own machine, as under `make act`.
     """
+    git.require_top()
     if not os.environ.get("GITHUB_ACTIONS") or os.environ.get("LAPTOP"):
         return Event(name="", commit=git.resolve("HEAD") or NEVER, champion=None)
     repository = os.environ.get("GITHUB_REPOSITORY")
@@ -44,7 +44,7 @@ def current() -> Event:
         return Event(
             name="pull_request",
             commit=os.environ["COMMIT"],
-            champion=git.resolve(MAIN),
+            champion=git.resolve(f"origin/{git.default_branch()}"),
             branch=os.environ["BRANCH"],
             pull_request=int(number),
             repository=repository,
@@ -74,8 +74,8 @@ def current() -> Event:
 
 
 def _before(payload: dict[str, Any], commit: str) -> str | None:
-    """Give what a push replaced; for a schedule or a click, main, or on main itself the commit before."""
+    """Return what a push replaced; for a schedule or a click the default branch, or on it the commit before."""
     if "before" in payload:
         return None if payload["before"] == NEVER else payload["before"]
-    main = git.resolve(MAIN)
+    main = git.resolve(f"origin/{git.default_branch()}")
     return main if main != commit else git.resolve(f"{commit}^")

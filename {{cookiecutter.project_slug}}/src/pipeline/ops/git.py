@@ -1,6 +1,10 @@
 """What the gate and the plan must know of the repository, asked of git itself."""
 
+import io
+import json
+import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 from ..errors import UserError
@@ -17,6 +21,39 @@ def empty() -> bool:
         reason = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
         raise UserError(f"git cannot read this folder's repository ({reason}): is this the project, after `git init`?")
     return not done.stdout
+
+
+def default_branch() -> str:
+    """Return the name of the repository's default branch.
+
+    In CI the event's payload says it. On a laptop it is what a clone noted of its remote; or else `main`, `master` or
+    git's own `init.defaultBranch`, whichever exists, at the remote before here; `main` if none does.
+    """
+    payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
+    if payload and Path(payload).is_file():
+        repository = json.loads(Path(payload).read_text()).get("repository") or {}
+        if name := repository.get("default_branch"):
+            return str(name)
+    noted = _git("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
+    if noted.returncode == 0:
+        return noted.stdout.decode().strip().removeprefix("origin/")
+    usual = ["main", "master", _git("config", "--get", "init.defaultBranch").stdout.decode().strip()]
+    for place in ("refs/remotes/origin", "refs/heads"):
+        for name in filter(None, usual):
+            if resolve(f"{place}/{name}"):
+                return name
+    return "main"
+
+
+def require_top() -> None:
+    """Raise `UserError` if this folder lies inside a repository, where neither GitHub nor DVC would find its files."""
+    done = _git("rev-parse", "--show-toplevel")
+    top = done.stdout.decode().strip()
+    if done.returncode == 0 and top and not Path(top).samefile("."):
+        raise UserError(
+            f"this folder is not the top of its git repository, which is {top}: run this in the project's own folder; "
+            "a project is a repository of its own, as GitHub reads workflows at the top alone"
+        )
 
 
 def resolve(ref: str) -> str | None:
@@ -48,6 +85,40 @@ def files(*paths: str) -> list[str]:
 def newest(*paths: str) -> str | None:
     """Give the newest commit on this line of history that changed any of these pathspecs; None where none did."""
     return _git("log", "-1", "--first-parent", "--format=%H", "--", *paths).stdout.decode().strip() or None
+
+
+def history(commit: str, path: Path) -> list[str]:
+    """Return the commits on the first-parent line of `commit` that changed a file, newest first."""
+    done = _git("log", "--first-parent", "--format=%H", commit, "--", str(path))
+    if done.returncode:
+        raise UserError(f"git cannot read the history of {path}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode().split()
+
+
+def is_shallow() -> bool:
+    """Return whether the history ends where a shallow clone cut it off."""
+    return _git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+
+
+def differs(commit: str, *paths: str) -> bool:
+    """Return whether anything below these paths, as it is in the folder, is other than at `commit`."""
+    new = _git("ls-files", "--others", "--exclude-standard", "--", *paths)
+    return bool(_git("diff", "--quiet", "--no-ext-diff", commit, "--", *paths).returncode or new.stdout)
+
+
+def tree(commit: str, path: str) -> str | None:
+    """Return the hash of a file or folder at a commit, or None if it has none."""
+    done = _git("rev-parse", "--verify", "--quiet", f"{commit}:./{path}")
+    return done.stdout.decode().strip() if done.returncode == 0 else None
+
+
+def export(commit: str, folder: Path) -> None:
+    """Write this folder's files as they are at `commit` into another one; raise `UserError` if git fails."""
+    done = _git("archive", "--format=tar", commit)
+    if done.returncode:
+        raise UserError(f"git cannot export {commit[:12]}: {done.stderr.decode(errors='replace').strip()}")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")
 
 
 def is_ancestor(older: str, newer: str) -> bool:

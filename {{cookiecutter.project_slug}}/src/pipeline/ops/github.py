@@ -3,12 +3,28 @@
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
 from .event import Event
 from .outside import Deadline, call
+
+
+class RefusedError(UserError):
+    """GitHub answered, and refused; `status` is its HTTP status, 0 if gh did not tell."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class MissingError(UserError):
+    """The program `gh` is not installed."""
+
+
+FORBIDDEN = 403
 
 
 def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, paginate: bool = False) -> Any:
@@ -19,9 +35,11 @@ def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
         whole = [*command, *(["--input", "-"] if body is not None else [])]
         done = call(whole, f"GitHub ({method} {path})", Deadline.ANSWER, text=text)
     except FileNotFoundError:
-        raise UserError("gh is not installed on this runner, see infra/runner/README.md") from None
+        raise MissingError("gh is not installed on this runner, see infra/runner/README.md") from None
     if done.returncode:
-        raise UserError(f"GitHub refused {method} {path}: {(done.stderr or done.stdout).strip()}")
+        said = (done.stderr or done.stdout).strip()
+        status = re.search(r"\(HTTP (\d{3})\)", said)
+        raise RefusedError(f"GitHub refused {method} {path}: {said}", int(status[1]) if status else 0)
     return pages(done.stdout) if paginate else json.loads(done.stdout or "null")
 
 
@@ -33,6 +51,23 @@ def pages(text: str) -> list[Any]:
         found += page
         rest = rest[end:].lstrip()
     return found
+
+
+def require_pull_requests(event: Event, base: str) -> None:
+    """Raise `UserError` if this token may open no pull request, before anything is pushed that needs one.
+
+    The setting itself can be read by administrators alone. So a pull request from `base` to `base` is asked for:
+    there can be none (422), and whoever may not open any is told that instead (403).
+    """
+    try:
+        body = {"title": "May pull requests be opened?", "head": base, "base": base}
+        api(f"repos/{event.repository}/pulls", method="POST", body=body)
+    except RefusedError as error:
+        if error.status == FORBIDDEN:
+            raise UserError(
+                "no pull request can be opened here, so nothing was pushed: switch on Settings → Actions → General → "
+                f'"Allow GitHub Actions to create and approve pull requests", or give CI a GitHub App ({error})'
+            ) from None
 
 
 def is_protected(event: Event) -> bool:
@@ -54,7 +89,10 @@ def failures(event: Event) -> dict[str, list[str]]:
 
 
 def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
-    """Put the check `verdict` on `commit`: a commit made with the job's own token starts no run that could."""
+    """Put the check `verdict` on `commit`, which was pushed with the job's own token.
+
+    GitHub parks the run that such a push starts until a person approves it. Nobody need: this is the required check.
+    """
     runs = api(f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict")["check_runs"]
     body = {
         "name": "verdict",
@@ -67,6 +105,20 @@ def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
         api(f"repos/{event.repository}/check-runs/{runs[0]['id']}", method="PATCH", body=body)
     else:
         api(f"repos/{event.repository}/check-runs", method="POST", body=body)
+
+
+def commit(repository: str, parent: str, tree: str, path: str, content: str, message: str) -> str:
+    """Make a commit on `parent` that is on no branch yet, and return its id.
+
+    `tree` is the parent's tree, `path` the file's name from the repository's top.
+
+    GitHub signs it, as it does for a job or an App that names no author.
+    """
+    at = f"repos/{repository}/git"
+    entry = {"path": path, "mode": "100644", "type": "blob", "content": content}
+    new = api(f"{at}/trees", method="POST", body={"base_tree": tree, "tree": [entry]})["sha"]
+    made = api(f"{at}/commits", method="POST", body={"message": message, "tree": new, "parents": [parent]})
+    return str(made["sha"])
 
 
 def git_credentials(event: Event) -> dict[str, str]:

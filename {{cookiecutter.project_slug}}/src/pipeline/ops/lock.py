@@ -1,65 +1,50 @@
-"""Commit dvc.lock back to the branch that was trained: without force, and only where nobody pushed meanwhile."""
+"""Commit dvc.lock to the branch that was trained: by the job's own token, without force, if nobody pushed meanwhile."""
 
+from .. import files
 from ..errors import UserError
 from ..paths import LOCK
-from . import git, github, workflow
+from . import git as repository
+from . import provenance, workflow
 from .event import Event, current
-from .outside import SILENCE, Deadline, call
+from .release.commit import commit, credentials, fetch, git
 
-BOT = {
-    f"GIT_{role}_{field}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for field, value in (
-        ("NAME", "github-actions[bot]"),
-        ("EMAIL", "41898282+github-actions[bot]@users.noreply.github.com"),
-    )
-}
-
-
-def _git(*arguments: str, environment: dict[str, str]) -> str:
-    who = f"origin (git {arguments[0]})"
-    done = call(["git", *arguments], who, Deadline.EXCHANGE, environment=SILENCE | environment)
-    if done.returncode:
-        raise UserError(f"git {arguments[0]} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+MESSAGE = "Lock what was trained"
 
 
 def push(event: Event) -> str | None:
-    """Give the commit that now holds this lock, or None where the branch went on and its own run will judge it."""
-    if git.read(event.commit, LOCK) == LOCK.read_text():
+    """Return the commit that holds this lock; None if the branch moved on, or is gone: its own run will judge it."""
+    lock = files.read_text(LOCK, "run `make pipeline`")
+    if repository.read(event.commit, LOCK) == lock and not provenance.to_be_recorded(event):
         return event.commit
-    branch, environment = f"refs/heads/{event.branch}", github.git_credentials(event) | BOT
-    _git("fetch", "--quiet", "origin", branch, environment=environment)
-    head = _git("rev-parse", "FETCH_HEAD", environment=environment)
+    branch, environment = str(event.branch), credentials(event)
+    head = fetch(branch, environment)
+    if head is None:
+        return None
     if head != event.commit:
-        parent = git.resolve(f"{head}^")
-        same = parent == event.commit and git.read(head, LOCK) == LOCK.read_text()
-        return head if same else None
-    _git("add", str(LOCK), environment=environment)
-    _git("commit", "--quiet", "--message", "Lock what was trained", environment=environment)
-    made = _git("rev-parse", "HEAD", environment=environment)
+        ours = repository.resolve(f"{head}^") == event.commit and repository.read(head, LOCK) == lock
+        return head if ours else None
+    made = commit(head, LOCK, lock, f"{MESSAGE}\n\n{provenance.trailers()}", environment)
     try:
-        _git("push", "--quiet", "origin", f"{made}:{branch}", environment=environment)
+        git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}", environment=environment)
     except UserError:
-        # A push that came in between is the branch's own; anything else is a real failure.
-        _git("fetch", "--quiet", "origin", branch, environment=environment)
-        if _git("rev-parse", "FETCH_HEAD", environment=environment) != event.commit:
-            return None
+        if fetch(branch, environment) != event.commit:
+            return None  # a push that came in between
         raise
+    git("reset", "--quiet", made, environment=environment)  # what follows in this job belongs to the new commit
     return made
 
 
 def run() -> None:
-    """Commit and push, and tell the workflow which commit the verdict belongs to."""
+    """Commit and push dvc.lock, and tell the workflow which commit the verdict belongs to."""
     event = current()
     if not event.name:
         print("on a laptop: commit dvc.lock with your own change")
         return
-    commit = push(event)
-    if commit is None:
+    made = push(event)
+    if made is None:
         print(f"{event.branch} moved on while this trained: its own run finds the training in the cache")
-    elif commit == event.commit:
-        print("dvc.lock was true already")
+    elif made == event.commit:
+        print("dvc.lock is as the commit has it")
     else:
-        print(f"dvc.lock is committed to {event.branch} as {commit[:12]}")
-    workflow.outputs(commit=commit or "")
+        print(f"dvc.lock is committed to {event.branch} as {made[:12]}")
+    workflow.outputs(commit=made or "")

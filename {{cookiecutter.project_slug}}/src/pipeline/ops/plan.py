@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from .. import files
 from ..errors import UserError
-from ..paths import DATA, LOCK, MODEL
+from ..paths import DATA, DATA_DVC, LOCK, MODEL
+from ..settings import GATES, PARAMS
 from ..text import say
-from . import git, github, workflow
+from . import dvc_files, git, github, provenance, remote, workflow
 from .event import Event, current
 
+DVC_YAML = Path("dvc.yaml")
 FORK = "a maintainer has to push this branch to the repository itself"
 Work = Literal["nothing", "judge", "train"]
 
@@ -31,6 +32,7 @@ def stale_stages() -> list[str]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    _check_inputs()
     try:
         with Repo() as repo, repo.lock:
             stages = repo.index.stages
@@ -46,8 +48,22 @@ def stale_stages() -> list[str]:
     return stale
 
 
+def _check_inputs() -> None:
+    """Read DVC's inputs first: if one is damaged, DVC explains it at length, or with a traceback."""
+    for path in filter(Path.exists, (LOCK, DATA_DVC)):
+        dvc_files.read(path)
+    stages = _pipeline()
+    params = [entry for stage in stages.values() for entry in stage.get("params") or []]
+    for name in {PARAMS.name, *(name for entry in params if isinstance(entry, dict) for name in entry)}:
+        if (path := Path(name)).exists():
+            files.read_toml(path) if path.suffix == ".toml" else files.read_yaml(path)
+
+
 def _pipeline() -> dict[str, dict[str, Any]]:
-    stages: dict[str, dict[str, Any]] = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    content = files.read_yaml(DVC_YAML)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise UserError(f"{DVC_YAML}: stages: a mapping of stages is expected: `git checkout {DVC_YAML}`")
     return stages
 
 
@@ -64,11 +80,14 @@ def judged(commit: str | None) -> dict[str, Any]:
     """What a verdict at that commit rests on: the model's hash and the gate's own settings."""
     if commit is None:
         return {}
-    lock = yaml.safe_load(git.read(commit, LOCK) or "{}") or {}
-    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
-    model = next((out["md5"] for out in outs if out["path"] == str(MODEL)), None)
-    data = yaml.safe_load(git.read(commit, Path("data.dvc")) or "{}") or {}
-    return {"model": model, "data": data.get("outs"), "gates": git.read(commit, Path("gates.yaml"))}
+    lock, data = _at(commit, LOCK), _at(commit, DATA_DVC)
+    model = dvc_files.outs(lock).get(MODEL.as_posix())
+    return {"model": model, "data": data.get("outs"), "gates": git.read(commit, GATES)}
+
+
+def _at(commit: str, path: Path) -> dvc_files.Document:
+    text = git.read(commit, path)
+    return dvc_files.parse(text, f"{path} at {commit[:12]}") if text else {}
 
 
 def decide(event: Event) -> Plan:
@@ -81,15 +100,29 @@ def decide(event: Event) -> Plan:
             return Plan("nothing", "dvc.lock is true, and model, data and gate are as they were", stale)
         if event.fork:
             raise UserError(f"a fork's model is not judged here: {FORK}")
-        return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
-    outdated = f"dvc.lock is not true ({', '.join(stale)} would run)"
+        found = provenance.origin(base)
+        if provenance.accepted(found) or _came_by_pull_request(event):
+            return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
+        return _train(
+            event, f"{found.sentence.removesuffix('.')}, and gates.yaml wants one (provenance.trained_by)", stale
+        )
+    return _train(event, f"dvc.lock is not true ({', '.join(stale)} would run)", stale)
+
+
+def _came_by_pull_request(event: Event) -> bool:
+    """Tell whether this is a push to a protected branch: the pull request before it was held to gates.yaml."""
+    return bool(event.branch) and event.pull_request is None and github.is_protected(event)
+
+
+def _train(event: Event, outdated: str, stale: list[str]) -> Plan:
+    """Plan a training; raise `UserError` if none may be made here."""
     if event.fork:
         raise UserError(f"{outdated}, and a fork never trains here: {FORK}")
     if event.name == "merge_group":
         raise UserError(
             f"{outdated}, and the merge queue trains nothing: bring the branch up to date, its pull request trains"
         )
-    if event.branch and event.pull_request is None and github.is_protected(event):
+    if _came_by_pull_request(event):
         raise UserError(
             f"{outdated}, and {event.branch} is protected: open a pull request, it trains and commits the lock"
         )
@@ -98,6 +131,11 @@ def decide(event: Event) -> Plan:
 
 def run() -> None:
     """Print the plan, and hand it to the workflow where there is one."""
-    plan = decide(current())
+    event = current()
+    if event.name:
+        workflow.warn_unwatched(git.default_branch())
+    plan = decide(event)
+    if plan.work != "nothing":
+        remote.require_reach(planned=True)
     say(f"{plan.work}: {plan.reason}")
     workflow.outputs(work=plan.work)

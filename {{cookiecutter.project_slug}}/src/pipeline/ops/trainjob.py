@@ -5,9 +5,7 @@ Its torch runtime tells every node's torchrun, by variables, how many there are 
 
 from typing import Any
 
-import yaml
-
-from .. import settings
+from .. import files, settings
 from ..errors import UserError, run
 from .lineage import commit
 
@@ -22,7 +20,7 @@ def show() -> None:
     if infra.cluster is None:
         raise UserError("infra.yaml: cluster: says where the job runs; it needs an image and a volume")
     name = infra.tracking.experiment[: LENGTH - 8].rstrip("-")
-    print(yaml.safe_dump(manifest(infra.cluster, infra.compute, f"{name}-{(commit() or 'none')[:7]}"), sort_keys=False))
+    print(files.dump_yaml(manifest(infra.cluster, infra.compute, f"{name}-{(commit() or 'none')[:7]}")))
 
 
 def manifest(cluster: settings.Cluster, compute: settings.Compute, name: str, place: str = PLACE) -> dict[str, Any]:
@@ -30,6 +28,10 @@ def manifest(cluster: settings.Cluster, compute: settings.Compute, name: str, pl
     volume = {
         "volumes": [{"name": "project", "persistentVolumeClaim": {"claimName": cluster.volume}}],
         "containers": [{"name": NODE, "volumeMounts": [{"name": "project", "mountPath": place}]}],
+    }
+    # A Kubernetes quantity is a whole number or a text.
+    resources = {
+        name: str(amount) if isinstance(amount, float) else amount for name, amount in cluster.resources.items()
     }
     job = {"name": NODE, "template": {"spec": {"template": {"spec": volume}}}}
     return {
@@ -43,7 +45,7 @@ def manifest(cluster: settings.Cluster, compute: settings.Compute, name: str, pl
                 "command": ["env", f"--chdir={place}", "PYTHONPATH=src", "torchrun", "-m", "pipeline.stages.train"],
                 "numNodes": compute.nodes,
                 "numProcPerNode": compute.processes,
-                "resourcesPerNode": {"requests": cluster.resources, "limits": cluster.resources},
+                "resourcesPerNode": {"requests": resources, "limits": resources},
             },
             "runtimePatches": [
                 {

@@ -8,6 +8,11 @@ from . import comment, github
 from .event import Event
 
 MOST = 2_000  # characters of one error
+DEPENDABOT = "dependabot[bot]"
+STORE = (
+    "This run is Dependabot's, which reads secrets of its own alone: what a training needs (`DVC_CONFIG`) belongs "
+    "under Settings → Secrets and variables → Dependabot as well."
+)
 
 
 def tell(event: Event) -> None:
@@ -27,7 +32,8 @@ def compose(event: Event, failures: dict[str, list[str]]) -> str:
     run = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
     head = f"{comment.MARKER}\n## ⛔ No model was judged"
     foot = f"<sub>Commit `{event.commit[:12]}` · the whole log is in {run}</sub>"
-    return "\n\n".join([head, *told(failures), foot]) + "\n"
+    hint = [STORE] if os.environ.get("GITHUB_ACTOR") == DEPENDABOT else []
+    return "\n\n".join([head, *told(failures), *hint, foot]) + "\n"
 
 
 def told(failures: dict[str, list[str]]) -> list[str]:

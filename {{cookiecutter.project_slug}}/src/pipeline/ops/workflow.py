@@ -2,7 +2,12 @@
 
 import os
 import uuid
+from fnmatch import fnmatchcase
 from pathlib import Path
+
+from .. import files
+
+CI = Path(".github/workflows/ci.yaml")
 
 
 def outputs(**values: str) -> None:
@@ -20,6 +25,14 @@ def _output(name: str, value: str) -> str:
         return f"{name}={value}\n"
     end = f"end-{uuid.uuid4()}"
     return f"{name}<<{end}\n{value}\n{end}\n"
+
+
+def warn_unwatched(branch: str) -> None:
+    """Warn, as an annotation of the run, if no push to the default branch starts ci.yaml: then nothing is released."""
+    triggers = files.read_yaml(CI)["on"] if CI.exists() else {}
+    named = (triggers.get("push") or {}).get("branches", ["*"]) if "push" in triggers else []
+    if not any(fnmatchcase(branch, pattern) for pattern in named):
+        print(f"::warning file={CI}::no push to the default branch {branch!r} starts this workflow: add it to on.push")
 
 
 def _append(variable: str, text: str) -> bool:

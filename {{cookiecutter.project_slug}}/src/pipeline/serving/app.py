@@ -1,17 +1,23 @@
 """The HTTP side: `/predict`, `/model`, and what describes them. BentoML adds health, readiness and metrics."""
 
+import asyncio
+import hmac
+import os
 import re
 import secrets
 from typing import Any
 
 import numpy as np
+from pandera.polars import DataFrameSchema
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from ..errors import UserError
 from ..settings import Serving
+from .contract import formats
 from .identity import Identity
 from .log import Log
 from .metrics import ModelMetrics
@@ -19,38 +25,74 @@ from .openapi import document
 from .scorer import Batcher
 
 ROW_BYTES = 2048  # what a row may take in JSON, generously
-TOLD = 10  # of many mistakes in a request
+ARRIVING_BYTES = 32_000_000  # what bodies that are still on their way may take together
+TOLD, WORDS = 10, 300  # of many mistakes in a request, and of a long one
 ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+TOKEN, TOKEN_FORM = "SERVICE_TOKEN", re.compile(r"[\x21-\x7e]{16,1024}")
+RETRY = ("retry-after", "1")
+OTHER_FORM = "Value does not have the form that /openapi.json describes"
 
 
 class Refused(Exception):  # noqa: N818, an answer and no failure
-    """A request that is answered with an error; `fields` maps the place of a mistake to what is expected there."""
+    """A request that is answered with an error; `fields` maps the place of a mistake to what is expected there.
 
-    def __init__(self, status: int, error: str, fields: dict[str, str] | None = None) -> None:
-        self.status, self.content = status, {"error": error} | ({"fields": fields} if fields else {})
+    Where the rest of the request may still be on its way, the answer closes the connection (`close`).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        fields: dict[str, str] | None = None,
+        *,
+        header: tuple[str, str] | None = None,
+        close: bool = False,
+    ) -> None:
+        self.status, self.headers = status, dict(filter(None, [header, ("connection", "close") if close else None]))
+        self.content = {"error": error} | ({"fields": fields} if fields else {})
+
+
+def token() -> bytes | None:
+    """Return the bearer token that SERVICE_TOKEN asks for, None if it is unset; raise `UserError` if it is too weak."""
+    given = os.environ.get(TOKEN)
+    if given is None:
+        return None
+    if not TOKEN_FORM.fullmatch(given):
+        raise UserError(
+            f"the environment variable {TOKEN} must hold 16 to 1,024 visible ASCII characters without spaces: "
+            "set one, e.g. of `openssl rand -hex 32`, or unset it to let everybody ask"
+        )
+    return given.encode()
 
 
 class Predictions:
     """Answers `/predict`."""
 
     def __init__(
-        self, request: TypeAdapter[Any], batcher: Batcher, log: Log, metrics: ModelMetrics, limits: Serving
+        self,
+        request: TypeAdapter[Any],
+        schema: DataFrameSchema,
+        batcher: Batcher,
+        log: Log,
+        metrics: ModelMetrics,
+        limits: Serving,
+        token: bytes | None = None,
     ) -> None:
         self._request, self._score, self._log, self._metrics = request, batcher, log, metrics
-        self._most_bytes, self._most, self._inflight = limits.max_rows * ROW_BYTES, limits.max_concurrency, 0
+        self._expected = None if token is None else b"Bearer " + token
+        self._formats, self._body_seconds = formats(schema), limits.body_seconds
+        self._most_bytes, self._most = limits.max_rows * ROW_BYTES, limits.max_concurrency
+        self._inflight, self._arriving = 0, 0
 
     async def answer(self, request: Request) -> Response:
         """Score the rows, note the answer; what cannot be scored is refused with the reason."""
-        if self._inflight >= self._most:
-            return self._refuse(Refused(503, "overloaded: try again after a second"))
-        self._inflight += 1
         try:
-            rows = self._rows(await self._body(request))
-            scores = await self._score(rows)
+            self._check(request)
+            body = await self._body(request)
+            rows, scores = await self._scored(body)
         except Refused as refused:
-            return self._refuse(refused)
-        finally:
-            self._inflight -= 1
+            self._metrics.refused.labels(status=str(refused.status)).inc()
+            return JSONResponse(refused.content, refused.status, refused.headers)
         given = request.headers.get("x-request-id", "")
         request_id = given if ID.fullmatch(given) else secrets.token_hex(16)
         told = np.round(scores.astype(np.float64), 7).tolist()
@@ -58,19 +100,51 @@ class Predictions:
         self._metrics.scored(told)
         return Response(to_json({"scores": told}), headers={"x-request-id": request_id}, media_type="application/json")
 
-    def _refuse(self, refused: Refused) -> Response:
-        self._metrics.refused.labels(status=str(refused.status)).inc()
-        headers = {"retry-after": "1"} if refused.status == 503 else None
-        return JSONResponse(refused.content, refused.status, headers)
+    async def _scored(self, body: bytes) -> tuple[list[dict[str, Any]], Any]:
+        """Return rows and scores. A request counts from here on: one that never arrives shuts out none that does."""
+        if self._inflight >= self._most:
+            raise Refused(503, "overloaded: try again after a second", header=RETRY)
+        self._inflight += 1
+        try:
+            rows = self._rows(body)
+            return rows, await self._score(rows)
+        finally:
+            self._inflight -= 1
+
+    def _check(self, request: Request) -> None:
+        """Refuse what the headers already rule out: another caller, another type of content."""
+        headers = request.headers
+        if self._expected is not None:
+            given = headers.get("authorization", "").encode()
+            if not hmac.compare_digest(given, self._expected):
+                told = "authorization: expected a bearer token that this service knows"
+                raise Refused(401, told, header=("www-authenticate", "Bearer"), close=True)
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Refused(415, "content-type: expected application/json", close=True)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            told = "content-encoding: send the body as it is, not compressed"
+            raise Refused(415, told, header=("accept-encoding", "identity"), close=True)
 
     async def _body(self, request: Request) -> bytes:
-        if "json" not in request.headers.get("content-type", "json"):
-            raise Refused(415, "content-type: expected application/json")
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._most_bytes:
-                raise Refused(413, f"the body is larger than {self._most_bytes:,} bytes: send fewer rows at once")
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._arriving += len(chunk)
+                    if len(body) > self._most_bytes:
+                        told = f"the body is larger than {self._most_bytes:,} bytes: send fewer rows at once"
+                        raise Refused(413, told, close=True)
+                    if self._arriving > max(ARRIVING_BYTES, self._most_bytes):
+                        told = "overloaded by requests that are still arriving: try again after a second"
+                        raise Refused(503, told, header=RETRY, close=True)
+        except TimeoutError:
+            told = f"the body did not arrive within {self._body_seconds:g} seconds"
+            raise Refused(408, told, close=True) from None
+        except ClientDisconnect:
+            raise Refused(400, "the client left before its body had arrived") from None
+        finally:
+            self._arriving -= len(body)
         return bytes(body)
 
     def _rows(self, body: bytes) -> list[dict[str, Any]]:
@@ -80,9 +154,18 @@ class Predictions:
             mistakes = error.errors(include_url=False, include_context=False, include_input=False)
             if mistakes[0]["type"] == "json_invalid":
                 raise Refused(400, mistakes[0]["msg"]) from None
-            fields = {".".join(map(str, mistake["loc"])) or "body": mistake["msg"] for mistake in mistakes[:TOLD]}
+            fields = {".".join(map(str, one["loc"])) or "body": self._mistake(one) for one in mistakes[:TOLD]}
             raise Refused(422, "; ".join(f"{place}: {told}" for place, told in fields.items()), fields) from None
         return rows
+
+    def _mistake(self, mistake: ErrorDetails) -> str:
+        """Return what was expected in words: a regular expression only if it is short enough to be read."""
+        if mistake["type"] == "string_pattern_mismatch":
+            if told := self._formats.get(str(mistake["loc"][-1])):
+                return told
+            if len(mistake["msg"]) > 100:
+                return OTHER_FORM
+        return mistake["msg"][:WORDS]
 
 
 class Identified:
@@ -103,9 +186,15 @@ class Identified:
         await self._app(scope, receive, identified)
 
 
-def fill(app: Starlette, predictions: Predictions, request: TypeAdapter[Any], identity: Identity) -> None:
-    """Add the API's routes, and the header that names the model; `/docs.json` is what BentoML's page at `/` shows."""
-    described, model = JSONResponse(document(request, identity.labels())), JSONResponse(identity.labels())
+def fill(
+    app: Starlette, predictions: Predictions, request: TypeAdapter[Any], identity: Identity, *, guarded: bool
+) -> None:
+    """Add the API's routes, and the header that names the model; `/docs.json` is what BentoML's page at `/` shows.
+
+    `guarded` says that `/predict` wants a bearer token.
+    """
+    described = JSONResponse(document(request, identity.labels(), guarded=guarded))
+    model = JSONResponse(identity.labels())
 
     async def describe(_: Request) -> Response:
         return described

@@ -21,6 +21,12 @@ DAY = (
     r"|(?:0[13578]|1[02])-31)|(?:19|20)(?:0[48]|[2468][048]|[13579][26])-02-29|2000-02-29)"
 )
 CLOCK = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
+# What is said of a string that has another form: nobody reads the expressions above.
+FORMS: dict[Any, str] = {
+    pl.Datetime: "expected a moment such as 2026-02-28T12:30:00, without a time zone (no Z, no +00:00), on a day that "
+    "exists, in the clock that the data is in",
+    pl.Date: "expected a day that exists, such as 2026-02-28",
+}
 LIMITS = {
     "greater_than_or_equal_to": ("min_value", "ge"),
     "greater_than": ("min_value", "gt"),
@@ -37,6 +43,12 @@ def asked(schema: DataFrameSchema) -> dict[str, Column]:
 def private(schema: DataFrameSchema) -> frozenset[str]:
     """The columns that are never logged."""
     return frozenset(str(n) for n, c in schema.columns.items() if (c.metadata or {}).get("private"))
+
+
+def formats(schema: DataFrameSchema) -> dict[str, str]:
+    """Return the sentence that says what form is expected, for each column whose pattern cannot be read."""
+    kinds = {name: column.dtype.type for name, column in asked(schema).items()}
+    return {name: told for name, kind in kinds.items() for form, told in FORMS.items() if kind == form}
 
 
 def request(schema: DataFrameSchema, max_rows: int) -> TypeAdapter[dict[str, list[dict[str, Any]]]]:

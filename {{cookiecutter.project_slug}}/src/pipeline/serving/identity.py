@@ -1,12 +1,11 @@
 """Which model answers: read once, told by every answer, `/model` and `/metrics`."""
 
-import hashlib
 import os
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
+from ..files import md5
 from ..paths import LOCK, MODEL
 
 
@@ -29,8 +28,8 @@ def read() -> Identity:
     return Identity(
         commit=os.environ.get("MODEL_COMMIT") or _head() or "unknown",
         version=os.environ.get("MODEL_VERSION") or "unknown",
-        lock=os.environ.get("MODEL_LOCK") or (_md5(LOCK) if LOCK.exists() else "unknown"),
-        model=_md5(MODEL),
+        lock=os.environ.get("MODEL_LOCK") or (md5(LOCK) if LOCK.exists() else "unknown"),
+        model=md5(MODEL),
     )
 
 
@@ -38,7 +37,3 @@ def _head() -> str:
     if shutil.which("git") is None:
         return ""
     return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

@@ -1,7 +1,8 @@
 """The prediction log: every answer with its inputs, as newline-delimited JSON in segments that rotate.
 
 A line is a request: time, id, model identity, and inputs and scores column by column. A thread writes once a second, so
-that no request waits for a disk, and a killed process loses at most its last second.
+that no request waits for a disk, and a killed process loses at most its last second. Another thread copies closed
+segments to object storage, if infra.yaml names one (`shipping.py`).
 """
 
 import contextlib
@@ -10,8 +11,9 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,19 +21,29 @@ from typing import Any
 from pydantic_core import to_json
 
 from ..settings import PredictionLog
-from .shipping import ship
+from .shipping import SENT, Shipper
 
 FLUSH_SECONDS = 1.0
+SEGMENT_SECONDS = 3600.0  # a segment is closed at this age, however small: what is copied is at most so old
+ORPHAN_SECONDS = 24 * SEGMENT_SECONDS  # nobody writes to a segment that was left alone for so long
 MB = 1_000_000
 
 
 class Log:
-    """Notes answers; call `close` at shutdown."""
+    """Notes answers; call `close` at shutdown. `lost` is called with the number of answers that could not be noted."""
 
-    def __init__(self, settings: PredictionLog, identity: dict[str, str], columns: Sequence[str]) -> None:
-        self._settings, self._identity, self._columns = settings, identity, columns
+    def __init__(
+        self,
+        settings: PredictionLog,
+        identity: dict[str, str],
+        columns: Sequence[str],
+        lost: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._settings, self._identity, self._columns, self._lost = settings, identity, columns, lost
         self._folder, self._lines = settings.place, deque[bytes]()
         self._segment: Path | None = None
+        self._begun = 0.0
+        self._shipper = Shipper(settings) if settings.url and settings.sample > 0 else None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
         if settings.sample > 0:
@@ -52,45 +64,83 @@ class Log:
             self._thread.join()
 
     def _work(self) -> None:
-        ship(self._settings, self._abandoned())
+        if self._shipper:
+            self._shipper.put(*self._abandoned())
         while not self._stop.wait(FLUSH_SECONDS):
             self._flush()
+            if self._segment and time.monotonic() - self._begun > SEGMENT_SECONDS:
+                self._rotate()
         self._flush()
         self._rotate()
+        if self._shipper:
+            self._shipper.close()
 
     def _flush(self) -> None:
-        lines = b"".join(self._lines.popleft() for _ in range(len(self._lines)))
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if not lines:
             return
-        self._segment = self._segment or self._folder / _name()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with self._segment.open("ab", buffering=0) as file:
-                file.write(lines)
-            if self._segment.stat().st_size >= self._settings.segment_mb * MB:
-                self._rotate()
+            self._write(b"".join(lines))
             self._prune()
         except OSError as error:
-            print(f"warning: predictions were not noted: {error}", file=sys.stderr, flush=True)
+            self._lost(len(lines))
+            print(f"warning: {len(lines)} predictions were not noted: {error}", file=sys.stderr, flush=True)
+
+    def _write(self, content: bytes) -> None:
+        """Append to the segment, all or nothing: half a line would swallow the next one."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._shipper and _size(self._folder.glob("*.ndjson")) > self._settings.keep_mb * MB:
+            raise OSError(f"{self._folder} holds more than keep_mb that {self._settings.url} did not take yet")
+        if self._segment is None:
+            self._segment, self._begun = self._folder / _name(), time.monotonic()
+        with self._segment.open("ab", buffering=0) as file:
+            whole, left = file.tell(), memoryview(content)
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(whole)
+                self._rotate()  # if that failed too, the next line begins in a new file
+                raise
+        if self._segment.stat().st_size >= self._settings.segment_mb * MB:
+            self._rotate()
 
     def _rotate(self) -> None:
         closed, self._segment = self._segment, None
-        ship(self._settings, [closed] if closed else [])
+        if closed and self._shipper:
+            self._shipper.put(closed)
 
     def _prune(self) -> None:
-        """Delete the oldest segments beyond `keep_mb`, never the one that is being written."""
-        segments = sorted(self._folder.glob("*.ndjson"))
-        size = sum(path.stat().st_size for path in segments)
+        """Delete the oldest segments beyond `keep_mb`: never the one being written, nor one that is yet to be sent."""
+        folder = self._folder / SENT if self._shipper else self._folder
+        segments = sorted(folder.glob("*.ndjson"))
+        size = _size(segments)
         for path in segments:
             if size <= self._settings.keep_mb * MB or path == self._segment:
                 return
-            size -= path.stat().st_size
+            size -= _size([path])
             path.unlink(missing_ok=True)
 
     def _abandoned(self) -> list[Path]:
-        """Segments of this host whose process was killed before it could copy them."""
-        mine = self._folder.glob(f"*_{socket.gethostname()}_*.ndjson")
-        return [path for path in mine if not _alive(int(path.stem.rsplit("_", 1)[1]))]
+        """Return segments that a killed process of this host, or of one that is gone, could not send any more."""
+        host, old = socket.gethostname(), time.time() - ORPHAN_SECONDS
+        found = []
+        for path in sorted(self._folder.glob("*.ndjson")):
+            _, of, process = (*path.stem.rsplit("_", 2), "", "")[:3]
+            mine = of == host and process.isdecimal() and not _alive(int(process))
+            with contextlib.suppress(FileNotFoundError):  # a process beside this one has sent it
+                if mine or path.stat().st_mtime < old:
+                    found.append(path)
+        return found
+
+
+def _size(paths: Iterable[Path]) -> int:
+    size = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # pods share the folder
+            size += path.stat().st_size
+    return size
 
 
 def _name() -> str:
@@ -100,7 +150,7 @@ def _name() -> str:
 def _alive(pid: int) -> bool:
     if pid == os.getpid():  # in a container the former process had the same
         return False
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, OverflowError):
         os.kill(pid, 0)
         return True
     return False

@@ -8,11 +8,12 @@ EDGES = [edge / 10 for edge in range(1, 11)]
 
 
 class ModelMetrics:
-    """Scores (their count is the rows), refused requests, and gauges: which model this is, how old its data."""
+    """Scores (their count is the rows), refused requests, answers lost to the log; gauges of model and age of data."""
 
     def __init__(self, identity: Identity, until: float | None) -> None:
         self._score = bentoml.metrics.Histogram("model_score", "Scores of the rows", buckets=EDGES)
         self.refused = bentoml.metrics.Counter("model_refused", "Requests refused, by status", ["status"])
+        self.lost = bentoml.metrics.Counter("model_log_lost", "Answers that the prediction log could not take")
         names = list(identity.labels())
         info = bentoml.metrics.Gauge("model_info", "Always 1: which model answers", names, multiprocess_mode="max")
         info.labels(**identity.labels()).set(1)

@@ -1,15 +1,18 @@
-"""What a process that answers is made of; the process that only starts and watches it never loads this."""
+"""What a process that answers is made of; what only packs or describes the service never loads this."""
 
 import gc
+from dataclasses import dataclass
+from functools import cache
 
 from starlette.applications import Starlette
 
 from .. import settings
-from ..holdout import session
+from ..artifact import load
+from ..errors import UserError
 from ..ml.schema import TABLES
-from ..paths import MODEL, ONLINE
+from ..paths import ONLINE
 from . import identity
-from .app import Predictions, fill
+from .app import Predictions, fill, token
 from .contract import asked, private, request
 from .log import Log
 from .metrics import ModelMetrics
@@ -19,17 +22,39 @@ from .store import Embedded
 SCHEMA = next(iter(TABLES.values()))
 
 
-def start(api: Starlette) -> Log:
-    """Load the model, add its routes to `api`, and give the log that is to be closed at the end."""
+@dataclass(frozen=True)
+class Running:
+    """What a started service holds: the log, which is to be closed at the end, and the version that metrics name."""
+
+    log: Log
+    version: str
+
+
+@cache
+def start(api: Starlette) -> Running:
+    """Load the model and add its routes to `api`, once; raise `UserError` if the model cannot be served."""
     limits, known = settings.infra().serving, identity.read()
-    store = Embedded(ONLINE, (SCHEMA.metadata or {}).get("time"))
+    secret = token()
+    store = _store()
     accepted = request(SCHEMA, limits.max_rows)
     logged = [name for name in asked(SCHEMA) if name not in private(SCHEMA)]
-    log = Log(limits.log, known.labels(), logged)
-    batcher = Batcher(Scorer(session(MODEL.read_bytes()), store, SCHEMA))
-    predictions = Predictions(accepted, batcher, log, ModelMetrics(known, store.until), limits)
-    fill(api, predictions, accepted, known)
+    metrics = ModelMetrics(known, store.until)
+    batcher = Batcher(Scorer(load(), store, SCHEMA))
+    log = Log(limits.log, known.labels(), logged, metrics.lost.inc)
+    predictions = Predictions(accepted, SCHEMA, batcher, log, metrics, limits, secret)
+    fill(api, predictions, accepted, known, guarded=secret is not None)
     # What a start has made stays. Searched for garbage again, it held up all requests for a tenth of a second.
     gc.collect()
     gc.freeze()
-    return log
+    return Running(log, known.lock[:12])
+
+
+def _store() -> Embedded:
+    try:
+        return Embedded(ONLINE, (SCHEMA.metadata or {}).get("time"))
+    except Exception as error:  # noqa: BLE001 - a damaged file shows in many ways
+        raise UserError(f"{ONLINE} cannot be read: {_first(error)}: run `make pipeline`") from None
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

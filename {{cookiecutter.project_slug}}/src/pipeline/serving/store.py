@@ -14,6 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .. import files
+from ..errors import UserError
+
+MEND = "run `make pipeline`"
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -50,9 +54,12 @@ class _Table:
     """One history, sorted by key and moment, which together are one number: a lookup is one binary search."""
 
     def __init__(self, path: Path) -> None:
-        about = json.loads(pl.read_parquet_metadata(path)["history"])
-        self.by, self.until = about["by"], about["until"]
-        rows = pl.read_parquet(path)
+        rows = files.read_parquet(path, MEND)
+        try:
+            about = json.loads(pl.read_parquet_metadata(path)["history"])
+            self.by, self.until = about["by"], about["until"]
+        except (KeyError, ValueError, TypeError):
+            raise UserError(f"{path} does not say how its history is looked up: {MEND}") from None
         keys = rows.select(self.by).unique(maintain_order=True).with_row_index("key")
         rows = rows.join(keys, on=self.by).sort("key", "at")
         self.places = {key[1:] if len(key) > 2 else key[1]: key[0] for key in keys.iter_rows()}

@@ -3,12 +3,25 @@
 What the model may be tuned by is declared beside the model, in `ml/params.py`.
 """
 
-from pathlib import Path
-
-from ..ml import Params
 from .drift import Drift
-from .gates_yaml import Accepted, Bootstrap, Bound, Champion, Cost, Gates, ImageLimits, Slices
+from .gates_yaml import (
+    GATES,
+    Accepted,
+    Anchor,
+    Bootstrap,
+    Bound,
+    Champion,
+    Cost,
+    Gates,
+    ImageLimits,
+    Plausibility,
+    Provenance,
+    Slices,
+    gates,
+    provenance,
+)
 from .infra_yaml import (
+    INFRA,
     Cluster,
     Compute,
     FilesSource,
@@ -21,9 +34,10 @@ from .infra_yaml import (
     Source,
     SqlSource,
     Tracking,
+    infra,
 )
-from .strict import load
-from .sweep_yaml import Range, Search, Sweep
+from .params_yaml import PARAMS, params
+from .sweep_yaml import SWEEP, Range, Search, Sweep, sweep
 
 __all__ = [
     "GATES",
@@ -31,6 +45,7 @@ __all__ = [
     "PARAMS",
     "SWEEP",
     "Accepted",
+    "Anchor",
     "Bootstrap",
     "Bound",
     "Champion",
@@ -44,7 +59,9 @@ __all__ = [
     "Image",
     "ImageLimits",
     "Infra",
+    "Plausibility",
     "PredictionLog",
+    "Provenance",
     "Range",
     "Ray",
     "Search",
@@ -57,26 +74,6 @@ __all__ = [
     "gates",
     "infra",
     "params",
+    "provenance",
+    "sweep",
 ]
-
-PARAMS, GATES, INFRA, SWEEP = Path("params.yaml"), Path("gates.yaml"), Path("infra.yaml"), Path("sweep.yaml")
-
-
-def params() -> Params:
-    """What the model is made with."""
-    return load(PARAMS, Params)
-
-
-def gates() -> Gates:
-    """What a model must show."""
-    return load(GATES, Gates)
-
-
-def infra() -> Infra:
-    """Where things run."""
-    return load(INFRA, Infra)
-
-
-def sweep() -> Sweep:
-    """What a search tries."""
-    return load(SWEEP, Sweep)

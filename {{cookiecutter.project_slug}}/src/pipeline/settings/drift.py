@@ -51,5 +51,6 @@ class Drift(Strict):
     window: Window = Window()
     distance: Distance = Distance()
     maximum_age: Count = 120
+    maximum_skew: Share = 0.05
     label_delay: Days = 1
     cooldown_days: Days = 7

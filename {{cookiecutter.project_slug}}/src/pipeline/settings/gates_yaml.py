@@ -1,13 +1,16 @@
 """gates.yaml: what a model must show before it may be merged."""
 
 from datetime import date
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .drift import Drift
 from .metric import DirectedMetric, MetricName
-from .strict import Count, Positive, Share, Strict
+from .strict import Count, Positive, Share, Strict, load
+
+GATES = Path("gates.yaml")
 
 
 class Bound(Strict):
@@ -24,19 +27,52 @@ class Bound(Strict):
 
 
 class Champion(Strict):
-    """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric."""
+    """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric.
+
+    `minutes` is how long the code of former commits may take in all; `if_code_fails` says what follows if that of the
+    champion cannot be run any more.
+    """
 
     confidence: Share = 0.95
     margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)]
+    minutes: Positive = 30
+    if_code_fails: Literal["block", "todays_features"] = "block"
+
+
+class Anchor(Strict):
+    """Non-inferiority to the best of the last `champions`; `margins` are twice those of `champion` if not given.
+
+    Champions up to and including the commit `after` do not count.
+    """
+
+    champions: Count = 10
+    margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)] | None = None
+    after: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")] | None = None
 
 
 class Slices(Strict):
-    """Parts of the holdout on which a challenger must not be shown worse than the champion."""
+    """Parts of the holdout on which a challenger must not be shown worse than the champion.
+
+    Values of a column with fewer than `minimum_rows` rows are judged together, as one part.
+    """
 
     columns: list[str]
     metric: DirectedMetric
     margin: Positive
     minimum_rows: Count
+
+
+class Plausibility(Strict):
+    """What is too good to be believed at once: it warns, and names the column that it rests on."""
+
+    jump: dict[DirectedMetric, Positive] = Field(default_factory=dict)
+    single_input_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.85
+
+
+class Provenance(Strict):
+    """Who must have made what dvc.lock names; with `ci` a pull request with a person's outputs is trained anew."""
+
+    trained_by: Literal["anyone", "ci"] = "anyone"
 
 
 class Bootstrap(Strict):
@@ -78,9 +114,39 @@ class Gates(Strict):
 
     floors: Annotated[dict[MetricName, Bound], Field(min_length=1)]
     beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1)]
+    coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     champion: Champion
+    anchor: Anchor = Anchor()
     slices: Slices
+    plausibility: Plausibility = Plausibility()
+    provenance: Provenance = Provenance()
     bootstrap: Bootstrap
     cost: Cost
     image: ImageLimits = ImageLimits()
     drift: Drift = Drift()
+
+    @model_validator(mode="after")
+    def _jumps_are_compared(self) -> Self:
+        if other := sorted(self.plausibility.jump.keys() - self.champion.margins.keys()):
+            raise ValueError(
+                f"plausibility.jump: {other[0]} is not compared with the champion, champion.margins lacks it"
+            )
+        return self
+
+
+class Policy(Strict):
+    """The part of gates.yaml that is asked before anything is judged; mistakes in the rest are the gate's to name."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    provenance: Provenance = Provenance()
+
+
+def gates() -> Gates:
+    """Return what a model must show."""
+    return load(GATES, Gates)
+
+
+def provenance() -> Provenance:
+    """Return who must have made what dvc.lock names."""
+    return load(GATES, Policy).provenance

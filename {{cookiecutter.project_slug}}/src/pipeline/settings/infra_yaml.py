@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
-from .strict import Count, Positive, Strict
+from .strict import Count, Positive, Strict, load
+
+INFRA = Path("infra.yaml")
 
 
 class FlightsSource(Strict):
@@ -20,7 +22,7 @@ class FilesSource(Strict):
 
     kind: Literal["files"]
     url: str
-    options: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
 
     @field_validator("url")
     @classmethod
@@ -74,7 +76,7 @@ class Cluster(Strict):
     volume: Annotated[str, Field(min_length=1)]
     namespace: str = "default"
     runtime: str = "torch-distributed"
-    resources: dict[str, str | int] = Field(default_factory=dict)
+    resources: dict[str, str | int | float] = Field(default_factory=dict)
 
 
 class Ray(Strict):
@@ -106,7 +108,7 @@ class PredictionLog(Strict):
     segment_mb: Positive = 16
     keep_mb: Positive = 512
     url: str | None = None
-    options: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
     drift: bool = False
 
     @property
@@ -116,10 +118,15 @@ class PredictionLog(Strict):
 
 
 class Serving(Strict):
-    """What the service takes on; beyond it answers 413, 422 or 503, and stays up."""
+    """What the service takes on; beyond it answers 408, 413, 422 or 503, and stays up.
+
+    After SIGTERM it goes on for `drain_seconds`, longer than idle connections are kept (5 s), and says it is not ready.
+    """
 
     max_rows: Count = 1000
     max_concurrency: Count = 64
+    body_seconds: Positive = 5
+    drain_seconds: Annotated[float, Field(ge=0, le=15)] = 6
     log: PredictionLog = PredictionLog()
 
 
@@ -134,3 +141,8 @@ class Infra(Strict):
     image: Image | None = None
     advisories: Annotated[str, Field(pattern=r"^https?://")] = "https://api.osv.dev/v1/query"
     serving: Serving = Serving()
+
+
+def infra() -> Infra:
+    """Return where things run."""
+    return load(INFRA, Infra)

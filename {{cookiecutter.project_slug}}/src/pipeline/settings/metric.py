@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from ..ml import METRICS
+from ..ml.metrics import METRICS
 
 
 def _known(metric: str) -> str:

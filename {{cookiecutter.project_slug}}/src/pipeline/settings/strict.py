@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import strict_yaml
+from .. import files
 from ..errors import UserError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -14,9 +14,9 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Strict(BaseModel):
-    """Unknown keys are mistakes: a typo must never switch a check off."""
+    """Unknown keys are mistakes: a typo must never switch a check off. A number is never a text or a yes or no."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -24,9 +24,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def load(path: Path, model: type[Model]) -> Model:
     """Read one settings file; raise `UserError` naming the file, the key and what was expected."""
+    content = files.read_yaml(path)
     try:
-        return model.model_validate(strict_yaml.read(path))
+        return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "(top level)"
-        raise UserError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UserError(f"{path}: {files.explain(error, content)}") from None

@@ -1,11 +1,14 @@
 """sweep.yaml: what a search over params.yaml tries."""
 
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from .metric import DirectedMetric
-from .strict import Count, Strict
+from .strict import Count, Strict, load
+
+SWEEP = Path("sweep.yaml")
 
 
 class Range(Strict):
@@ -48,3 +51,8 @@ class Sweep(Strict):
     trials: Count
     seed: Annotated[int, Field(ge=0)] = 0
     search: Search
+
+
+def sweep() -> Sweep:
+    """Return what a search tries."""
+    return load(SWEEP, Sweep)

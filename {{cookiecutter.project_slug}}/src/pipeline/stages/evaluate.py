@@ -4,25 +4,26 @@ import json
 
 import polars as pl
 
-from .. import holdout, ml
-from ..errors import UserError, run
+from .. import artifact, files, holdout, ml
+from ..errors import run
 from ..ml.schema import TABLES
-from ..paths import METRICS, MODEL, PLOTS, PREDICTIONS, TRAINING
+from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
 from . import plots
 
 KEY = list(next(iter(TABLES.values())).unique or [])
 
 
 def main() -> None:
-    """Write `reports/metrics.json`, `reports/predictions.parquet` and `reports/plots/*.png`."""
-    if not MODEL.exists():
-        raise UserError(f"{MODEL} is missing: run `make pipeline`")
-    newest = holdout.read()
-    score = ml.predict(holdout.session(MODEL.read_bytes()), newest.table)
+    """Write `reports/metrics.json`, `reports/predictions.parquet` and `reports/plots/*.png`.
+
+    The predictions hold key, label and score of each row: they are what later challengers are compared with.
+    """
+    session, newest = artifact.load(), holdout.read()
+    score = artifact.predict(session, newest.table)
     PLOTS.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
     newest.table.select(*KEY, ml.LABEL).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
-    plots.draw(PLOTS, newest.label, score, pl.read_csv(TRAINING, raise_if_empty=False))
+    plots.draw(PLOTS, newest.label, score, files.read_csv(TRAINING, "run `make pipeline`"))
 
 
 if __name__ == "__main__":

@@ -11,21 +11,28 @@ from pathlib import Path
 import polars as pl
 from rich.progress import track
 
-from .. import ml, settings
+from .. import label
 from ..digest import digest
 from ..errors import UserError
+from ..files import scan_parquet
+from ..ml.features import TIME, build_features
+from ..ml.params import Params
 from ..paths import DATA, FEATURES, partitions
+from ..settings.params_yaml import params as read_params
 from . import online, run_stage
 
 BUILT = Path(".cache/features")
-CODE = Path(ml.__file__).parent
+RESTORE = "delete it, and run `make data`"
+CODE = Path(__file__).parents[1] / "ml"
 
 
 def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
     """Every table of some partitions in `root`, one after the other; the contract has seen that each has them all."""
     folders = [root / name for name in names if name]
     found = sorted(path.name for path in folders[-1].glob("*.parquet"))
-    return {Path(name).stem: pl.concat([pl.scan_parquet(folder / name) for folder in folders]) for name in found}
+    return {
+        Path(name).stem: pl.concat([scan_parquet([folder / name], RESTORE) for folder in folders]) for name in found
+    }
 
 
 def within(time: str, partition: str) -> pl.Expr:
@@ -33,41 +40,42 @@ def within(time: str, partition: str) -> pl.Expr:
     return pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition)
 
 
-def build(partition: str, previous: str | None, params: ml.Params, root: Path = DATA) -> pl.LazyFrame:
+def build(partition: str, previous: str | None, params: Params, root: Path = DATA) -> pl.LazyFrame:
     """Feature rows of `partition` in `root`; rows of `previous` are history only, and none where there is no time."""
-    if ml.TIME is None:
-        return ml.build_features(tables(partition, root=root), params)
-    return ml.build_features(tables(previous, partition, root=root), params).filter(within(ml.TIME, partition))
+    if TIME is None:
+        return build_features(tables(partition, root=root), params)
+    return build_features(tables(previous, partition, root=root), params).filter(within(TIME, partition))
 
 
-def key(partition: str, previous: str | None, params: ml.Params) -> str:
+def key(partition: str, previous: str | None, params: Params) -> str:
     """Hash of all that a feature file is made from."""
     tables = [path for name in (previous, partition) if name for path in sorted((DATA / name).iterdir())]
     return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *sorted(CODE.rglob("*.py")), *tables])
 
 
-def built(partition: str, previous: str | None, params: ml.Params) -> Path:
+def built(partition: str, previous: str | None, params: Params) -> Path:
     """Build the file, unless it was built before."""
     path = BUILT / f"{partition}-{key(partition, previous, params)}.parquet"
     if not path.exists():
         unfinished = path.with_suffix(".part")
         build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
+        label.check(pl.scan_parquet(unfinished), f"features of {partition}")
         unfinished.rename(path)
     return path
 
 
 def span(file: Path) -> tuple[datetime, datetime] | None:
     """First and last moment of a feature file's rows; None where there is no time."""
-    if ml.TIME is None:
+    if TIME is None:
         return None
-    moment = pl.col(ml.TIME)
+    moment = pl.col(TIME)
     first, last = pl.scan_parquet(file).select(first=moment.min(), last=moment.max()).collect().row(0)
     return first, last
 
 
 def main() -> None:
     """Write `features/<partition>.parquet` for every partition in `data/`, and `models/online/` for the newest."""
-    params = settings.params()
+    params = read_params()
     names = partitions()
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from .. import ml
+from ..ml.features.history import History, build_history
+from ..ml.params import Params
 from ..paths import ONLINE
 
 
-def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | None, params: ml.Params) -> None:
+def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | None, params: Params) -> None:
     """Write `models/online/<history>.parquet`: keys, `at` and values; how to look up stands in the file's metadata.
 
     `span` is the first and the last moment of the newest partition; None without time, where nothing becomes known.
@@ -25,7 +26,7 @@ def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | 
         return
     start, end = span
     until = end.replace(tzinfo=UTC).timestamp()
-    histories = ml.build_history(tables, params)
+    histories = build_history(tables, params)
     found = pl.collect_all([recent(history, start) for history in histories.values()])  # they share what they read
     for (name, history), rows in zip(histories.items(), found, strict=True):
         limit = history.within.total_seconds() if history.within else None
@@ -33,7 +34,7 @@ def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | 
         rows.write_parquet(ONLINE / f"{name}.parquet", metadata={"history": json.dumps(about)})
 
 
-def recent(history: ml.History, start: datetime) -> pl.LazyFrame:
+def recent(history: History, start: datetime) -> pl.LazyFrame:
     """What holds at `start`, and every later change, in an order that is always the same; at one moment the last."""
     table = history.table.unique([*history.by, "at"], keep="last", maintain_order=True)
     before = table.filter(pl.col("at") < start).unique(history.by, keep="last", maintain_order=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 from rich.progress import track
 
+from ..files import scan_parquet
 from . import workers
 
 FOLDER = Path(".cache/parts")
@@ -22,7 +23,7 @@ def length(files: list[Path]) -> int:
 
 def needed(files: list[Path], memory_gb: float) -> int:
     """How many parts it takes."""
-    first = pl.scan_parquet(files).head(SEEN).collect()
+    first = scan_parquet(files, "run `make pipeline`").head(SEEN).collect()
     rows = length(files)
     return -int(-rows * first.estimated_size() / max(first.height, 1) * COPIES // (memory_gb * 1e9)) or 1
 

@@ -1,24 +1,22 @@
 """Stage `reference`: what the champion has learned from, for the drift check to compare with."""
 
-import polars as pl
-
-from .. import holdout, settings
-from ..errors import UserError
-from ..ops.drift import reference
-from ..ops.dvc_files import md5
+from .. import artifact, label
+from ..files import md5, scan_parquet
 from ..paths import DRIFT_REFERENCE, FEATURES, MODEL
+from ..reference.record import make
+from ..settings.gates_yaml import gates as read_gates
 from . import run_stage
 
 
 def main() -> None:
     """Write `models/drift.json` from all partitions, the holdout included."""
-    if not MODEL.exists():
-        raise UserError(f"{MODEL} is missing: run `make pipeline`")
-    files = sorted(FEATURES.glob("*.parquet"))
-    gates = settings.gates()
-    made = reference.make(
-        {path.stem: pl.scan_parquet(path) for path in files},
-        holdout.session(MODEL.read_bytes()),
+    rows = {path: scan_parquet([path], "run `make pipeline`") for path in sorted(FEATURES.glob("*.parquet"))}
+    for path, some in rows.items():
+        label.check(some, path)
+    gates = read_gates()
+    made = make(
+        {path.stem: some for path, some in rows.items()},
+        artifact.load(),
         md5(MODEL),
         gates.bootstrap,
         gates.drift,

@@ -8,15 +8,21 @@ from pathlib import Path
 
 import polars as pl
 
-from .. import ml, settings
+from .. import label
 from ..digest import digest
 from ..errors import UserError
-from ..ops import ray
+from ..files import scan_parquet
+from ..ml.model import train
+from ..ml.params import Params
+from ..ops.ray import stage as ray
 from ..paths import FEATURES, MODEL, TRAINING
+from ..settings.infra_yaml import Compute
+from ..settings.infra_yaml import infra as read_infra
+from ..settings.params_yaml import params as read_params
 from . import parts, run_stage, workers
 from .checkpoint import Checkpoint
 
-CODE = Path(ml.__file__).parent
+CODE = Path(__file__).parents[1] / "ml"
 PINS = Path("pyproject.toml")  # of the libraries that train
 
 
@@ -36,14 +42,16 @@ class History:
 
 
 def training_files() -> list[Path]:
-    """Feature files of all partitions but the newest."""
+    """Return the feature files of all partitions but the newest; raise `UserError` if they cannot be trained on."""
     files = sorted(FEATURES.glob("*.parquet"))
     if len(files) < 2:
         raise UserError(f"features/ holds {len(files)} partition(s), training needs two: run `make data UNTIL=…`")
+    for path in files[:-1]:
+        label.check(scan_parquet([path], "run `make pipeline`"), path)
     return files[:-1]
 
 
-def key(files: list[Path], params: ml.Params, compute: settings.Compute) -> str:
+def key(files: list[Path], params: Params, compute: Compute) -> str:
     """Hash of all that a model is made from, and of how many processes share the work."""
     shared = compute.model_dump_json(exclude={"rendezvous"})
     values = [params.model_dump_json(), shared, os.environ.get("WORLD_SIZE", "1")]
@@ -53,10 +61,10 @@ def key(files: list[Path], params: ml.Params, compute: settings.Compute) -> str:
 
 def work() -> None:
     """Write `models/model.onnx` and `reports/training.csv`, in one of any number of processes."""
-    params, compute, files, history = settings.params(), settings.infra().compute, training_files(), History()
+    params, compute, files, history = read_params(), read_infra().compute, training_files(), History()
     checkpoint = Checkpoint(key(files, params, compute))
     with workers.joined(compute.device) as first, parts.dealt(files, compute.memory_gb) as dealt:
-        model = ml.train(
+        model = train(
             dealt,
             params,
             device=compute.device,
@@ -75,7 +83,7 @@ def work() -> None:
 
 def main() -> None:
     """Train where and in as many processes as infra.yaml says, or in those that torchrun started."""
-    infra = settings.infra()
+    infra = read_infra()
     compute = infra.compute
     if workers.started_by_torchrun():
         work()

@@ -2,17 +2,19 @@
 
 import json
 
-import polars as pl
 from rich.progress import track
 
+from .. import files
+from ..contract import validate
 from ..errors import UserError, run
-from ..ops.contract import validate
 from ..paths import CONTRACT, DATA, partitions
+
+RESTORE = "delete it, and run `make data`"
 
 
 def examine(partition: str) -> dict[str, dict[str, object]]:
     """Validate one partition; give rows and shares of nulls, table by table. Raises `UserError` at a violation."""
-    tables = {path.stem: _read(partition, path.stem) for path in sorted((DATA / partition).glob("*.parquet"))}
+    tables = {path.stem: files.read_parquet(path, RESTORE) for path in sorted((DATA / partition).glob("*.parquet"))}
     validate(partition, tables)
     return {
         name: {
@@ -33,16 +35,6 @@ def main() -> None:
     found = {name: examine(name) for name in track(names, "validate")}
     CONTRACT.parent.mkdir(exist_ok=True)
     CONTRACT.write_text(json.dumps({"partitions": found}, indent=2) + "\n")
-
-
-def _read(partition: str, table: str) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(DATA / partition / f"{table}.parquet")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise UserError(
-            f"{partition}/{table}: {DATA / partition / table}.parquet is not a whole parquet file: {told}"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -31,15 +31,44 @@ sys.exit(0 if status == 200 else 1)
 Answers = dict[str, tuple[int, object]]
 AT = "repos/acme/flights"
 WELL: Answers = {
-    AT: (200, {"private": True, "permissions": {"push": True}, "owner": {"login": "acme", "type": "User"}}),
+    AT: (
+        200,
+        {
+            "private": True,
+            "default_branch": "trunk",
+            "permissions": {"push": True},
+            "owner": {"login": "acme", "type": "User"},
+        },
+    ),
     f"{AT}/actions/variables/GPU_RUNNER": (200, {"name": "GPU_RUNNER", "value": '["self-hosted", "gpu"]'}),
     f"{AT}/actions/runners?per_page=100": (
         200,
         {"runners": [{"name": "a", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "gpu"}]}]},
     ),
     f"{AT}/actions/permissions/workflow": (200, {"can_approve_pull_request_reviews": True}),
-    f"{AT}/rules/branches/main": (200, []),
-    f"{AT}/branches/main": (200, {"protection": {"required_status_checks": {"contexts": ["verdict"]}}}),
+    f"{AT}/rules/branches/trunk": (200, []),
+    f"{AT}/branches/trunk": (
+        200,
+        {"protected": True, "protection": {"required_status_checks": {"contexts": ["verdict"]}}},
+    ),
+    f"{AT}/branches/trunk/protection": (
+        200,
+        {
+            "required_status_checks": {"strict": True},
+            "required_pull_request_reviews": {"require_code_owner_reviews": True},
+        },
+    ),
+    f"{AT}/codeowners/errors": (200, {"errors": []}),
+    f"{AT}/environments/release": (
+        200,
+        {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}},
+    ),
+    f"{AT}/environments/release/deployment-branch-policies": (200, {"branch_policies": [{"name": "trunk"}]}),
+    f"{AT}/actions/secrets?per_page=100": (200, {"secrets": [{"name": "DVC_CONFIG"}]}),
+    f"{AT}/actions/permissions/fork-pr-workflows-private-repos": (
+        200,
+        {"run_workflows_from_fork_pull_requests": False},
+    ),
     f"{AT}/pulls?per_page=1": (200, []),
     f"{AT}/commits/HEAD/check-runs?per_page=1": (200, {"check_runs": []}),
 }
@@ -113,7 +142,8 @@ def test_all_is_well_on_github(on_github: Callable[[Answers], None], capsys: pyt
     assert doctor.run() == 0
     output = capsys.readouterr().out
     told = lines(output)
-    topics = ("repository", "GPU_RUNNER", "CPU_RUNNER", "runner", "token", "pull requests", "required check")
+    topics = ["repository", "GPU_RUNNER", "CPU_RUNNER", "runner", "forks", "token", "pull requests", "required check"]
+    topics += ["code owners", "up to date", "environment", "secrets"]
     assert {topic: told[topic][0] for topic in topics} == dict.fromkeys(topics, "✓")
     assert told["DVC remote"].startswith("!")  # a folder of this machine
     assert TOKEN not in output
@@ -125,7 +155,12 @@ def test_all_is_well_on_github(on_github: Callable[[Answers], None], capsys: pyt
         (f"{AT}/actions/variables/GPU_RUNNER", (200, {"value": "gpu"}), "GPU_RUNNER", "✗", 1),
         (f"{AT}/actions/runners?per_page=100", (200, {"runners": []}), "runner", "✗", 1),
         (f"{AT}/actions/runners?per_page=100", (403, {}), "runner", "!", 0),
-        (f"{AT}/branches/main", (200, {"protected": False}), "required check", "!", 0),
+        (f"{AT}/branches/trunk", (200, {"protected": False}), "required check", "!", 0),
+        (f"{AT}/branches/trunk/protection", (200, {}), "code owners", "!", 0),
+        (f"{AT}/branches/trunk/protection", (200, {}), "up to date", "!", 0),
+        (f"{AT}/environments/release", (404, {}), "environment", "!", 0),
+        (f"{AT}/actions/secrets?per_page=100", (200, {"secrets": [{"name": "APP_PRIVATE_KEY"}]}), "secrets", "!", 0),
+        (f"{AT}/actions/permissions/fork-pr-workflows-private-repos", (403, {}), "forks", "!", 0),
         (AT, (404, {}), "repository", "✗", 1),
     ],
 )

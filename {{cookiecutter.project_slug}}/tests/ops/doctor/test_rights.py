@@ -94,9 +94,103 @@ def test_a_retraining_must_be_allowed_to_open_its_pull_request(allowed: bool, le
     assert "Administration: read" in rights.may_open_pull_requests(FORBIDDEN).mend
 
 
-def test_a_public_repository_with_a_machine_of_its_own_is_warned() -> None:
-    public = Answer(200, {"private": False})
-    assert rights.exposed(public, None) is rights.exposed(MINE, ["gpu"]) is None
-    warned = rights.exposed(public, ["gpu"])
-    assert warned is not None
+SENDS = {"run_workflows_from_fork_pull_requests": True, "require_approval_for_fork_pr_workflows": True}
+
+
+@pytest.mark.parametrize(
+    ("private", "settings", "level", "says"),
+    [
+        (False, Answer(200, {"approval_policy": "all_external_contributors"}), Level.OK, "waits for approval"),
+        (False, Answer(200, {"approval_policy": "first_time_contributors"}), Level.WARNING, "unseen"),
+        (True, Answer(200, {"run_workflows_from_fork_pull_requests": False}), Level.OK, "run no workflow"),
+        (True, Answer(200, SENDS), Level.OK, "wait for approval"),
+        (True, Answer(200, SENDS | {"require_approval_for_fork_pr_workflows": False}), Level.WARNING, "unseen"),
+        (True, Answer(200, SENDS | {"send_secrets_and_variables": True}), Level.WARNING, "your secrets"),
+        (True, FORBIDDEN, Level.WARNING, "may not read this"),
+    ],
+)
+def test_a_fork_must_not_reach_machines_of_ones_own(private: bool, settings: Answer, level: Level, says: str) -> None:
+    finding = rights.forks(Answer(200, {"private": private}), settings)
+    assert finding.level == level
+    assert says in finding.says
+
+
+def rule(kind: str, **parameters: object) -> dict[str, object]:
+    return {"type": kind, "parameters": parameters}
+
+
+PROTECTED, BARE = Answer(200, {"protected": True}), Answer(200, {"protected": False})
+OWNED = Answer(200, [rule("pull_request", require_code_owner_review=True)])
+STRICT = Answer(200, [rule("required_status_checks", strict_required_status_checks_policy=True)])
+CLASSIC = Answer(
+    200,
+    {
+        "required_pull_request_reviews": {"require_code_owner_reviews": True},
+        "required_status_checks": {"strict": True},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "owners", "current"),
+    [
+        (rights.Rules(OWNED, PROTECTED, MISSING), "required", "not"),
+        (rights.Rules(STRICT, PROTECTED, MISSING), "not", "required"),
+        (rights.Rules(Answer(200, [rule("merge_queue", grouping="x")]), PROTECTED, FORBIDDEN), "not", "required"),
+        (rights.Rules(FORBIDDEN, PROTECTED, CLASSIC), "required", "required"),
+        (rights.Rules(FINE, PROTECTED, Answer(200, {})), "not", "not"),
+        (rights.Rules(FINE, BARE, MISSING), "not", "not"),
+        (rights.Rules(FINE, PROTECTED, MISSING), "unknown", "unknown"),  # not an administrator
+        (rights.Rules(SILENT, SILENT, SILENT), "unknown", "unknown"),
+    ],
+)
+def test_main_must_demand_an_owners_review_and_branches_that_hold_all_of_it(
+    rules: rights.Rules, owners: str, current: str
+) -> None:
+    for finding, expected in ((rights.code_owners(rules, FINE_OWNERS), owners), (rights.up_to_date(rules), current)):
+        unread = "may not read" in finding.says or "did not answer" in finding.says
+        assert finding.level == (Level.OK if expected == "required" else Level.WARNING)
+        assert unread == (expected == "unknown")
+
+
+FINE_OWNERS = Answer(200, {"errors": []})
+
+
+def test_an_owner_whom_github_does_not_know_is_a_problem() -> None:
+    error = {"path": ".github/CODEOWNERS", "line": 3, "kind": "Unknown owner"}
+    finding = rights.code_owners(rights.Rules(OWNED, PROTECTED, CLASSIC), Answer(200, {"errors": [error]}))
+    assert finding.level == Level.PROBLEM
+    assert ".github/CODEOWNERS, line 3: Unknown owner" in finding.says
+
+
+CUSTOM = Answer(200, {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}})
+
+
+@pytest.mark.parametrize(
+    ("environment", "branches", "level", "says"),
+    [
+        (CUSTOM, ["main"], Level.OK, "open to main alone"),
+        (CUSTOM, ["main", "release/*"], Level.WARNING, "open to main, release/*"),
+        (CUSTOM, None, Level.WARNING, "may not read this"),
+        (Answer(200, {"deployment_branch_policy": {"protected_branches": True}}), [], Level.OK, "protected branches"),
+        (Answer(200, {"deployment_branch_policy": None}), [], Level.WARNING, "open to every branch"),
+        (MISSING, None, Level.WARNING, "`release` is missing"),
+        (FORBIDDEN, None, Level.WARNING, "may not read this"),
+    ],
+)
+def test_what_releases_is_open_to_main_alone(
+    environment: Answer, branches: list[str] | None, level: Level, says: str
+) -> None:
+    policies = (
+        FORBIDDEN if branches is None else Answer(200, {"branch_policies": [{"name": name} for name in branches]})
+    )
+    finding = rights.release_environment(environment, policies, "main")
+    assert finding.level == level
+    assert says in finding.says
+
+
+def test_what_signs_must_not_be_a_secret_of_the_repository() -> None:
+    assert rights.exposed_secrets(Answer(200, {"secrets": [{"name": "DVC_CONFIG"}]})).level == Level.OK
+    warned = rights.exposed_secrets(Answer(200, {"secrets": [{"name": "REGISTRY_PASSWORD"}, {"name": "DVC_CONFIG"}]}))
     assert warned.level == Level.WARNING
+    assert "can read REGISTRY_PASSWORD of the repository" in warned.says

@@ -38,6 +38,11 @@ if not os.environ.get("ITERATIVE_DO_NOT_TRACK"):
 token = os.environ.get("REPO_TOKEN") or sys.exit("token not found")
 if state["cml"] == "fails":
     sys.exit(f"HttpError: Bad credentials ({token})")
+if state["cml"] == "is refused":
+    request = {"method": "POST", "body": {"body": options.file.read_text() * 1000}, "headers": {"authorization": token}}
+    error = {"level": "error", "name": "HttpError", "status": 403, "message": "Resource not accessible by integration"}
+    print("info: something before")
+    sys.exit(json.dumps(error | {"request": request, "stack": "HttpError: …"}))
 
 target = re.fullmatch(r"pr/(\d+)", options.target) or sys.exit(f"Failed to parse comment --target={options.target!r}")
 assert int(target[1]) == state["pull_request"]

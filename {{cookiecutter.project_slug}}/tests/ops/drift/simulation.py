@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from pipeline.ops.drift.bins import learn
-from pipeline.ops.drift.counts import Counts, count
 from pipeline.ops.drift.decide import decide
 from pipeline.ops.drift.decision import Decision
-from pipeline.ops.drift.performance import LABELLED
-from pipeline.ops.drift.reference import SCORE, Reference, summarise
+from pipeline.reference.bins import learn
+from pipeline.reference.counts import Counts, count
+from pipeline.reference.performance import LABELLED
+from pipeline.reference.record import SCORE, Reference, summarise
 from pipeline.settings import Bootstrap
 from pipeline.settings.drift import Drift, Window
 

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.ops.drift.bins import Bins, learn
-from pipeline.ops.drift.counts import batches, count
-from pipeline.ops.drift.distance import jensen_shannon
+from pipeline.reference.bins import Bins, learn
+from pipeline.reference.counts import batches, count
+from pipeline.stats.distance import jensen_shannon
 
 
 @pytest.fixture(scope="module")

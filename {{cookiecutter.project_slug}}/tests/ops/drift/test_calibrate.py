@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.ops.drift.bins import learn
-from pipeline.ops.drift.calibrate import limit, sizes, thresholds
-from pipeline.ops.drift.counts import Counts, count
+from pipeline.reference.bins import learn
+from pipeline.reference.calibrate import limit, sizes, thresholds
+from pipeline.reference.counts import Counts, count
 from pipeline.settings.drift import Distance
 
 POLICY = Distance(floor=0.001, level=0.05)

@@ -3,13 +3,17 @@
 `pytest -s tests/ops/gate/test_false_alarms.py` prints the shares.
 """
 
-import numpy as np
+from dataclasses import replace
 
-from pipeline.ops.gate import bootstrap, slices
-from pipeline.ops.gate.bootstrap import Floats
+import numpy as np
+import pytest
+
+from pipeline.ops.gate import slices
 from pipeline.ops.gate.duel import Duel, Strings, overall
 from pipeline.ops.gate.verdict import worst
 from pipeline.settings import Bootstrap, Gates
+from pipeline.stats import bootstrap
+from pipeline.stats.bootstrap import Floats
 
 MONTHS, PER_DAY, DAYS = 200, 900, 30
 RULES = Gates.model_validate(
@@ -22,7 +26,7 @@ RULES = Gates.model_validate(
         "cost": {"model_mb": 1, "latency_p95_ms": 10},
     }
 )
-CARRIERS = np.array([20, 18, 15, 12, 10, 8, 6, 4, 3, 2, 1, 1]) / 100
+CARRIERS = np.array([20, 18, 15, 12, 10, 8, 6, 4, 3, 2, 0.9, 0.5, 0.3, 0.15, 0.1, 0.05]) / 100  # six are small
 NAMES = np.arange(24).astype(str)
 ONE_MARGIN, TWO_MARGINS = 0.111, 0.221  # larger errors that cost 0.01 and 0.02 of AUC
 
@@ -75,6 +79,20 @@ def test_a_model_worse_by_two_margins_is_blocked() -> None:
 
 def test_a_model_worse_by_the_margin_rarely_passes() -> None:
     assert blocked(ONE_MARGIN) >= 0.91  # 95 % but for the chance of 200 months
+
+
+@pytest.mark.parametrize(("upside_down", "names"), [(["10"], ["10"]), (["11", "12", "13", "14", "15"], ["11", "12"])])
+def test_small_slices_that_are_upside_down_are_blocked_by_name(upside_down: list[str], names: list[str]) -> None:
+    # given one airline of about 243 rows, or five of 14 to 135 rows, all of which the new model has upside down
+    found = 0
+    for seed in range(20):
+        duel, columns = month(seed)
+        turned = np.isin(columns["carrier"], upside_down)
+        duel = replace(duel, challenger=np.where(turned, 1 - duel.challenger, duel.challenger))
+        (check, *_), _ = slices.judge(duel, columns, RULES)
+        found += check.result == "block" and all(f"{name} by" in check.why for name in names)
+    print(f"{', '.join(upside_down)} upside down: blocked and named in {found} of 20 months")
+    assert found >= 18
 
 
 def test_the_size_that_a_small_holdout_asks_for_is_enough() -> None:

@@ -1,20 +1,14 @@
 """Gate and report together, under real git and DVC: the champion stands in the figures and in the plot."""
 
-import polars as pl
 from tests.ops.gate.project import Project
 
-from pipeline import holdout, ml
 from pipeline.ops import report
-from pipeline.paths import MODEL, PREDICTIONS, REPORT, TRAINING
+from pipeline.paths import CHAMPION, REPORT
 
 
 def reported(project: Project) -> str:
-    """Write what the stage `evaluate` would beside the metrics, and report."""
+    """Write the report."""
     with project.inside():
-        newest = holdout.read()
-        score = ml.predict(holdout.session(MODEL.read_bytes()), newest.table)
-        newest.table.select(ml.LABEL).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
-        pl.DataFrame({"loss": [0.5]}).write_csv(TRAINING)
         report.run()
         return REPORT.read_text()
 
@@ -24,7 +18,7 @@ def lines(text: str) -> int:
     return text.partition("**ROC**")[2].partition("\n```\n")[0].count("\n  line [")
 
 
-def test_the_champion_is_scored_again_for_what_the_gate_did_not_judge(project: Project) -> None:
+def test_the_champion_stands_beside_what_the_gate_did_not_judge(project: Project) -> None:
     project.ship(signal=0.9, noise=0.3, bias=-1.0)
     assert project.gate().champion
     text = reported(project)
@@ -36,11 +30,10 @@ def test_the_champion_is_scored_again_for_what_the_gate_did_not_judge(project: P
     assert "🟠 the champion" in text
 
 
-def test_a_champion_that_cannot_be_had_any_more_costs_its_line_and_no_more(project: Project) -> None:
+def test_a_champion_whose_scores_are_lost_costs_its_line_and_no_more(project: Project) -> None:
     project.ship(signal=0.9, bias=-1.0)
     project.gate()
-    for copy in project.objects():
-        copy.unlink()
+    (project.root / CHAMPION).unlink()
     text = reported(project)
     assert lines(text) == 2
     assert "| `auc` ↑ |" in text.replace("\u00a0", " ")

@@ -1,6 +1,7 @@
 """The query API of OSV on loopback, with the advisories that lie in a folder: `python osv.py HOST:PORT FOLDER`.
 
-What was asked is noted in FOLDER/asked, a line for each: package, version.
+What was asked is noted in FOLDER/asked, a line for each: package, version. It always knows the advisory that the scan
+asks for first, to see whether it is spoken to by OSV.
 """
 
 import json
@@ -25,9 +26,9 @@ def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTT
 
         def do_POST(self) -> None:
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with (folder / "asked").open("a") as asked:
+            with (folder / ("probed" if _affects(PROBE, query) else "asked")).open("a") as asked:
                 asked.write(f"{query['package']['name']} {query['version']}\n")
-            found = [one for one in _advisories(folder) if _affects(one, query)]
+            found = [one for one in [PROBE, *_advisories(folder)] if _affects(one, query)]
             body = json.dumps({"vulns": found} if found else {}).encode()
             self.send_response(200 if self.path == QUERY else 404)
             self.send_header("Content-Type", "application/json")
@@ -73,6 +74,9 @@ def advisory(package: str, version: str, fixed: str | None) -> dict[str, Any]:
         "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:H/PR:N/UI:R/S:U/C:H/I:N/A:N"}],
         "references": [{"type": "WEB", "url": "https://example.org/advisory"}],
     }
+
+
+PROBE = advisory("jinja2", "2.10", "2.10.1") | {"id": "GHSA-462w-v97r-4m45", "aliases": ["CVE-2019-10906"]}
 
 
 @contextmanager

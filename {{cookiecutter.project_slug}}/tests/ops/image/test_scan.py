@@ -1,9 +1,11 @@
 """What is known of a package is found, and only what gates.yaml accepts today passes; pip-audit itself is asked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ from tests.ops.image import osv
 
 from pipeline.errors import UserError
 from pipeline.ops.image.scan import find, judge, read
+from pipeline.ops.release.registry import digest
 from pipeline.settings import Accepted, gates, infra
 
 TODAY = date(2026, 11, 20)
@@ -81,6 +84,29 @@ def test_a_service_that_cannot_tell_is_no_pass(folder: Path, address: str) -> No
         find(PACKAGES)
 
 
+@pytest.mark.parametrize("answer", ["{}", '{"vulns": []}', "[]", '{"vulns": [{"id": "CVE-2000-1"}]}', "not JSON"])
+def test_a_mirror_that_knows_nothing_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """It says of every package what OSV says of one without vulnerabilities."""
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
+        Thread(target=mirror.serve_forever, daemon=True).start()
+        name(f"http://127.0.0.1:{mirror.server_port}/v1/query")
+        with pytest.raises(UserError, match=r"advisories in infra.yaml right\? Nothing unscanned is pushed"):
+            find({"Jinja2": "2.4.1", "PyYAML": "3.10"})
+        mirror.shutdown()
+
+
 def test_a_bill_without_packages_is_no_pass(tmp_path: Path) -> None:
     bill = tmp_path / "sbom.json"
     bill.write_text(json.dumps({"bomFormat": "CycloneDX", "components": [{"name": "base", "version": "12"}]}))
@@ -106,3 +132,16 @@ def test_an_acceptance_names_id_reason_and_day(
     with pytest.raises(UserError, match=r"gates.yaml: image.accepted_vulnerabilities.0.") as refused:
         gates()
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("ask", [lambda: find(PACKAGES), lambda: digest("127.0.0.1:9/acme/flights:1")])
+def test_a_proxy_in_the_way_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name("http://127.0.0.1:9/v1/query")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"by way of the proxy http://127.0.0.1:9 \(HTTP_PROXY; NO_PROXY=127.0.0.1"):
+        ask()

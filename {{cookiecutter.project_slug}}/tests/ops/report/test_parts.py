@@ -7,6 +7,7 @@ from tests.ops.markdown_tables import tables
 from tests.ops.reported import BLOCK, WARN, Project, checks, duel, git, slices, written
 
 from pipeline.ops.comment import MARKER
+from pipeline.ops.gate.verdict import Check
 
 
 def test_the_order_is_the_one_in_which_a_reviewer_decides(project: Project) -> None:
@@ -17,6 +18,17 @@ def test_the_order_is_the_one_in_which_a_reviewer_decides(project: Project) -> N
     assert at == sorted(at)
     last = text.strip().splitlines()[-1]
     assert git(project.root, "rev-parse", "HEAD")[:12] in last
+    assert f"champion `{project.champion[:12]}`" in last
+
+
+def test_who_made_the_model_is_said_with_a_persons_name_as_plain_text(project: Project) -> None:
+    why = "[Ann](https://x.org) @all committed dvc.lock (0123456789ab): no training of CI made what it names."
+    project.judge(checks(Check(name="provenance", result="pass", why=why)), [], project.champion)
+    who, _, last = written().strip().splitlines()[-3:]
+    assert who.startswith("**Who made the model**: ")
+    assert "committed dvc.lock (0123456789ab): no training of CI" in who
+    assert "@all" not in who
+    assert "https://" not in who
     assert f"champion `{project.champion[:12]}`" in last
 
 

@@ -4,13 +4,16 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from tests.ops.tracking.servers import Server, free_port, wait
 
 from pipeline.errors import UserError
@@ -82,6 +85,51 @@ def test_what_is_no_tracking_server_is_refused(project: Path, monkeypatch: pytes
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(UserError, match=why):
             tracking.check()
+
+
+def test_an_experiment_in_the_trash_is_told_before_anything_trains(client: MlflowClient, project: Path) -> None:
+    # given the project's experiment, deleted on MLflow's pages
+    tracking.check()
+    client.delete_experiment(client.create_experiment(project.name))
+    # then the check says it, and how it comes back
+    with pytest.raises(UserError, match=r"lies in the trash of .*experiments restore --experiment-id \d+"):
+        tracking.check()
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("UPDATE alembic_version SET version_num = '0123456789ab'", "the schema 0123456789ab"),
+        ("DROP TABLE alembic_version", "the schema of another program"),
+        ("DELETE FROM alembic_version", "the schema of another program"),
+    ],
+)
+def test_a_database_of_another_schema_is_told_before_anything_trains(
+    project: Path, servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch, statement: str, found: str
+) -> None:
+    # given a database that another version of MLflow, or another program, wrote
+    shutil.copy(servers["sqlite"].folder / "empty.db", project / "mlflow.db")
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute(statement)
+        database.commit()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(UserError, match=f"{found}, and the MLflow that is installed wants [0-9a-f]{{12}}: "):
+        tracking.check()
+
+
+def test_a_proxy_between_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:2")
+    with pytest.raises(
+        UserError, match=r"by way of the proxy http://127.0.0.1:2 \(HTTP_PROXY; NO_PROXY=127.0.0.1 goes"
+    ):
+        tracking.check()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(UserError) as refused:
+        tracking.check()
+    assert "proxy" not in str(refused.value)
 
 
 @pytest.mark.parametrize("absent", ["models/model.onnx", "reports/metrics.json", "dvc.lock"])

@@ -31,15 +31,22 @@ def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
     return categories, [name for name in names if name not in categories]
 
 
+def label(params: Params) -> pl.Expr:
+    """Return the label as an expression of the main table's columns: true, false, or null if it is not known.
+
+    The gate asks it of the table itself, so that no row with a label is lost on its way into the features.
+    """
+    return pl.col("arr_delay") > params.features.late_minutes
+
+
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
     """Give a row per flight: keys, `date`, `hour`, the inputs, and the label where it is known.
 
     Lazy, and for any subset of months, given the one before.
     """
     rows = tables["flights"].sort("sched_dep", "carrier", "flight")
-    rows = rows.with_columns(
-        (pl.col("arr_delay") > params.features.late_minutes).alias(LABEL), date=NOW.dt.date(), hour=NOW.dt.hour()
-    ).drop("dep_delay", "arr_delay", "air_time")
+    rows = rows.with_columns(label(params).alias(LABEL), date=NOW.dt.date(), hour=NOW.dt.hour())
+    rows = rows.drop("dep_delay", "arr_delay", "air_time")
     for history in build_history(tables, params).values():
         rows = rows.pipe(asof, "sched_dep", history)
     rows = rows.with_columns(**derive({name: pl.col(name) for name in rows.collect_schema()})).drop(RAW)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ... import settings
+from ...contract import validate
 from ...errors import UserError
 from ...ml.schema import TABLES
-from ..contract import validate
 from ..sources import Source, open_source
 from . import pointer
 from .choose import choose

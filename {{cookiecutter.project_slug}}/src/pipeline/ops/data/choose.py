@@ -3,8 +3,8 @@
 import re
 from itertools import pairwise
 
+from ...contract import period
 from ...errors import UserError
-from ..contract import period
 from ..sources import Source
 
 

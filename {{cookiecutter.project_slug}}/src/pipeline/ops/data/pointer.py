@@ -5,9 +5,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-from ...errors import UserError
+from ... import files
 from ...paths import DATA_DVC
 from .. import dvc_files
 
@@ -26,15 +24,11 @@ class Pointer:
 
 
 def read() -> Pointer:
-    """Read data.dvc; where there is none, nothing is recorded. Raise `UserError` where its `meta` cannot be read."""
+    """Read data.dvc; where there is none, nothing is recorded. Raise `UserError` if it is not what DVC writes."""
     if not DATA_DVC.exists():
         return Pointer()
-    meta = dvc_files.read(DATA_DVC).get("meta") or {}
-    try:
-        rows = {str(name): int(count) for name, count in (meta.get("partitions") or {}).items()}
-        return Pointer(rows, {str(name): str(value) for name, value in (meta.get("md5") or {}).items()})
-    except (AttributeError, TypeError, ValueError):
-        raise UserError(f"{DATA_DVC}: meta.partitions must map names to rows: `git checkout {DATA_DVC}`") from None
+    content = dvc_files.read(DATA_DVC)
+    return Pointer(dict(dvc_files.partitions(content)), dict((content.get("meta") or {}).get("md5") or {}))
 
 
 def write(pointer: Pointer) -> None:
@@ -44,7 +38,7 @@ def write(pointer: Pointer) -> None:
     hashes = {name: pointer.md5[name] for name in pointer.names}
     content["meta"] = (content.get("meta") or {}) | {"partitions": rows, "md5": hashes}
     new = DATA_DVC.with_suffix(".dvc.new")
-    new.write_text(yaml.safe_dump(content, sort_keys=False))
+    new.write_text(files.dump_yaml(content))
     new.replace(DATA_DVC)
 
 

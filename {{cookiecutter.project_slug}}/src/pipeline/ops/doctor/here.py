@@ -97,7 +97,7 @@ def tracking() -> Iterator[Finding]:
     except UserError:
         return  # said above
     try:
-        reach(wanted.address)
+        reach(wanted.address, wanted.experiment)
     except UserError as error:
         level = problem if wanted.required else warning
         yield level("tracking", str(error), "start the server (`make mlflow`) or set tracking.uri in infra.yaml")

@@ -32,12 +32,18 @@ def github() -> Iterator[Finding]:
 
 
 def _settings(host: str, name: str, repository: Answer) -> Iterator[Finding]:
-    at = f"repos/{name}"
+    at, branch = f"repos/{name}", repository.body.get("default_branch") or "main"
     paths = {variable: f"{at}/actions/variables/{variable}" for variable in VARIABLES} | {
         "runners": f"{at}/actions/runners?per_page=100",
         "permissions": f"{at}/actions/permissions/workflow",
-        "rules": f"{at}/rules/branches/main",
-        "branch": f"{at}/branches/main",
+        "rules": f"{at}/rules/branches/{branch}",
+        "branch": f"{at}/branches/{branch}",
+        "protection": f"{at}/branches/{branch}/protection",
+        "owners": f"{at}/codeowners/errors",
+        "environment": f"{at}/environments/{rights.ENVIRONMENT}",
+        "environment's branches": f"{at}/environments/{rights.ENVIRONMENT}/deployment-branch-policies",
+        "secrets": f"{at}/actions/secrets?per_page=100",
+        "forks": f"{at}/{rights.forks_path(repository)}",
         "pulls": f"{at}/pulls?per_page=1",
         "checks": f"{at}/commits/HEAD/check-runs?per_page=1",
     }
@@ -54,11 +60,16 @@ def _settings(host: str, name: str, repository: Answer) -> Iterator[Finding]:
     wanted = runners.labels(_value("GPU_RUNNER", answers) or "")
     if wanted:
         yield from _runner(host, wanted, answers)
-        if exposed := rights.exposed(repository, wanted):
-            yield exposed
+    if any(_value(variable, answers) for variable in VARIABLES):
+        yield rights.forks(repository, answers["forks"])
     yield rights.token(repository, answers["pulls"], answers["checks"])
     yield rights.may_open_pull_requests(answers["permissions"])
     yield rights.required_check(answers["rules"], answers["branch"])
+    rules = rights.Rules(answers["rules"], answers["branch"], answers["protection"])
+    yield rights.code_owners(rules, answers["owners"])
+    yield rights.up_to_date(rules)
+    yield rights.release_environment(answers["environment"], answers["environment's branches"], branch)
+    yield rights.exposed_secrets(answers["secrets"])
 
 
 def _value(variable: str, answers: dict[str, Answer]) -> str | None:

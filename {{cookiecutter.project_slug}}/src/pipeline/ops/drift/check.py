@@ -6,18 +6,19 @@ from pathlib import Path
 
 import polars as pl
 
-from ... import holdout, ml, settings
+from ... import artifact, ml, settings
 from ...errors import BrokenDataError, UserError
 from ...paths import DRIFT, DRIFT_REFERENCE, MODEL
+from ...reference.counts import count
+from ...reference.performance import LABELLED
+from ...reference.record import Reference, inputs, labelled, read, scored
+from ...settings import Drift
 from ...text import say
 from ..dvc_cli import dvc
 from ..dvc_files import md5
 from . import current, evidence, served, show
-from .counts import count
 from .decide import decide
-from .decision import Decision, Rule
-from .performance import LABELLED
-from .reference import Reference, inputs, labelled, read
+from .decision import Decision, Log, Rule
 
 
 def run(until: str | None = None) -> Decision:
@@ -42,25 +43,39 @@ def run(until: str | None = None) -> Decision:
     return decision
 
 
-def broken(reference: Reference, why: str) -> Decision:
+def broken(reference: Reference, why: str, what: str = "data contract") -> Decision:
     """Say what is broken: nobody learns from such data, and the champion stays."""
-    rule = Rule(name="data contract", evidence="data", fired=True, why=f"{why}.")
+    rule = Rule(name=what, evidence="data", fired=True, why=f"{why}.")
     told = f"The data is broken, so nothing is trained: {why}."
     return Decision(outcome="broken", sentence=told, model=reference.model, rules=[rule])
 
 
 def _examine(reference: Reference, until: str | None, folder: Path) -> Decision:
-    gates, session = settings.gates(), holdout.session(MODEL.read_bytes())
+    gates, session = settings.gates(), artifact.load()
     new, block = current.partitions(reference, until, folder), gates.bootstrap.block
-    known, noted = [pl.DataFrame(schema=LABELLED)], served.answers(reference.model)
+    known, log = [pl.DataFrame(schema=LABELLED)], served.read(reference.model)
     needed = [*inputs(session), block, ml.LABEL]
 
     def parts() -> Iterator[pl.DataFrame]:
-        for rows in new.values():
-            for part in served.rows(rows, needed, session, noted):
+        for name, rows in new.items():
+            table = folder / name / f"{served.NAME}.parquet"
+            for part in log.rows(rows, table, needed) if log else scored(rows.select(needed), session):
                 known.append(labelled(part, block))
                 yield part
 
     counts = count(parts(), reference.bins, block)
     decision = decide(reference, counts, pl.concat(known), gates.bootstrap, gates.drift)
+    if log and new:
+        decision = _held_against(reference, decision, log.figures, gates.drift)
     return decision.model_copy(update={"partitions": list(new)})
+
+
+def _held_against(reference: Reference, decision: Decision, log: Log, policy: Drift) -> Decision:
+    """Add what the log showed; a log that disagrees with the source in too many rows is broken, whatever it says."""
+    enough = log.skewed + log.counted >= policy.window.minimum_rows
+    if enough and log.skew > policy.maximum_skew:
+        decision = broken(reference, served.disagreement(log, policy.maximum_skew), "prediction log")
+    elif not log.counted:
+        told = f"Nothing can be told: {log.rows:,} of the rows that came are in the prediction log, and none counts."
+        decision = decision.model_copy(update={"sentence": told})
+    return decision.model_copy(update={"log": log})

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import polars as pl
 
-from ... import settings
+from ... import files, settings
+from ...contract import validate
 from ...ml.schema import TABLES
 from ...paths import DATA
+from ...reference.record import Reference
 from ...stages.features import build
-from ..contract import validate
 from ..sources import Source, open_source
-from .reference import Reference
 
 Tables = Mapping[str, pl.DataFrame]
 
@@ -35,7 +35,7 @@ def partitions(reference: Reference, until: str | None, folder: Path) -> dict[st
 
 def _history(name: str, source: Source) -> Tables:
     if (DATA / name).is_dir():
-        return {table: pl.read_parquet(DATA / name / f"{table}.parquet") for table in TABLES}
+        return {table: files.read_parquet(DATA / name / f"{table}.parquet", "run `make data`") for table in TABLES}
     return source.read(name)
 
 

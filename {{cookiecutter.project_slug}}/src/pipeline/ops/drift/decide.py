@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from ...reference.counts import Counts
+from ...reference.performance import Figure, Labelled, measure, plain
+from ...reference.record import Reference
 from ...settings import Bootstrap, Drift
+from ...stats.distance import jensen_shannon
 from . import rules
-from .counts import Counts
 from .decision import Column, Decision, Rule, Window
-from .distance import jensen_shannon
-from .performance import Figure, Labelled, measure, plain
-from .reference import Reference
 
 NOTHING_NEW = "Nothing is to be done: no data came since the champion was made."
 

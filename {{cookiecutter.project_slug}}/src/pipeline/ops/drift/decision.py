@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..gate.verdict import Record
-from .performance import Figure
+from ...files import Record
+from ...reference.performance import Figure
 
 Outcome = Literal["quiet", "retrain", "broken"]
 Evidence = Literal["data", "performance", "predictions", "inputs", "age"]
@@ -48,6 +48,24 @@ class Window(Record):
     performance: dict[str, Figure] = Field(default_factory=dict)
 
 
+class Log(Record):
+    """How the prediction log compares with the source. A row counts once, however often it was asked for."""
+
+    rows: Annotated[int, Field(description="rows of the source that the champion was asked for")] = 0
+    counted: Annotated[int, Field(description="of these, rows with an answer that counts")] = 0
+    late: Annotated[int, Field(description="rows that were only asked for after their moment had passed")] = 0
+    skewed: Annotated[int, Field(description="rows that were only asked for with other inputs than the source's")] = 0
+    columns: dict[str, int] = Field(default_factory=dict, description="input → skewed rows in which it differs")
+    damaged: Annotated[int, Field(description="lines of the log that cannot be read")] = 0
+    other_model: Annotated[int, Field(description="lines that are of another model")] = 0
+    other_columns: Annotated[int, Field(description="lines with other inputs than the contract has")] = 0
+
+    @property
+    def skew(self) -> float:
+        """The share of skewed rows among those that were asked for in time."""
+        return self.skewed / max(self.skewed + self.counted, 1)
+
+
 class Decision(Record):
     """Whether a new model is called for, and what that rests on."""
 
@@ -60,6 +78,7 @@ class Decision(Record):
     recent: Annotated[Window | None, Field(description="the labelled rows that performance is told from")] = None
     windows: list[Window] = Field(default_factory=list, description="the windows that had to agree, oldest first")
     history: list[Window] = Field(default_factory=list, description="labelled performance over time")
+    log: Annotated[Log | None, Field(description="the prediction log, if it is looked at")] = None
     rules: list[Rule] = Field(default_factory=list)
     columns: list[Column] = Field(default_factory=list, description="inputs and the score, the furthest moved first")
 

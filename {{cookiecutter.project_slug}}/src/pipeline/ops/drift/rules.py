@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ...reference.performance import Figure, worse
+from ...reference.record import SCORE
 from ...settings.drift import Drift, Performance, Window
 from .decision import Column, Rule
-from .performance import Figure, worse
-from .reference import SCORE
 
 Figures = Mapping[str, Figure]
 

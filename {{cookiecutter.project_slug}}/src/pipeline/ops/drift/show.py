@@ -4,7 +4,7 @@ import numpy as np
 
 from ..report.markdown import DASH, code, counted, details, figure, prose, table
 from ..report.plots import BLUE, GREY, ORANGE, chart, points
-from .decision import Column, Decision, Rule
+from .decision import Column, Decision, Log, Rule
 
 MARKS = {"quiet": "✅", "retrain": "🔁", "broken": "⛔"}
 WORDS = {"quiet": "The champion stays", "retrain": "A new model is called for", "broken": "The data is broken"}
@@ -14,7 +14,7 @@ TABLE, PICTURES, BINS = 8, 3, 12
 def markdown(decision: Decision) -> str:
     """Verdict first; then the rules that fired, what moved most, and the labelled performance over time."""
     parts = [f"## {MARKS[decision.outcome]} {WORDS[decision.outcome]}", prose(decision.sentence), _compared(decision)]
-    parts += [_rules(decision.fired), _moved(decision.columns), _performance(decision)]
+    parts += [_log(decision.log), _rules(decision.fired), _moved(decision.columns), _performance(decision)]
     parts.append(details("All rules", _table(decision.rules)) if len(decision.rules) > 1 else "")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -28,6 +28,23 @@ def _compared(decision: Decision) -> str:
         told += f", windows {' and '.join(f'{code(w.first)} to {code(w.last)} ({w.rows:,} rows)' for w in windows)}"
     base = f"{code(known.first)} to {code(known.last)} ({counted(known.rows, 'row')})"
     return f"{told}; with {base}, from which the champion was made."
+
+
+def _log(log: Log | None) -> str:
+    """The prediction log beside the source: how many rows count, and why others do not."""
+    if log is None:
+        return ""
+    reasons = {
+        f"other inputs than the source ({log.skew:.1%} of those asked for in time)": log.skewed,
+        "asked for after their moment": log.late,
+    }
+    lines = {"of another model": log.other_model, "of other columns": log.other_columns, "damaged": log.damaged}
+    left_out = [f"{counted(rows, 'row')} {why}" for why, rows in reasons.items() if rows]
+    left_out += [f"{counted(number, 'line')} {why}" for why, number in lines.items() if number]
+    told = f"Prediction log: {log.counted:,} of {counted(log.rows, 'row')} asked for count"
+    differs = ", ".join(f"{code(name)} in {rows:,}" for name, rows in list(log.columns.items())[:TABLE])
+    told += f"; left out: {', '.join(left_out)}." if left_out else "."
+    return told + (f" What differs from the source: {differs}." if differs else "")
 
 
 def _rules(fired: list[Rule]) -> str:

@@ -3,17 +3,12 @@
 A rerun on the same commit and data gives the same verdict; of its figures only `p95 ms` is measured anew.
 """
 
-import hashlib
-from pathlib import Path
-
-from ... import ml
-from ...errors import UserError
+from ... import artifact, files
 from ...holdout import Holdout, measure, read
-from ...holdout import session as open_session
-from ...paths import LOCK, MODEL, VERDICT
+from ...paths import CHAMPION, LOCK, MODEL, REPORT, VERDICT
 from ...settings import Gates, gates
 from .. import git
-from . import absolute, integrity, relative, scoring, show
+from . import absolute, integrity, plausible, relative, scoring, show
 from .ledger import Ledger
 from .verdict import Verdict
 
@@ -23,13 +18,15 @@ __all__ = ["Verdict", "run"]
 def run(champion: str | None = None) -> Verdict:
     """Judge, write `reports/verdict.json` and `.md`, print the table; `champion` names a commit other than main."""
     VERDICT.parent.mkdir(exist_ok=True)
-    VERDICT.unlink(missing_ok=True)  # should this crash, no older verdict may stand
+    text = VERDICT.with_suffix(".md")
+    for old in (CHAMPION, VERDICT, text, REPORT):  # should this crash, nothing may be taken for its verdict
+        old.unlink(missing_ok=True)
     ledger = Ledger()
     with ledger.check("prerequisites"):
         _judge(gates(), read(), champion, ledger)
-    verdict = ledger.verdict(commit=git.resolve("HEAD"), lock=_md5(LOCK) if LOCK.exists() else None)
+    verdict = ledger.verdict(commit=git.resolve("HEAD"), lock=files.md5(LOCK) if LOCK.exists() else None)
+    text.write_text(show.markdown(verdict))
     VERDICT.write_text(verdict.model_dump_json(indent=2) + "\n")
-    VERDICT.with_suffix(".md").write_text(show.markdown(verdict))
     show.console(verdict)
     return verdict
 
@@ -39,10 +36,9 @@ def _judge(rules: Gates, holdout: Holdout, champion: str | None, ledger: Ledger)
     ledger.partition = holdout.partition
     with ledger.check("data contract"):
         ledger.add(integrity.contract(holdout.partition))
-    if not MODEL.exists():
-        raise UserError(f"{MODEL} is missing: run `make pipeline`")
-    model = MODEL.read_bytes()
+    model = files.read_bytes(MODEL, "run `make pipeline`")
     score = scoring.challenger(model, holdout.table)
+    session = artifact.session(model)
     measured = measure(holdout, score)
     with ledger.check("evaluation"):
         ledger.add(integrity.evaluation(model, measured))
@@ -51,11 +47,15 @@ def _judge(rules: Gates, holdout: Holdout, champion: str | None, ledger: Ledger)
         *absolute.baseline(rules.beats_baseline, measured),
         *absolute.floors(rules.floors, measured),
     )
+    with ledger.check("provenance"):
+        ledger.add(integrity.provenance())
+    with ledger.check("batch"):
+        ledger.add(integrity.batch(session, holdout.table, score))
     with ledger.check("champion"):
         relative.judge(rules, holdout, score, champion, ledger)
-    row, session = holdout.table.head(1), open_session(model)
-    ledger.add(absolute.size(model, rules.cost), absolute.latency(lambda: ml.predict(session, row), rules.cost))
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    with ledger.check("plausible"):
+        ledger.add(*plausible.judge(rules.plausibility, session, holdout, ledger.comparisons))
+    row = holdout.table.head(1)
+    ledger.add(absolute.size(model, rules.cost))
+    with ledger.check("p95 ms"):
+        ledger.add(absolute.latency(lambda: artifact.predict(session, row), rules.cost))

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import ml
+from ...errors import UserError
+from ...paths import MODEL
 from ...settings import Bound, Cost
 from .verdict import Check
 
@@ -82,9 +84,14 @@ def latency(score_one: Callable[[], object], cost: Cost) -> Check:
     """Time one row on the one thread that scores it, warm: 95th percentile of 200 runs, the best of three rounds.
 
     It is the thread's own time that counts, so that a machine busy with other work does not change the verdict.
+    Raises `UserError` if the row cannot be scored.
     """
-    for _ in range(WARM):
-        score_one()
+    try:
+        for _ in range(WARM):
+            score_one()
+    except Exception as error:  # noqa: BLE001 - whatever the runtime raises, there is nothing to time
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{MODEL} cannot score one row ({reason}), so its time is unknown") from None
     p95 = min(float(np.percentile([_milliseconds(score_one) for _ in range(RUNS)], 95)) for _ in range(ROUNDS))
     fits = p95 <= cost.latency_p95_ms
     why = (

@@ -7,9 +7,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ... import ml
-from ...settings import Champion
-from . import bootstrap
-from .bootstrap import Bools, Difference, Floats, Ints
+from ...errors import UserError
+from ...holdout import Holdout
+from ...settings import Champion, Gates
+from ...stats import bootstrap
+from ...stats.bootstrap import Bools, Difference, Floats, Ints
+from .coverage import keyed
+from .partition import key
 from .verdict import Check, Comparison
 
 Strings = NDArray[np.str_]
@@ -30,6 +34,48 @@ class Duel:
         """Compare the two on some of the rows."""
         scores = self.champion[rows], self.challenger[rows]
         return bootstrap.difference(ml.METRICS[metric], self.label[rows], scores, self.block[rows], self.weights)
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The challenger's scores of the holdout's N rows, shape (N,), and what each comparison of them takes.
+
+    `labels` holds key and label of every row of the main table, whether or not the features have it.
+    """
+
+    rules: Gates
+    holdout: Holdout
+    score: Floats
+    labels: pl.DataFrame
+
+    def column(self, name: str, setting: str) -> Strings:
+        """Return a feature column as texts, shape (N,); raise `UserError` naming the `setting` of gates.yaml."""
+        table = self.holdout.table
+        if name not in table.columns:
+            has = ", ".join(table.columns)
+            raise UserError(f"gates.yaml: {setting}: the features have no column {name}, they have {has}")
+        return text(table[name])
+
+    def duel(self, rival: pl.DataFrame) -> tuple[Duel, Bools]:
+        """Return both models on the rows (key and score) that the rival has too, and which rows of the N these are.
+
+        Raise `UserError` if there are none.
+        """
+        keys, mine = key(), keyed(self.holdout.table, "the features")
+        try:
+            theirs = mine.select(keys).join(
+                rival.select(*keys, "score"), on=keys, how="left", nulls_equal=True, maintain_order="left"
+            )["score"]
+        except pl.exceptions.SchemaError as error:
+            raise UserError(f"the key has another type in the features than for the champion: {error}") from None
+        common: Bools = theirs.is_not_null().to_numpy()
+        if not common.any():
+            raise UserError("the champion knows none of the holdout's rows: have their keys changed?")
+        days = self.column(self.rules.bootstrap.block, "bootstrap.block")[common]
+        _, day = np.unique(days, return_inverse=True)
+        weights = bootstrap.draw(int(day.max()) + 1, self.rules.bootstrap)
+        scores = theirs.drop_nulls().cast(pl.Float64).to_numpy(), self.score[common]
+        return Duel(self.holdout.label[common], *scores, day, weights), common
 
 
 def text(column: pl.Series) -> Strings:

@@ -1,40 +1,82 @@
 """The challenger against the champion: who that is, whether it can be compared fairly, overall, and slice by slice."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
-import polars as pl
 
 from ...errors import UserError
 from ...holdout import Holdout
+from ...paths import CHAMPION
 from ...settings import Gates
+from ...stats.bootstrap import Floats
 from .. import git
-from . import bootstrap, scoring, slices
-from .bootstrap import Floats
+from ..dvc_store import opened
+from . import anchor, coverage, label, partition, slices
 from .champion import Champion, find
-from .duel import Duel, Strings, overall, text
+from .duel import Arena, overall
 from .ledger import Ledger
+from .own_code import Workshop
+from .partition import key
+from .scoring import Judge, Scored
 from .verdict import Check
 
 
-def judge(rules: Gates, holdout: Holdout, score: Floats, ref: str | None, ledger: Ledger) -> None:
-    """Add the champion's and the slices' checks; raise `UserError` where a champion cannot be compared."""
-    block = _column(holdout.table, rules.bootstrap.block, "bootstrap.block")
-    columns = {name: _column(holdout.table, name, "slices.columns") for name in rules.slices.columns}
+def judge(rules: Gates, judged: Holdout, score: Floats, ref: str | None, ledger: Ledger) -> None:
+    """Add what takes the data itself: coverage, and the checks against the champion at `ref`, or main.
+
+    Raise `UserError` if the data cannot be had, or a champion cannot be compared.
+    """
     found = find(ref)
-    if found is None:
-        why = "There is no champion yet: main has no dvc.lock. This model becomes the first."
-        ledger.add(Check(name="champion", result="pass", why=why))
-        return
-    ledger.champion = found.commit
-    if not np.isfinite(score).all():
-        raise UserError("the challenger's scores are not all finite, so there is nothing to compare")
-    if found.newest and found.newest > holdout.partition:
-        ledger.add(_unfair(found, holdout.partition))
-    _, day = np.unique(block, return_inverse=True)
-    weights = bootstrap.draw(int(day.max()) + 1, rules.bootstrap)
-    duel = Duel(holdout.label, scoring.champion(found, holdout.table), score, day, weights)
+    with opened() as store:
+        data = partition.today(store)
+        arena = Arena(rules, judged, score, partition.labels(data.main(judged.partition)))
+        whole = None
+        with ledger.check(coverage.NAME):
+            whole = coverage.check(judged, arena.labels, rules.coverage)
+            ledger.add(whole)
+        if whole is None:  # these are not the main table's rows, so there is nothing to compare
+            return
+        arena.column(rules.bootstrap.block, "bootstrap.block")
+        for name in rules.slices.columns:
+            arena.column(name, "slices.columns")
+        if found is None:
+            why = "There is no champion yet: main has no dvc.lock. This model becomes the first."
+            ledger.add(Check(name="champion", result="pass", why=why))
+            return
+        ledger.champion = found.commit
+        if not np.isfinite(score).all():
+            raise UserError("the challenger's scores are not all finite, so there is nothing to compare")
+        with tempfile.TemporaryDirectory(prefix="champion-") as scratch:
+            workshop = Workshop(Path(scratch), data, 60 * rules.champion.minutes)
+            _against(arena, found, Judge(judged, data, workshop, rules.champion.if_code_fails), ledger)
+
+
+def _against(arena: Arena, found: Champion, judges: Judge, ledger: Ledger) -> None:
+    """Add the checks of champion, label, slices and anchor."""
+    rules = arena.rules
+    if found.newest and found.newest > arena.holdout.partition:
+        ledger.add(_unfair(found, arena.holdout.partition))
+    scored = judges.score(found)
+    duel, common = arena.duel(scored.rows)
+    ledger.add(_origin(scored, int(common.sum()), arena.holdout.table.height))
+    ledger.add(*label.check(arena.labels, scored, found, judges))
+    scored.rows.select(*key(), "score").write_parquet(CHAMPION)
+    columns = {name: arena.column(name, "slices.columns")[common] for name in rules.slices.columns}
     for checks, comparisons in (overall(duel, rules.champion), slices.judge(duel, columns, rules)):
         ledger.add(*checks)
         ledger.comparisons += comparisons
+    with ledger.check("anchor"):
+        ledger.add(*anchor.judge(arena, found, judges))
+
+
+def _origin(scored: Scored, common: int, rows: int) -> Check:
+    """Say how the champion was scored; warn if that is less than its own commit's word on all rows."""
+    result, why = "warn" if scored.how == "todays features" else "pass", scored.why
+    if common < rows:
+        result = "warn"
+        why += f" It lacks {rows - common:,} of {rows:,} rows of the holdout: the two are compared on the other ones."
+    return Check(name="champion", result=result, figure=common / rows, limit=1, why=why)
 
 
 def _unfair(found: Champion, partition: str) -> Check:
@@ -44,9 +86,3 @@ def _unfair(found: Champion, partition: str) -> Check:
         + ("merge main first." if behind else "compare with care, data.dvc went back.")
     )
     return Check(name="champion: data", result="warn", why=why)
-
-
-def _column(table: pl.DataFrame, name: str, key: str) -> Strings:
-    if name not in table.columns:
-        raise UserError(f"gates.yaml: {key}: the features have no column {name}, they have {', '.join(table.columns)}")
-    return text(table[name])

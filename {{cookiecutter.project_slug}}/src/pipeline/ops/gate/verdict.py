@@ -2,15 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ...files import Record
 
 Result = Literal["pass", "warn", "block"]
-
-
-class Record(BaseModel):
-    """Written once, never changed; NaN is not JSON, so what cannot be told is null."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Check(Record):
@@ -29,6 +25,9 @@ class Comparison(Record):
     metric: str
     column: Annotated[str | None, Field(description="the slice's column; null for the whole holdout")] = None
     value: str | None = None
+    members: Annotated[list[str], Field(description="values too small to be judged alone, judged together")] = Field(
+        default_factory=list
+    )
     rows: int
     days: Annotated[int, Field(description="blocks that were resampled whole")]
     champion: float
@@ -51,7 +50,7 @@ class Verdict(Record):
     ]
     partition: Annotated[str | None, Field(description="the holdout")]
     checks: list[Check]
-    comparisons: list[Comparison] = []
+    comparisons: list[Comparison] = Field(default_factory=list)
 
     @property
     def exit_code(self) -> int:

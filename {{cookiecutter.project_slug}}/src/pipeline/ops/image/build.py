@@ -1,18 +1,18 @@
 """Bento → image. bentofile.yaml says what is in it, on which base; deploy/image/Containerfile how it is laid out."""
 
+import os
 import shutil
 import sys
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
+from ... import files
 from ...errors import UserError
 from ...paths import LOCK, MODEL
 from ...settings import INFRA, infra
 from .. import dvc_files
+from ..doctor.origin import origin
 from ..lineage import lineage
 from ..outside import Deadline, call
 from . import content
@@ -44,8 +44,22 @@ def build() -> str:
         commit = content.commit() or ""
         arguments = {"BASE": base, "COMMIT": commit, "LOCK": tags["lock"]}
         labels = {"org.opencontainers.image.revision": commit, "lock": tags["lock"], "data": tags["data"]}
+        if where := source():
+            labels["org.opencontainers.image.source"] = where
         show(builder, "build", *_pairs("--build-arg", arguments), *_pairs("--label", labels), "--tag", name, folder)
     return name
+
+
+def source() -> str | None:
+    """Return the address of the repository that the image is from; None if that is on no server.
+
+    ghcr.io links a package to the repository of this label: a first push from a laptop would otherwise make one that
+    CI may not write.
+    """
+    if name := os.environ.get("GITHUB_REPOSITORY"):
+        return f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
+    found = origin()
+    return f"https://{found[0]}/{found[1]}" if found else None
 
 
 def _pairs(option: str, values: Mapping[str, str]) -> list[str]:
@@ -54,13 +68,13 @@ def _pairs(option: str, values: Mapping[str, str]) -> list[str]:
 
 def _bento(context: Path, version: str) -> str:
     """Put Bento, packages and the bill of them (CycloneDX) into the build's context; give the base that is named."""
-    newest = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["uv"]["exclude-newer"]
+    newest = files.read_toml(Path("pyproject.toml"))["tool"]["uv"]["exclude-newer"]
     environment = {"BENTOML_HOME": f"{context}/home", "PYTHONPATH": "src", "UV_EXCLUDE_NEWER": newest}
     _run([sys.executable, "-m", "bentoml", "build", "--version", version], environment)
     (made,) = (context / "home/bentos").glob(f"*/{version}")
     shutil.move(made, context / "bento")
     shutil.rmtree(context / "home")
-    image = yaml.safe_load((context / "bento/bento.yaml").read_text())["image"]
+    image = files.read_yaml(context / "bento/bento.yaml")["image"]
     python = ["--python-version", image["python_version"], "--python-platform", PLATFORM, "--only-binary", ":all:"]
     requirements = str(context / "bento/env/python/requirements.txt")
     _run(

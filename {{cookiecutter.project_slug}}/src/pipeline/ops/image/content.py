@@ -3,8 +3,7 @@
 import hashlib
 from pathlib import Path
 
-import yaml
-
+from ... import files
 from .. import dvc_files, git
 
 BENTO, LEFT_OUT = Path("bentofile.yaml"), Path(".bentoignore")
@@ -13,7 +12,7 @@ DECIDES = (str(BENTO), str(LEFT_OUT), "deploy/image", "pyproject.toml")  # the l
 
 def paths() -> list[str]:
     """Give what goes into the image, and what decides on it, as git's pathspecs."""
-    included: list[str] = yaml.safe_load(BENTO.read_text())["include"]
+    included: list[str] = files.read_yaml(BENTO)["include"]
     left_out = [line for line in LEFT_OUT.read_text().splitlines() if line and not line.startswith("#")]
     return [*included, *DECIDES, *(f":(exclude){one}" for one in left_out)]
 

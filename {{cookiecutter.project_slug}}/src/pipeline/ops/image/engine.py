@@ -20,10 +20,13 @@ def engine(choice: tuple[str, ...] = BUILDERS) -> str:
     raise UserError(f"no container engine answers: install one of {', '.join(choice)}, or start its daemon")
 
 
-def call(*command: str, deadline: Deadline = Deadline.EXCHANGE) -> str:
-    """Run an engine's command and return what it prints; raise `UserError` with its last words if it fails."""
+def call(*command: str, check: bool = True, deadline: Deadline = Deadline.EXCHANGE) -> str:
+    """Run an engine's command and return what it prints; raise `UserError` with its last words if it fails.
+
+    Without `check` a failure is passed over.
+    """
     done = outside.call(command, f"{command[0]} {command[1]}", deadline)
-    if done.returncode:
+    if done.returncode and check:
         words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no reason"]
         raise UserError(f"{command[0]} {command[1]} failed: {words[-1].strip()}")
     return done.stdout.strip()

@@ -1,12 +1,14 @@
 """Requests whose answers are known: rows of the holdout, and what evaluation said of them."""
 
+import json
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
+from ... import files
 from ...errors import UserError
 from ...ml.schema import TABLES
 from ...paths import DATA, DATA_DVC, PREDICTIONS
@@ -25,19 +27,27 @@ class Golden:
     one: bytes
     scores: NDArray[np.float32]
 
+    def repeated(self, rows: int) -> bytes:
+        """Return a request of so many rows: those of `many`, again and again."""
+        return _body([row for row, _ in zip(cycle(json.loads(self.many)["rows"]), range(rows), strict=False)])
+
 
 def read() -> Golden:
     """Take rows spread over the holdout, as a client knows them, with the scores of the stage `evaluate`."""
     if not PREDICTIONS.exists():
         raise UserError(f"{PREDICTIONS} is missing: run `make pipeline`, or `dvc pull evaluate`")
     name, schema = next(iter(TABLES.items()))
-    file = DATA / max(dvc_files.partitions(dvc_files.read(DATA_DVC))) / f"{name}.parquet"
+    partitions = dvc_files.partitions(dvc_files.read(DATA_DVC))
+    if not partitions:
+        raise UserError(f"{DATA_DVC} names no partition: run `make data UNTIL=…`")
+    file = DATA / max(partitions) / f"{name}.parquet"
     if not file.exists():
         dvc("pull", str(file))  # of the data a release needs this alone
-    table = pl.read_parquet(file).select(*asked(schema))
-    scored = pl.read_parquet(PREDICTIONS).select(*(schema.unique or []), "score")
+    known, key = asked(schema), list(schema.unique or [])
+    table = files.read_parquet(file, f"`dvc pull --force {file}`", known).select(known)
+    scored = files.read_parquet(PREDICTIONS, "run `make pipeline`", [*key, "score"]).select(*key, "score")
     chosen = scored.gather_every(max(1, scored.height // ROWS)).head(ROWS)
-    rows = chosen.join(table, on=schema.unique, how="left", maintain_order="left").select(*asked(schema)).to_dicts()
+    rows = chosen.join(table, on=key, how="left", maintain_order="left").select(known).to_dicts()
     return Golden(_body(rows), _body(rows[:1]), chosen["score"].to_numpy())
 
 

@@ -1,8 +1,11 @@
 """Known vulnerabilities of the packages in the image: pip-audit asks OSV, gates.yaml says which are accepted."""
 
+import http.client
 import json
+import re
 import sys
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,11 +15,19 @@ from ...settings import INFRA, Accepted, gates, infra
 from ...text import say
 from .. import outside
 from ..outside import Deadline
+from ..tracking.server import proxy
 from .build import tag
 from .engine import RUNNERS, call, engine
 
 BILL = "/app/sbom.json"  # where deploy/image/Containerfile puts it
+RIGHT = f"is advisories in {INFRA} right? Nothing unscanned is pushed; run it again"
 RAISE = "raise the packages in bentofile.yaml and pyproject.toml, or accept them under image in gates.yaml"
+
+
+# OSV answers `{}` about a package without vulnerabilities, and so does a server that knows none at all. So a version is
+# asked for whose vulnerability every mirror of OSV has had since 2019.
+PROBE, PROBE_VERSION, PROBE_ID = "jinja2", "2.10", "CVE-2019-10906"
+TIMEOUT = 30  # seconds
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ def read(bill: Path) -> dict[str, str]:
 def find(packages: dict[str, str]) -> list[Finding]:
     """Ask for each package; raise `UserError` where not all can be told, for an unknown is not a pass."""
     service = infra().advisories
+    _require_knowledge(service)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("".join(f"{name}=={version}\n" for name, version in packages.items()))
         file.flush()
@@ -75,12 +87,38 @@ def find(packages: dict[str, str]) -> list[Finding]:
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
         why = f"what is known of the image's packages cannot be told ({last})"
-        raise UserError(f"{why}: is advisories in {INFRA} right? Nothing unscanned is pushed; run it again") from None
+        raise UserError(f"{why}: {RIGHT}") from None
+    answered = {(_normal(one["name"]), one.get("version")) for one in answers}
+    if missing := sorted(f"{n} {v}" for n, v in packages.items() if (_normal(n), v) not in answered):
+        raise UserError(f"nothing was told of {', '.join(missing)}: {RIGHT}")
     return [
         Finding(one["name"], one["version"], (known["id"], *sorted(known["aliases"])), tuple(known["fix_versions"]))
         for one in answers
         for known in one["vulns"]
     ]
+
+
+def _normal(name: str) -> str:
+    """Return a package's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _require_knowledge(service: str) -> None:
+    """Raise `UserError` unless the service knows the vulnerability of the probe."""
+    query = json.dumps({"package": {"name": PROBE, "ecosystem": "PyPI"}, "version": PROBE_VERSION})
+    request = urllib.request.Request(service, query.encode(), {"Content-Type": "application/json"})  # noqa: S310 (settings allow http and https alone)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (as above)
+            known = json.load(answer).get("vulns", [])
+        names = {name for one in known for name in (one["id"], *one.get("aliases", []))}
+    except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
+        why = f"what is known of the image's packages cannot be told ({service}: {error}){proxy(service)}"
+        raise UserError(f"{why}: {RIGHT}") from None
+    if PROBE_ID not in names:
+        raise UserError(
+            f"{service} knows nothing of {PROBE_ID} in {PROBE} {PROBE_VERSION}, which OSV lists, "
+            f"so its silence on the image's packages is no answer: {RIGHT}"
+        )
 
 
 def judge(findings: list[Finding], accepted: list[Accepted], today: date | None = None) -> int:

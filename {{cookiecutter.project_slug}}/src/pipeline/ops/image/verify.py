@@ -5,12 +5,13 @@ import math
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...settings import gates
+from ...settings import gates, infra
 from ..gate.verdict import Check
 from . import golden
 from .build import tag
-from .container import Container, running
+from .container import DEPLOYMENT, Container, running
 from .engine import RUNNERS, call, engine
 
 REQUESTS, WARM = 300, 20  # one row each; the first are not timed
@@ -26,11 +27,13 @@ def verify(image: str | None = None) -> list[Check]:
     with running(name) as container:
         apart = _apart(container, known)
         p95 = _p95(container, known)
+        crowded = _crowded(container, known)
         memory = container.memory
     ready = _ready(container.ready, limits.ready_s, name)
     return [
         _within("golden predictions", apart, limits.parity, "farthest from the offline predictions"),
         _within("latency p95", p95, limits.latency_p95_ms, "ms for one row"),
+        crowded,
         _within("size", size, limits.size_mb, "MB uncompressed"),
         _within("memory", memory, limits.memory_mb, "MB held after the requests"),
         _within("cold start", ready, limits.ready_s, "s until ready"),
@@ -48,6 +51,24 @@ def _within(name: str, figure: float, limit: float, unit: str) -> Check:
 def _apart(container: Container, known: golden.Golden) -> float:
     answer = np.asarray(json.loads(container.post("/predict", known.many))["scores"], dtype=np.float64)
     return float(np.abs(answer - known.scores).max()) if answer.shape == known.scores.shape else float("inf")
+
+
+def _crowded(container: Container, known: golden.Golden) -> Check:
+    """Ask for as much at once as infra.yaml lets in: all must be answered, rightly, with the memory that there is."""
+    serving = infra().serving
+    clients, rows = serving.max_concurrency, serving.max_rows
+    answers = container.crowd("/predict", known.repeated(rows), clients)
+    expected = np.resize(known.scores, rows)
+    good = sum(bool(said) and _same(json.loads(said)["scores"], expected) for said in answers)
+    why = f"{good} of {clients} requests of {rows:,} rows at once answered"
+    if good < clients:
+        why += f": {DEPLOYMENT} grants less than infra.yaml lets in under serving"
+    return Check(name="load", result="pass" if good == clients else "block", figure=good, limit=clients, why=why)
+
+
+def _same(scores: list[float], expected: NDArray[np.float32]) -> bool:
+    parity = gates().image.parity
+    return len(scores) == len(expected) and bool(np.abs(np.asarray(scores) - expected).max() <= parity)
 
 
 def _ready(first: float, limit: float, image: str) -> float:

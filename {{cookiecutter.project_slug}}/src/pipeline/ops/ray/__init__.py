@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ... import settings
 from .reach import reach
+from .stage import train
 
 __all__ = ["reach", "train", "tried"]
 
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
     from ..sweep.trial import Split
 
 Key = TypeVar("Key")
-
-
-def train(infra: settings.Infra, wanted: settings.Ray) -> None:
-    """Run the stage there, and write here what it writes."""
-    reach(wanted.head)
-    from .training import train
-
-    train(infra, wanted)
 
 
 def tried(

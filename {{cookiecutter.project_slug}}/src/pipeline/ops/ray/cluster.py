@@ -8,8 +8,8 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from ... import settings
 from ...errors import UserError
+from ...settings.infra_yaml import Compute, Ray
 
 CODE = Path(__file__).parents[2]
 PATIENCE = 600  # seconds to wait for room
@@ -17,7 +17,7 @@ LONG = 300  # characters of an error; Ray's can be pages
 
 
 @contextmanager
-def connected(wanted: settings.Ray) -> Iterator[None]:
+def connected(wanted: Ray) -> Iterator[None]:
     """Enter the cluster with this project's code; whatever Ray raises inside is a `UserError` of one line."""
     try:
         _enter(wanted.head)
@@ -30,7 +30,7 @@ def connected(wanted: settings.Ray) -> Iterator[None]:
         ray.shutdown()
 
 
-def need(compute: settings.Compute, wanted: settings.Ray, processes: int = 1) -> dict[str, float]:
+def need(compute: Compute, wanted: Ray, processes: int = 1) -> dict[str, float]:
     """What so many training processes take of a machine, in Ray's words."""
     return {"CPU": compute.threads * processes} | ({"GPU": wanted.gpus * processes} if wanted.gpus else {})
 

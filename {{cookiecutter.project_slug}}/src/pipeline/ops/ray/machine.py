@@ -11,8 +11,8 @@ from pathlib import Path
 
 import ray
 
-from ... import settings
 from ...paths import MODEL, TRAINING
+from ...settings.infra_yaml import INFRA
 from ...stages import checkpoint
 from .luggage import Luggage, unpack
 
@@ -46,7 +46,7 @@ class Machine:
 
     def start(self, infra: str) -> None:
         """Start the stage by these settings."""
-        (self.place / settings.INFRA).write_text(infra)
+        (self.place / INFRA).write_text(infra)
         self.stage = subprocess.Popen(
             [sys.executable, "-m", STAGE],
             cwd=self.place,

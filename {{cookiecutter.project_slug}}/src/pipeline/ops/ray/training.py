@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import yaml
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Placed
 
-from ... import settings
+from ... import files
 from ...errors import UserError
 from ...paths import FEATURES
+from ...settings.infra_yaml import Infra, Ray
+from ...settings.params_yaml import PARAMS
 from ...stages import checkpoint
 from .cluster import PATIENCE, connected, need
 from .luggage import pack, write
@@ -19,13 +20,13 @@ from .machine import Machine
 PINS = Path("pyproject.toml")
 
 
-def train(infra: settings.Infra, wanted: settings.Ray) -> None:
+def train(infra: Infra, wanted: Ray) -> None:
     """Write what the stage writes. Raise `UserError` where one machine fails or is lost: all the others are stopped.
 
     Checkpoints come back as they are made, so that the next try goes on there, on this cluster or without one.
     """
     inputs = [
-        settings.PARAMS,
+        PARAMS,
         *filter(Path.exists, [PINS]),
         *FEATURES.glob("*.parquet"),
         *checkpoint.FOLDER.glob("*.pt"),
@@ -66,7 +67,7 @@ def _ended(status: int) -> str:
     return f"by signal {-status}" if status < 0 else f"with exit code {status}"
 
 
-def _there(infra: settings.Infra, meeting: str) -> str:
+def _there(infra: Infra, meeting: str) -> str:
     """Give infra.yaml as those machines read it: for them there is no other place to train."""
     content = infra.model_dump(mode="json", exclude={"ray"})
-    return yaml.safe_dump(content | {"compute": content["compute"] | {"rendezvous": meeting}})
+    return files.dump_yaml(content | {"compute": content["compute"] | {"rendezvous": meeting}})

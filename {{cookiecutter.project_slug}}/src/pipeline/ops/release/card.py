@@ -3,15 +3,15 @@
 Its form is that of Mitchell et al., Model Cards for Model Reporting, FAT* 2019; no section stands empty.
 """
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from ...paths import DATA_DVC, LOCK, METRICS, MODELS, VERDICT
+from ... import files
+from ...paths import DATA_DVC, LOCK, MODELS, VERDICT
 from .. import dvc_files
 from ..gate.verdict import Verdict
 from ..lineage import lineage
+from ..report.facts import read_metrics
 from ..report.markdown import code, figure, prose, table
 
 CARD = MODELS / "card.md"
@@ -19,9 +19,9 @@ CARD = MODELS / "card.md"
 
 def card() -> str:
     """Write `models/card.md` and give its text."""
-    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    measured: dict[str, Any] = json.loads(METRICS.read_text())
-    verdict = Verdict.model_validate_json(VERDICT.read_text())
+    project = files.read_toml(Path("pyproject.toml"))["project"]
+    measured = read_metrics()
+    verdict = files.read_record(VERDICT, Verdict, "a verdict", "run `make gate`")
     sections = {
         "Purpose": prose(project["description"]),
         "How good it is": _metrics(measured),

@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
-
+from ... import files
 from ...errors import UserError
 
 ENVIRONMENTS = ("staging", "production")
@@ -39,17 +38,17 @@ def text(release: Release, environment: str) -> str:
         "images": [{"name": "model", "newName": release.repository, "digest": release.digest}],
         "commonAnnotations": facts,
     }
-    return HEAD.format(verb=VERBS[environment]) + "\n" + yaml.safe_dump(component, sort_keys=False)
+    return HEAD.format(verb=VERBS[environment]) + "\n" + files.dump_yaml(component)
 
 
 def read(content: str | None, name: str) -> Release | None:
     """Read such a file, None where nothing was released yet; raise `UserError` naming `name` if it is broken."""
     try:
-        component = yaml.safe_load(content or "") or {}
+        component = files.parse_yaml(content or "", name) or {}
         if not component.get("images"):
             return None
         (image,) = component["images"]
         facts = {key.removeprefix("model/"): str(value) for key, value in component["commonAnnotations"].items()}
         return Release(repository=image["newName"], digest=image["digest"], **facts)
-    except (yaml.YAMLError, KeyError, ValueError, TypeError, AttributeError):
+    except (UserError, KeyError, ValueError, TypeError, AttributeError):
         raise UserError(f"{name} is not what a release writes: bring it back with `git revert`") from None

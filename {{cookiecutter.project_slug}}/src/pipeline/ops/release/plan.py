@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ... import files
 from ...text import say
 from .. import git, github, workflow
 from ..event import Event, current
@@ -29,7 +30,7 @@ def decide(event: Event) -> Plan:
     judged = git.newest(".", ":(exclude)deploy/overlays") or commit
     if event.name and not _is_green(event, judged):
         return Plan(None, f"{judged[:12]} carries no green verdict; the run that gives it one is followed by a release")
-    staged = read(file.read_text(), str(file))
+    staged = read(files.read_text(file, "restore it from git"), str(file))
     if staged and staged.commit == commit:
         return Plan(None, f"staging runs {commit[:12]} already")
     return Plan(commit, f"{commit[:12]} is judged, and its dvc.lock is true")

@@ -1,23 +1,23 @@
 """Production changes by a reviewed pull request that carries staging's release over; one branch, updated in place."""
 
-from typing import Any
+from collections.abc import Callable
 
 from ...errors import UserError
 from ...text import say
 from .. import git as repository
-from .. import github
-from ..event import Event, current
+from .. import github, proposal
+from ..event import current
 from ..report.markdown import DASH, code, table
-from .commit import commit, credentials, fetch, git
+from .commit import commit, credentials, fetch, move
 from .overlay import Release, path, read, text
 from .status import history
 
 BRANCH = "promote/production"
 
 
-def promote(base: str = "main") -> str:
+def promote() -> str:
     """Bring the branch and its pull request up to date with staging, and say in a sentence what came of it."""
-    event = current()
+    event, base = current(), repository.default_branch()
     environment, file = credentials(event), path("production")
     head = fetch(base, environment)
     if head is None:
@@ -30,43 +30,29 @@ def promote(base: str = "main") -> str:
         return "production runs what staging runs"
     if any(change.release == staged for change in history("production", head)):
         return "production ran this release before, and was taken back from it: revert the revert to promote it"
-    pulls = _pulls(event, base)
-    closed = [one for one in pulls if one["state"] == "closed" and not one["merged_at"]]
+    if event.repository is None:
+        branch = _branch(head, staged, environment, lambda: None)
+        return f"{branch}: open a pull request from {BRANCH} to promote {staged.lock[:12]}"
+    at, pulls = event.repository, proposal.known(event.repository, BRANCH)
+    closed = [one for one in proposal.decided(pulls) if one["state"] == "closed" and not one["merged_at"]]
     if refused := [one["number"] for one in closed if staged.commit in (one["body"] or "")]:
         return f"pull request {refused[0]} offered this release and was closed: reopen it to promote"
-    branch = _branch(head, staged, environment)
-    if event.repository is None:
-        return f"{branch}: open a pull request from {BRANCH} to promote {staged.lock[:12]}"
-    return f"{branch}, {_offer(event, pulls, staged, running, base)}"
+    if not proposal.opened(pulls):
+        github.require_pull_requests(event, base)
+    branch = _branch(head, staged, environment, lambda: proposal.retire(at, pulls))
+    title = f"Promote {staged.lock[:12]} to production"
+    number, fresh = proposal.offer(at, BRANCH, base, title, _body(staged, running))
+    return f"{branch}, pull request {number} {'is open' if fresh else 'is up to date'}"
 
 
-def _pulls(event: Event, base: str) -> list[dict[str, Any]]:
-    """All pull requests that there were of the branch, newest first."""
-    owner = (event.repository or "").partition("/")[0]
-    query = f"state=all&base={base}&head={owner}:{BRANCH}&per_page=100"
-    return github.api(f"repos/{event.repository}/pulls?{query}") if event.repository else []
-
-
-def _branch(head: str, staged: Release, environment: dict[str, str]) -> str:
+def _branch(head: str, staged: Release, environment: dict[str, str], retire: Callable[[], None]) -> str:
     there, file = fetch(BRANCH, environment), path("production")
     wanted = text(staged, "production")
     if there and repository.merge_base(there, head) == head and repository.read(there, file) == wanted:
         return f"{BRANCH} carries it already"
     new = commit(head, file, wanted, f"Promote {staged.lock[:12]} to production", environment)
-    # The branch is the release's own; the lease keeps what another release wrote meanwhile.
-    lease = f"--force-with-lease=refs/heads/{BRANCH}:{there or ''}"
-    git("push", "--quiet", lease, "origin", f"{new}:refs/heads/{BRANCH}", environment=environment)
+    move(BRANCH, new, there, environment, retire)
     return f"{BRANCH} carries {staged.lock[:12]}"
-
-
-def _offer(event: Event, pulls: list[dict[str, Any]], staged: Release, running: Release | None, base: str) -> str:
-    at = f"repos/{event.repository}/pulls"
-    body = {"title": f"Promote {staged.lock[:12]} to production", "body": _body(staged, running)}
-    if opened := [one["number"] for one in pulls if one["state"] == "open"]:
-        github.api(f"{at}/{opened[0]}", method="PATCH", body=body)
-        return f"pull request {opened[0]} is up to date"
-    made = github.api(at, method="POST", body={**body, "head": BRANCH, "base": base})
-    return f"pull request {made['number']} is open"
 
 
 def _body(staged: Release, running: Release | None) -> str:

@@ -22,7 +22,7 @@ ALIAS = "champion"
 def register(release: Release) -> str:
     """Register what was published, once, and say in a sentence which version it is."""
     tracking = infra().tracking
-    reach(tracking.address)
+    reach(tracking.address, tracking.experiment)
     from mlflow import register_model, set_experiment
 
     from ..tracking.mirror import mirror

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from ...errors import UserError
 from ..outside import Deadline, call
+from ..tracking.server import proxy
 
 KINDS = (
     "application/vnd.oci.image.manifest.v1+json",
@@ -55,7 +56,8 @@ def digest(image: str) -> str | None:
             raise UserError(f"the registry refused {image}: HTTP {error.code}") from None
         challenge = error.headers.get("WWW-Authenticate", "")
     except OSError as error:
-        raise UserError(f"the registry {host} does not answer ({error}): see image.repository in infra.yaml") from None
+        why = f"the registry {host} does not answer ({error}){proxy(url)}"
+        raise UserError(f"{why}: see image.repository in infra.yaml") from None
     try:
         return _head(url, {"Authorization": _authorization(challenge, login(host))})
     except urllib.error.HTTPError as error:

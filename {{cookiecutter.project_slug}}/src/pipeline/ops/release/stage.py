@@ -11,9 +11,9 @@ from .overlay import Release, path, read, text
 TRIES = 5  # pushes of others may come in between
 
 
-def stage(release: Release, branch: str = "main") -> str:
-    """Commit the release to staging's overlay, and say in a sentence what came of it."""
-    environment, file = credentials(current()), path("staging")
+def stage(release: Release) -> str:
+    """Commit the release to staging's overlay on the default branch, and say in a sentence what came of it."""
+    environment, file, branch = credentials(current()), path("staging"), repository.default_branch()
     for _ in range(TRIES):
         head = fetch(branch, environment)
         if head is None:
@@ -29,7 +29,8 @@ def stage(release: Release, branch: str = "main") -> str:
             git("push", "--quiet", "origin", f"{new}:refs/heads/{branch}", environment=environment)
         except UserError as error:
             if fetch(branch, environment) == head:
-                raise UserError(f"{branch} refuses the release ({error}): let its App bypass the rule") from None
+                mend = "let the App whose key the environment `release` holds bypass the rule (README.md)"
+                raise UserError(f"{branch} refuses the release ({error}): {mend}") from None
             continue
         return f"staging runs {release.lock[:12]} from now on ({new[:12]})"
     raise UserError(f"{branch} moved {TRIES} times while this tried to push: run the step again")

@@ -16,8 +16,8 @@ from pathlib import Path
 from onnxruntime import InferenceSession
 
 from ... import settings
+from ...artifact import session
 from ...errors import UserError
-from ...holdout import session
 from ...paths import DRIFT, MODEL, REPORTS, VERDICT
 from ..sources import open_source
 from . import show

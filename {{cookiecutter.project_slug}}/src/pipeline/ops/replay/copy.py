@@ -11,7 +11,7 @@ from typing import Self
 
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK
-from ..lock import BOT
+from ..release.commit import BOT
 
 # What would lead a verb back to the project, to make's state, to CI, or to a server.
 STATE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "GIT_DIR", "MLFLOW_TRACKING_URI", "GITHUB_ACTIONS")

@@ -8,9 +8,10 @@ import polars as pl
 from onnxruntime import InferenceSession
 from pydantic import Field
 
-from ... import holdout, ml
+from ... import artifact, holdout, ml
+from ...files import Record
+from ...label import values
 from ...paths import FEATURES
-from ..gate.verdict import Record
 
 Way = Literal["never", "decided", "every"]
 WAYS: dict[Way, str] = {"never": "never retrained", "decided": "as decided", "every": "with every partition"}
@@ -36,5 +37,5 @@ class Month(Record):
 def measure(folder: Path, partition: str, models: Mapping[Way, InferenceSession]) -> dict[Way, dict[str, float | None]]:
     """Score the partition's rows in `folder`, read once, with each way's model."""
     rows = pl.read_parquet(folder / FEATURES / f"{partition}.parquet").filter(pl.col(ml.LABEL).is_not_null())
-    label = rows[ml.LABEL].to_numpy().astype(bool)
-    return {way: holdout.figures(label, ml.predict(model, rows)) for way, model in models.items()}
+    label = values(rows, partition)
+    return {way: holdout.figures(label, artifact.predict(model, rows)) for way, model in models.items()}

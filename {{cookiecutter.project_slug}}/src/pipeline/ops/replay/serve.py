@@ -43,7 +43,7 @@ def served(copy: Copy) -> str:
         answers = json.loads(_ask(connection, "GET", "/model"))["model"]
         scores = json.loads(_ask(connection, "POST", "/predict", known.many))["scores"]
     finally:
-        os.killpg(service.pid, signal.SIGTERM)
+        os.killpg(service.pid, signal.SIGINT)  # at once: SIGTERM drains first
         service.wait()
     apart = float(np.abs(np.asarray(scores) - known.scores).max())
     if answers != model or not apart <= settings.gates().image.parity:
@@ -65,7 +65,10 @@ def _ready(port: int, service: "subprocess.Popen[bytes]") -> http.client.HTTPCon
 
 
 def _ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> bytes:
-    connection.request(method, path, body, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get("SERVICE_TOKEN"):  # the copy's service has it too
+        headers["Authorization"] = f"Bearer {token}"
+    connection.request(method, path, body, headers)
     answer = connection.getresponse()
     said = answer.read()
     if answer.status != http.HTTPStatus.OK:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from ... import files
+from ...errors import UserError
 from ...settings import PARAMS
 from .. import dvc_files, git
 from . import data, diff, stages
@@ -40,8 +42,11 @@ def _params(base: str) -> str:
 
 
 def _flat(text: str | None, name: str) -> dict[str, Any]:
-    return dvc_files.flat(dvc_files.parse(text, name), ".") if text and text.strip() else {}
+    content = files.parse_yaml(text or "", name) or {}
+    if not isinstance(content, dict):
+        raise UserError(f"{name}: a mapping of parameters is expected")
+    return dvc_files.flat(content, ".")
 
 
 def _disk(path: Path) -> str | None:
-    return path.read_text() if path.exists() else None
+    return files.read_text(path, "restore it from git") if path.exists() else None

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from ...errors import UserError
 from ...paths import DATA_DVC
 from .. import dvc_files, git
 from .markdown import code, counted
@@ -59,17 +57,13 @@ def _total(partitions: Mapping[str, Partition]) -> str:
 
 
 def _disk() -> dict[str, Partition]:
-    path = Path(DATA_DVC)
-    return _read(path.read_text() if path.exists() else None, str(path))
+    return _partitions(dvc_files.read(DATA_DVC)) if DATA_DVC.exists() else {}
 
 
 def _read(text: str | None, name: str) -> dict[str, Partition]:
-    if text is None:
-        return {}
-    content = dvc_files.parse(text, name)
-    try:
-        hashes = (content.get("meta") or {}).get("md5") or {}
-        rows = dvc_files.partitions(content).items()
-        return {str(partition): Partition(int(count), hashes.get(partition)) for partition, count in rows}
-    except (AttributeError, TypeError, ValueError):
-        raise UserError(f"{name}: meta.partitions must map each partition to its rows: run `make data`") from None
+    return _partitions(dvc_files.parse(text, name)) if text is not None else {}
+
+
+def _partitions(content: dvc_files.Document) -> dict[str, Partition]:
+    hashes = (content.get("meta") or {}).get("md5") or {}
+    return {name: Partition(rows, hashes.get(name)) for name, rows in dvc_files.partitions(content).items()}

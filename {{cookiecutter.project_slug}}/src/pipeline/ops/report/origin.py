@@ -4,10 +4,11 @@ import os
 
 from .facts import Facts
 from .fit import Section
+from .markdown import prose
 
 
 def section(facts: Facts) -> Section:
-    """Commit, lock, champion and run."""
+    """Return commit, lock, champion and run, and who made the model."""
     verdict, event = facts.verdict, facts.event
     parts = [
         f"Commit `{(verdict.commit or 'none')[:12]}`",
@@ -16,4 +17,6 @@ def section(facts: Facts) -> Section:
     ]
     if event.name and (run := os.environ.get("GITHUB_RUN_ID")):
         parts.append(f"[run {run}]({event.server}/{event.repository}/actions/runs/{run})")
-    return Section("origin", f"<sub>{' · '.join(parts)}</sub>", rank=0)
+    made = next((check.why for check in verdict.checks if check.name == "provenance"), None)
+    who = [f"**Who made the model**: {prose(made)}"] if made else []
+    return Section("origin", "\n\n".join([*who, f"<sub>{' · '.join(parts)}</sub>"]), rank=0)

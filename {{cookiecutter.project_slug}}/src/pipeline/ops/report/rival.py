@@ -1,20 +1,20 @@
-"""The champion's scores on this holdout, where it can be had: a plot without it is a plot all the same."""
+"""The champion's scores on this holdout, as the gate noted them: a plot without them is a plot all the same."""
 
-import numpy as np
+import polars as pl
 
-from ... import holdout
 from ...errors import UserError
-from ..gate import champion, scoring
-from .curves import Bools, Floats
+from ...paths import CHAMPION
+from ..gate.partition import key
+from .curves import Floats
 
 
-def score(commit: str | None, label: Bools) -> Floats | None:
-    """Score the champion as the gate does; None where there is none, or rows or model cannot be had here."""
-    if commit is None:
-        return None
+def score(predictions: pl.DataFrame) -> Floats | None:
+    """Return the champion's score of each row, shape (N,); None if the gate compared with none, or not on all rows."""
     try:
-        rows, found = holdout.read(), champion.find(commit)
-        same = found and np.array_equal(rows.label, label)
-        return scoring.champion(found, rows.table) if found and same else None
-    except UserError:
+        keys = key()
+        found = predictions.select(keys).join(
+            pl.read_parquet(CHAMPION), on=keys, how="left", nulls_equal=True, maintain_order="left"
+        )["score"]
+    except (OSError, UserError, pl.exceptions.PolarsError):
         return None
+    return None if found.null_count() or len(found) != predictions.height else found.to_numpy()

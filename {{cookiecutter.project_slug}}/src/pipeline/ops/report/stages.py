@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ...errors import UserError
+from ... import files
 from ...paths import LOCK
 from .. import dvc_files, git
 from .markdown import code, table, unbroken
@@ -31,7 +29,7 @@ class Stage:
 
 def compared(base: str | None) -> list[Stage]:
     """Each stage of the lock on disk against the lock at `base`, in the pipeline's order."""
-    new = _stages(LOCK.read_text(), str(LOCK)) if LOCK.exists() else {}
+    new = dvc_files.read(LOCK).get("stages") or {} if LOCK.exists() else {}
     old = _stages(git.read(base, LOCK), f"{LOCK} at {base[:12]}") if base else {}
     return [_compare(name, old.get(name), new[name]) for name in sorted(new, key=_order(new))]
 
@@ -76,14 +74,11 @@ def _hashes(stage: dict[str, Any], kind: str) -> dict[str, object]:
 
 
 def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
-    stages = dvc_files.parse(text, name).get("stages") if text else {}
-    if not isinstance(stages, dict):
-        raise UserError(f"{name} is not the YAML that DVC writes: restore it from git, or run `make pipeline`")
-    return stages
+    return dvc_files.parse(text, name).get("stages") or {} if text else {}
 
 
 def _order(known: dict[str, Any]) -> Any:
     """dvc.lock is sorted by name, dvc.yaml by what comes first."""
     path = Path("dvc.yaml")
-    names = list((yaml.safe_load(path.read_text()) or {}).get("stages", {})) if path.exists() else []
+    names = list((files.read_yaml(path) or {}).get("stages", {})) if path.exists() else []
     return lambda name: names.index(name) if name in names else len(names) + sorted(known).index(name)

@@ -2,24 +2,22 @@
 
 from datetime import UTC, datetime
 
-from ... import settings
-from ...errors import UserError
+from ... import files, settings
 from ...paths import DRIFT
 from ...text import prose, say
-from .. import workflow
+from .. import git, github, proposal, workflow
 from ..drift.decision import Decision
 from ..event import Event, current
 from . import branch, issue, manners, pulls
 
 __all__ = ["follow", "run"]
 
+FIX = "run `make drift`"
+
 
 def run() -> None:
     """Act on `reports/drift.json`, and tell the workflow what to train, if anything."""
-    try:
-        decision = Decision.model_validate_json(DRIFT.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{DRIFT} is missing: run `make drift` first") from None
+    decision = files.read_record(DRIFT, Decision, "a decision", FIX)
     event = current()
     if not event.name:
         newest = (
@@ -27,7 +25,7 @@ def run() -> None:
         )
         say(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
         return
-    said, made = follow(event, decision, DRIFT.with_suffix(".md").read_text())
+    said, made = follow(event, decision, files.read_text(DRIFT.with_suffix(".md"), FIX))
     issue.keep(str(event.repository), issue.CHECK, None)  # this one succeeded
     say(said)
     workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{prose(said)}\n")
@@ -40,13 +38,16 @@ def follow(event: Event, decision: Decision, evidence: str) -> tuple[str, dict[s
     issue.keep(repository, issue.DATA, evidence if decision.outcome == "broken" else None)
     if decision.outcome == "broken":
         return decision.sentence, {}
-    known = pulls.known(repository)
+    known = proposal.known(repository, pulls.BRANCH)
     if decision.outcome == "quiet":
         closed = pulls.close(repository, known, decision.sentence)
         return f"{decision.sentence}{f' Pull request {closed} is closed.' if closed else ''}", {}
-    if silence := manners.silence(known, settings.gates().drift, datetime.now(UTC)):
+    if silence := manners.silence(proposal.decided(known), settings.gates().drift, datetime.now(UTC)):
         return f"{decision.sentence} {silence}", {}
-    commit, fresh = branch.update(event, decision.partitions)
-    number = pulls.propose(repository, known, decision, evidence)
+    base = git.default_branch()
+    if not proposal.opened(known):
+        github.require_pull_requests(event, base)
+    commit, fresh = branch.update(event, decision.partitions, base, lambda: proposal.retire(repository, known))
+    number = pulls.propose(repository, base, decision, evidence)
     told = f"{decision.sentence} Pull request {number} {'carries the new data' if fresh else 'has it already'}."
     return told, {"commit": commit, "branch": pulls.BRANCH, "pull-request": str(number)} if fresh else {}

@@ -10,7 +10,7 @@ STOP = "no-retraining"  # the label; on the newest retraining pull request, open
 
 
 def silence(pulls: Sequence[dict[str, Any]], policy: Drift, now: datetime) -> str | None:
-    """Say why nothing is to be done; None where it is. `pulls` are the retraining pull requests, newest first."""
+    """Say why nothing is to be done; None where it is. `pulls` are those that a person decided on, newest first."""
     newest = next(iter(pulls), None)
     if newest is None:
         return None

@@ -2,7 +2,7 @@
 
 import os
 
-from .. import github, trouble
+from .. import git, github, trouble
 from ..event import Event, current
 from . import issue
 
@@ -26,7 +26,8 @@ def run() -> None:
 
 def last(repository: str) -> str | None:
     """Give the number of the newest run that is over, where its check did not succeed; None else."""
-    path = f"repos/{repository}/actions/workflows/{WORKFLOW}/runs?branch=main&status=completed&per_page=1"
+    path = f"repos/{repository}/actions/workflows/{WORKFLOW}/runs"
+    path += f"?branch={git.default_branch()}&status=completed&per_page=1"
     for one in github.api(path)["workflow_runs"]:
         jobs = github.api(f"repos/{repository}/actions/runs/{one['id']}/jobs?per_page=100")["jobs"]
         if not any(job["name"] == JOB and job["conclusion"] == "success" for job in jobs):

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
+from ... import files
 from ...ml import METRICS
 from ...settings import PARAMS, Sweep
 from .space import Tree, assign, current
@@ -42,7 +43,7 @@ def write(best: Mapping[str, Any]) -> None:
     """Change the values in params.yaml; its comments and order stay."""
     yaml = YAML()
     yaml.width = 4096  # no line is broken
-    content = yaml.load(PARAMS.read_text())
+    content = yaml.load(files.read_text(PARAMS, "restore it from git"))
     assign(content, {name: _rounded(value) for name, value in best.items()})
     new = PARAMS.with_suffix(".yaml.new")
     with new.open("w") as file:

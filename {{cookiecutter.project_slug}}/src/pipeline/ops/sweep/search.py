@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
-from ... import ml, settings, strict_yaml
+from ... import files, ml, settings
 from ...settings import PARAMS, Sweep
 from .. import ray
 from ..tracking.reach import reach
@@ -29,7 +29,7 @@ def run(*, apply: bool) -> None:
 
     Raises `UserError` for a key or value that params.yaml cannot hold, and where MLflow does not answer.
     """
-    sweep, before = settings.sweep(), strict_yaml.read(PARAMS)
+    sweep, before = settings.sweep(), files.read_yaml(PARAMS)
     space.check(sweep.search, before)
     address = settings.infra().tracking.address
     reach(address)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ... import holdout, ml, settings
+from ... import artifact, files, holdout, label, ml, settings
 from ...digest import digest
 from ...errors import UserError
 from ...paths import FEATURES
@@ -28,12 +28,14 @@ class Split:
 
 def split() -> Split:
     """Leave the holdout out; raise `UserError` where too few partitions remain."""
-    files = sorted(FEATURES.glob("*.parquet"))
-    if len(files) < 3:
+    found = sorted(FEATURES.glob("*.parquet"))
+    if len(found) < 3:
         raise UserError(
-            f"features/ holds {len(files)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
+            f"features/ holds {len(found)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
         )
-    *training, measured, _ = files
+    *training, measured, _ = found
+    for path in found[:-1]:
+        label.check(files.scan_parquet([path], "run `make pipeline`", [ml.LABEL]), path)
     return Split(training, measured, digest([], [*training, measured, *sorted(CODE.rglob("*.py"))]))
 
 
@@ -49,7 +51,7 @@ def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float
             threads=compute.threads,
         )
     seconds = time.monotonic() - started
-    table = pl.read_parquet(data.measured).filter(labelled)
-    score = ml.predict(holdout.session(model), table)
-    figures = holdout.figures(table[ml.LABEL].to_numpy().astype(bool), score)
+    table = files.read_parquet(data.measured, "run `make pipeline`", [ml.LABEL]).filter(labelled)
+    score = artifact.predict(artifact.session(model), table)
+    figures = holdout.figures(label.values(table, data.measured), score)
     return {name: value for name, value in figures.items() if value is not None}, seconds

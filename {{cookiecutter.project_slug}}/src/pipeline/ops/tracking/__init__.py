@@ -17,7 +17,7 @@ def check() -> None:
     """Ask before anything trains; raise where no run can be recorded, or warn where infra.yaml does not require it."""
     tracking = infra().tracking
     try:
-        reach(tracking.address)
+        reach(tracking.address, tracking.experiment)
     except TrackingError as error:
         _missed(error, required=tracking.required)
 
@@ -30,7 +30,7 @@ def log() -> None:
         return
     tracking = infra().tracking
     try:
-        reach(tracking.address)
+        reach(tracking.address, tracking.experiment)
         from .mirror import mirror  # MLflow takes seconds to import; only those who record a run wait for it
 
         say(mirror(tracking.address, tracking.experiment))

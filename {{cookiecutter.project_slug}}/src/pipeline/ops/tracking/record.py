@@ -1,7 +1,5 @@
 """What there is to record of a training, read from disk and checked before a server hears of it."""
 
-import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ... import holdout
+from ... import artifact, files
 from ...errors import UserError
 from ...paths import FEATURES, LOCK, METRICS, MODEL, PLOTS, TRAINING, VERDICT
 from .. import dvc_files
@@ -25,6 +23,7 @@ KINDS: dict[str, type[np.generic]] = {
     "tensor(string)": np.str_,
 }
 EXAMPLE_ROWS = 5
+MEND = "run `make pipeline`"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def read() -> Record:
     for path in (MODEL, METRICS, TRAINING):
         if dvc_files.md5(path) != written.get(path.as_posix()):
             raise UserError(f"{path} is not the one that {LOCK} names: run `make pipeline`")
-    figures = dvc_files.flat(json.loads(METRICS.read_text()), "/")
+    figures = dvc_files.flat(files.read_mapping(METRICS, MEND), "/")
     return Record(
         tags={**tags, **{name: value for name, value in figures.items() if isinstance(value, str)}},
         params=dvc_files.params(lock),
@@ -76,20 +75,19 @@ def read() -> Record:
 
 def verdict(lock: str) -> str | None:
     """Give the gate's outcome for this lock; None where it has not judged yet, or judged another one."""
-    said = json.loads(VERDICT.read_text()) if VERDICT.exists() else {}
-    return str(said["outcome"]) if said.get("lock") == lock else None
+    said = files.read_mapping(VERDICT, "run `make gate`") if VERDICT.exists() else {}
+    return str(said["outcome"]) if said.get("lock") == lock and "outcome" in said else None
 
 
 def _history() -> list[dict[str, float]]:
-    with TRAINING.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [{name: value for name, value in row.items() if name != "epochs" and math.isfinite(value)} for row in rows]
+    rows = files.read_csv(TRAINING, MEND).drop("epochs", strict=False).cast(pl.Float64, strict=False).to_dicts()
+    return [{name: value for name, value in row.items() if value is not None and math.isfinite(value)} for row in rows]
 
 
 def _shipped() -> Shipped:
-    content = MODEL.read_bytes()
+    content = files.read_bytes(MODEL, MEND)
     try:
-        session = holdout.session(content)
+        session = artifact.session(content)
         example = {i.name: _column(i.name, KINDS[i.type]) for i in session.get_inputs()}
         names = [output.name for output in session.get_outputs()]
         return Shipped(content, example, dict(zip(names, session.run(names, example), strict=True)))
@@ -99,7 +97,8 @@ def _shipped() -> Shipped:
 
 def _column(name: str, kind: type[np.generic]) -> np.ndarray[Any, Any]:
     """Give the first rows of one input, (5, 1); a missing value where features/ is not on disk."""
-    files = sorted(FEATURES.glob("*.parquet"))
-    values = pl.scan_parquet(files[-1]).select(name).head(EXAMPLE_ROWS).collect()[name] if files else pl.Series([None])
+    found = sorted(FEATURES.glob("*.parquet"))
+    rows = files.scan_parquet(found[-1:], MEND, [name]).select(name).head(EXAMPLE_ROWS).collect() if found else None
+    values = pl.Series([None]) if rows is None else rows[name]
     missing, dtype = ("", pl.String) if kind is np.str_ else (math.nan, pl.Float64)
     return values.cast(dtype).fill_null(missing).to_numpy().astype(kind).reshape(-1, 1)

@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ...errors import UserError
 
@@ -93,12 +95,21 @@ def held_back() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+def proxy(uri: str) -> str:
+    """Return the words that name the proxy between this machine and `uri`, and the way past it; empty without one."""
+    parts = urlsplit(uri)
+    through = urllib.request.getproxies().get(parts.scheme)
+    if not through or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
+        return ""
+    return f" by way of the proxy {through} ({parts.scheme.upper()}_PROXY; NO_PROXY={parts.hostname} goes past it)"
+
+
 def explained(uri: str, error: Exception) -> str:
     """One sentence, without credentials, on what went wrong at `uri`."""
     if isinstance(error, urllib.error.URLError | ConnectionError | TimeoutError):
         reason = getattr(error, "reason", error)
-        what = f"does not answer ({reason}): start it, or choose another by MLFLOW_TRACKING_URI or infra.yaml"
+        what = f"does not answer ({reason}){proxy(uri)}: start it, or name another by MLFLOW_TRACKING_URI or infra.yaml"
     else:
         text = " ".join(str(error).split())
-        what = f"failed ({type(error).__name__}: {text if len(text) < LONG else text[:LONG] + '…'})"
+        what = f"failed ({type(error).__name__}: {text if len(text) < LONG else text[:LONG] + '…'}){proxy(uri)}"
     return shown(f"the tracking server {uri} {what}")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from ..gate.verdict import Record
+from ..files import Record
 
 TENTHS = np.linspace(0.1, 0.9, 9)
 COMMON, KNOWN = 30, 10_000  # values with a bin of their own, values remembered

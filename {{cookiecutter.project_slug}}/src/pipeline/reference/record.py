@@ -9,13 +9,12 @@ from typing import Annotated, Literal
 
 import polars as pl
 from onnxruntime import InferenceSession
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ... import ml
-from ...errors import UserError
-from ...paths import DRIFT_REFERENCE
-from ...settings import Bootstrap, Drift
-from ..gate.verdict import Record
+from .. import artifact, files, label, ml
+from ..paths import DRIFT_REFERENCE
+from ..settings.drift import Drift
+from ..settings.gates_yaml import Bootstrap
 from . import calibrate
 from .bins import Bins, Kinds, learn
 from .counts import BATCH, Counts, count
@@ -24,7 +23,7 @@ from .performance import Figure, Labelled, measure
 SCORE = "(score)"  # the prediction, as one more column
 
 
-class Reference(Record):
+class Reference(files.Record):
     """The history of one model: its columns in bins, what is usual among them, and what it was worth on its holdout."""
 
     version: Literal[2] = 2
@@ -51,7 +50,7 @@ def inputs(session: InferenceSession) -> Kinds:
 def scored(rows: pl.LazyFrame, session: InferenceSession) -> Iterator[pl.DataFrame]:
     """Give all rows batch by batch, with the model's prediction as one more column."""
     for part in rows.collect_batches(chunk_size=BATCH):
-        yield part.with_columns(pl.Series(SCORE, ml.predict(session, part)))
+        yield part.with_columns(pl.Series(SCORE, artifact.predict(session, part)))
 
 
 def make(
@@ -94,6 +93,7 @@ def summarise(
 
 def labelled(rows: pl.DataFrame, block: str) -> pl.DataFrame:
     """Keep what performance is told from: block, label and score of the rows whose label is known."""
+    label.check(rows.lazy(), "the feature rows")
     known = rows.filter(pl.col(ml.LABEL).is_not_null())
     return known.select(
         pl.col(block).cast(pl.String).alias("block"), pl.col(ml.LABEL).alias("label"), pl.col(SCORE).alias("score")
@@ -102,9 +102,4 @@ def labelled(rows: pl.DataFrame, block: str) -> pl.DataFrame:
 
 def read(path: Path = DRIFT_REFERENCE) -> Reference:
     """Read the reference; raise `UserError` where there is none, or it cannot be understood."""
-    try:
-        return Reference.model_validate_json(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: `dvc pull {path}`, or `make pipeline`") from None
-    except (ValidationError, UnicodeDecodeError):
-        raise UserError(f"{path} is not a reference as this version writes it: run `make pipeline`") from None
+    return files.read_record(path, Reference, "a reference", f"`dvc pull --force {path}`, or `make pipeline`")

@@ -13,8 +13,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ml.metrics import Metric
-from ...settings import Bootstrap
+from ..ml.metrics import Metric
+from ..settings.gates_yaml import Bootstrap
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

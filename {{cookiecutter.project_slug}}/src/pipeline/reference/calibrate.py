@@ -14,9 +14,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ...settings.drift import Distance
+from ..settings.drift import Distance
+from ..stats.distance import jensen_shannon
 from .counts import Counts, Ints
-from .distance import jensen_shannon
 
 Floats = NDArray[np.float64]
 SMALLEST, STEP, LARGEST_SHARE = 250, 4, 2  # rows of a window; all in a row are at most half of the history

@@ -12,8 +12,8 @@ import polars as pl
 from pandera.errors import SchemaErrors
 from pandera.polars import DataFrameSchema
 
-from ..errors import BrokenDataError, UserError
-from ..ml.schema import TABLES
+from .errors import BrokenDataError, UserError
+from .ml.schema import TABLES
 
 RULES = {  # pandera's names of rules in a reader's words
     "column_in_dataframe": "is missing",

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from ... import ml
-from ...settings import Bootstrap
-from ..gate.bootstrap import FEWEST, TOLD, Difference, draw
-from ..gate.verdict import Record
+from ..files import Record
+from ..ml.metrics import METRICS
+from ..settings.gates_yaml import Bootstrap
+from ..stats.bootstrap import FEWEST, TOLD, Difference, draw
 
 Labelled = pl.DataFrame  # of rows whose label is known:
 LABELLED = {"block": pl.String, "label": pl.Boolean, "score": pl.Float32}
@@ -34,7 +34,7 @@ def measure(rows: Labelled, metrics: Iterable[str], settings: Bootstrap) -> dict
     label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
     weights, found = draw(blocks, settings), {}
     for name in metrics:
-        values = ml.METRICS[name].prepare(label, score, block)(weights)
+        values = METRICS[name].prepare(label, score, block)(weights)
         resampled = values[1:][np.isfinite(values[1:])]
         if np.isfinite(values[0]) and len(resampled) >= TOLD * settings.resamples:
             error = resampled.std(ddof=1) * math.sqrt(blocks / (blocks - 1))
@@ -45,14 +45,14 @@ def measure(rows: Labelled, metrics: Iterable[str], settings: Bootstrap) -> dict
 def plain(rows: Labelled, metrics: Iterable[str]) -> dict[str, Figure]:
     """Measure without an error: what a line over time is drawn from."""
     label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
-    values = {name: ml.METRICS[name](label, score) for name in metrics}
+    values = {name: METRICS[name](label, score) for name in metrics}
     blocks = rows["block"].n_unique()
     return {name: Figure(value=value, blocks=blocks) for name, value in values.items() if math.isfinite(value)}
 
 
 def worse(metric: str, holdout: Figure, now: Figure) -> Difference:
     """By how much `now` is worse than the holdout; the two are of different days, so their errors add up."""
-    sign = -1 if ml.METRICS[metric].greater_is_better else 1
+    sign = -1 if METRICS[metric].greater_is_better else 1
     error = math.hypot(holdout.error, now.error)
     blocks = min(holdout.blocks, now.blocks)
     return Difference(holdout.value, now.value, sign * (now.value - holdout.value), error, blocks)

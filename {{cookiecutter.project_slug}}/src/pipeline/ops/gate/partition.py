@@ -1,0 +1,95 @@
+"""The data that data.dvc names, partition by partition: as it lies in `data/` if that is true, else from DVC."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ... import ml, settings
+from ...errors import UserError
+from ...ml.schema import TABLES
+from ...paths import DATA, DATA_DVC
+from .. import dvc_files
+from ..dvc_files import Document
+from ..dvc_store import Store
+
+MAIN = next(iter(TABLES))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Partition → path below it → MD5 of the file, as listed in the folder's own object in DVC."""
+
+    files: Mapping[str, Mapping[str, str]]
+    store: Store
+
+    @classmethod
+    def named(cls, recorded: Document, name: str, store: Store) -> "Data":
+        """Read the list of the files that a data.dvc, called `name` in errors, names; raise `UserError` if it cannot.
+
+        Its `meta` is not asked: `dvc add` leaves that as it was.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for path, md5 in store.files(hash_of(recorded, name), f"the list of files of {name}").items():
+            partition, _, below = path.partition("/")
+            found.setdefault(partition, {})[below] = md5
+        return cls(found, store)
+
+    def folder(self, partition: str, scratch: Path) -> Path:
+        """Return a folder with exactly the partition's files: the one in `data/`, or one made in `scratch`."""
+        local, files = (DATA / partition).resolve(), self.files[partition]
+        lying = {path.relative_to(local).as_posix(): path for path in local.rglob("*") if path.is_file()}
+        if lying.keys() == files.keys() and all(dvc_files.md5(lying[path]) == md5 for path, md5 in files.items()):
+            return local
+        for path, md5 in files.items():
+            (scratch / partition / path).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / partition / path).write_bytes(self.store.read(md5, f"{DATA}/{partition}/{path}"))
+        return scratch / partition
+
+    def main(self, partition: str) -> pl.LazyFrame:
+        """Return the partition's rows of the main table; raise `UserError` if it has none, or DVC lost them."""
+        path, name = f"{MAIN}.parquet", DATA / partition / f"{MAIN}.parquet"
+        md5 = self.files.get(partition, {}).get(path)
+        if md5 is None:
+            raise UserError(f"{DATA_DVC} names no {name}: run `make data pipeline`")
+        if name.is_file() and dvc_files.md5(name) == md5:
+            return pl.scan_parquet(name)
+        return pl.read_parquet(io.BytesIO(self.store.read(md5, str(name)))).lazy()
+
+
+def today(store: Store) -> Data:
+    """Return the data that is judged on."""
+    return Data.named(dvc_files.read(DATA_DVC), str(DATA_DVC), store)
+
+
+def key() -> list[str]:
+    """Return the columns of the main table that name a row; raise `UserError` if the contract names none."""
+    if not TABLES[MAIN].unique:
+        raise UserError(f"ml/schema.py: {MAIN}: the main table needs a key: unique=[…] names its columns")
+    return list(TABLES[MAIN].unique or [])
+
+
+def hash_of(recorded: Document, name: str) -> str:
+    """Return the MD5 of the whole data; raise `UserError` if the data.dvc called `name` records none."""
+    try:
+        return str(recorded["outs"][0]["md5"])
+    except (KeyError, IndexError, TypeError):
+        raise UserError(f"{name} records no data: run `make data`") from None
+
+
+def labels(rows: pl.LazyFrame, params: ml.Params | None = None) -> pl.DataFrame:
+    """Return key and label of each row of the main table, whether or not the label is known.
+
+    The label is `ml.label`'s, so a row that the features lack is known to be labelled all the same. Raise `UserError`
+    if it cannot be told, or is not true or false.
+    """
+    wanted = ml.label(params or settings.params()).alias(ml.LABEL)
+    try:
+        found = rows.select(*key(), wanted).collect()
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"ml.label cannot be told of the table {MAIN}: {str(error).splitlines()[0]}") from None
+    if found[ml.LABEL].dtype != pl.Boolean:
+        raise UserError(f"ml.label gives {found[ml.LABEL].dtype} of the table {MAIN}, expected true, false or null")
+    return found

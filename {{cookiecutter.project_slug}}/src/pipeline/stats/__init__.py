@@ -1,0 +1,1 @@
+"""Statistics that gate, drift check and the stage `reference` share."""

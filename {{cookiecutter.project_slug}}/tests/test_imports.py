@@ -1,0 +1,62 @@
+"""The boundaries that README promises: an import across one turns `make imports` red, and says where."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FORBIDDEN = [
+    ("ml/calibration.py", "import httpx", "pipeline.ml.calibration imports httpx"),
+    ("ml/calibration.py", "import boto3", "pipeline.ml.calibration imports boto3"),
+    ("ml/calibration.py", "import asyncio", "pipeline.ml.calibration imports asyncio"),
+    ("ml/calibration.py", "from pathlib import Path", "pipeline.ml.calibration imports pathlib"),
+    ("ml/calibration.py", "def f():\n    import importlib\n", "pipeline.ml.calibration imports importlib"),
+    ("ml/calibration.py", "from .. import holdout", "pipeline.ml.calibration imports pipeline.holdout"),
+    ("ml/model/rows.py", "from ...files import read_yaml", "pipeline.ml.model.rows imports pipeline.files"),
+    ("stages/evaluate.py", "from ..ops import github, release", "pipeline.stages.evaluate -> pipeline.ops.github"),
+    ("stages/plots.py", "from ..ops.gate import run", "pipeline.stages.plots -> pipeline.ops.gate"),
+    ("stages/plots.py", "import dvc.api", "pipeline.stages.plots imports dvc"),
+    ("holdout.py", "import subprocess", "pipeline.holdout imports subprocess"),
+    ("settings/strict.py", "from ..serving import app", "pipeline.settings.strict -> pipeline.serving.app"),
+    ("ops/git.py", "import ray", "pipeline.ops.git -> ray"),
+    ("unplaced.py", "import os", "unplaced"),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imports")
+    shutil.copytree("src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tests").mkdir()
+    for name in ("pyproject.toml", "tests/allowed_imports.py"):
+        shutil.copy(name, folder / name)
+    return folder
+
+
+def checked(folder: Path) -> tuple[int, str]:
+    command = ["lint-imports", "--no-logo", f"--cache-dir={folder / 'cache'}"]
+    environment = os.environ | {"PYTHONPATH": "src", "COLUMNS": "1000"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def test_what_we_ship_keeps_the_boundaries(copy: Path) -> None:
+    status, told = checked(copy)
+    assert status == 0, told
+
+
+@pytest.mark.parametrize(("file", "line", "told"), FORBIDDEN, ids=[f"{file}: {line}" for file, line, _ in FORBIDDEN])
+def test_a_forbidden_import_is_red_and_named(copy: Path, file: str, line: str, told: str) -> None:
+    # given one line more in a file
+    path = copy / "src/pipeline" / file
+    before = path.read_text() if path.exists() else None
+    try:
+        path.write_text(f"{before or ''}\n{line}\n")
+        # when / then
+        status, said = checked(copy)
+        assert status != 0
+        assert told in said
+    finally:
+        path.unlink() if before is None else path.write_text(before)
