@@ -1,15 +1,24 @@
 # The template's own verbs. `make` alone lists them.
+# A recipe line is one command, or commands joined by &&: GNU make 3.81 (macOS) ignores .SHELLFLAGS, so no -e is set.
 .DEFAULT_GOAL := help
 SHELL := bash
-.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+
+# What stands on the command line is text: recipes read it from the environment, and make does not expand it.
+literal = $(eval override $(1) := $$(value $(1)))$(eval export $(1))
+$(foreach name,$(filter-out MAKE% .% -%,$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(call literal,$(name))))
 
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 READY := .venv/.ready
-DEMO := demo
+export DEMO := demo
+# UTF-8 whatever the locale says, and the environment of this folder whatever is active.
+export PYTHONUTF8 := 1
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+unexport PYTHONIOENCODING VIRTUAL_ENV CONDA_PREFIX
 # ONNX Runtime's, which tests and benchmarks import too.
 export ORT_DISABLE_TELEMETRY := 1
-export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(value PATH)
 
 .PHONY: help demo loop test check bench clean
 
@@ -17,7 +26,7 @@ help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## generate the flights project into demo/, train it, judge it, and show the verdict
-	@python -m scripts.demo $(DEMO)
+	@python -m scripts.demo "$$DEMO"
 
 loop: $(READY) ## the generated workflows themselves, from a first push to the image of the retrained model (needs act, gh and podman)
 	@pytest -q -s tests/workflows/loop.py
@@ -39,7 +48,7 @@ clean: ## remove the environment and the demo
 
 $(READY): pyproject.toml $(if $(filter .tools/%,$(UV)),.tools/bin/uv)
 	@echo "setting up .venv"
-	@$(UV) sync --quiet --python '>=3.11,<3.14'
+	@"$(UV)" sync --quiet --python '>=3.11,<3.14'
 	@touch $@
 
 .tools/bin/uv:

@@ -80,6 +80,13 @@ def cron(value: str) -> list[str]:
     return []
 
 
+def too_old(answers: dict[str, str]) -> list[str]:
+    """Say so if this cookiecutter leaves keys that begin with __ as they are: those before 2.0 do."""
+    if "cookiecutter.project_name" not in answers["__name_markdown"]:
+        return []
+    return ["cookiecutter: this version is too old, the template needs 2.1 or later: `pip install -U cookiecutter`."]
+
+
 def problems(answers: dict[str, str]) -> list[str]:
     """One sentence for each answer that cannot be used."""
     found = text("project_name", answers["project_name"]) + text("description", answers["description"])
@@ -98,6 +105,7 @@ def problems(answers: dict[str, str]) -> list[str]:
 
 if __name__ == "__main__":
     # JSON never holds three quotes in a row and doubles each backslash, so no answer can end this raw string.
-    found = problems(json.loads(r"""{{ cookiecutter | jsonify }}"""))
+    answers = json.loads(r"""{{ cookiecutter | jsonify }}""")
+    found = too_old(answers) or problems(answers)
     if found:
         sys.exit("\n".join(["No project was made:", *(f"  - {line}" for line in found)]))

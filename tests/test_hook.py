@@ -1,11 +1,13 @@
 """Bad answers are refused: every problem at once, a sentence each, no traceback, and nothing is left behind."""
 
+import shutil
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.bake import PRODUCT, ROOT, Problems, cookiecutter
+from tests.bake import PRODUCT, ROOT, Problems, cookiecutter, run
 
 GOOD = {
     "project_name": "Flight Delays",
@@ -91,3 +93,22 @@ def test_no_answer_breaks_out_of_the_hook(template: Path, tmp_path: Path, name: 
     # then only the refusal speaks
     assert result.stderr.count("  - ") == 1, result.stderr
     assert "  - owner: " in result.stderr
+
+
+def test_a_cookiecutter_that_is_too_old_is_refused(template: Path, tmp_path: Path) -> None:
+    # given the version that old distributions install, which leaves the template's own keys unrendered
+    uv = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
+    old = [uv, "run", "--quiet", "--no-project", "--python", sys.executable, "--exclude-newer", "2026-11-20"]
+    old += ["--with", "cookiecutter==1.7.3", "--with", "click==8.1.8", "cookiecutter"]
+    # when
+    options = ["--no-input", "--output-dir", str(tmp_path / "out")]
+    done = run([*old, *options, str(template)], tmp_path, HOME=str(tmp_path), UV_CACHE_DIR=cache(uv))
+    # then
+    assert done.returncode != 0
+    assert "cookiecutter: this version is too old, the template needs 2.1 or later" in done.stdout + done.stderr
+    assert not [*(tmp_path / "out").glob("*")]
+
+
+def cache(uv: str) -> str:
+    """Where uv keeps packages, whatever HOME is."""
+    return run([uv, "cache", "dir"], ROOT).stdout.strip()

@@ -4,13 +4,22 @@ Each verb imports what it needs when it runs, so that none waits for a library i
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from .errors import run
+from .errors import MARKERS, UserError, project, run
+from .text import say
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def inside() -> None:
+    """Run one verb of this project; `make` lists them."""
+    if project() is None:
+        raise UserError(f"{Path.cwd()} lies in no project: neither it nor a folder above holds {MARKERS[0]}")
 
 
 @app.command()
@@ -33,6 +42,22 @@ def plan() -> None:
     from .ops.plan import run as plan_run
 
     plan_run()
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
+def dvc(context: typer.Context) -> None:
+    """Run DVC, once its remote has answered."""
+    from .ops.dvc_cli import show
+
+    raise typer.Exit(show(context.args))
+
+
+@app.command()
+def push() -> None:
+    """Store data, models and run cache in the DVC remote; exit 1 if something that git records is lost."""
+    from .ops.dvc_cli import push as push_all
+
+    push_all()
 
 
 @app.command()
@@ -137,7 +162,7 @@ def image() -> None:
     """Build the service's container from the model on disk."""
     from .ops.image import build
 
-    print(build())
+    say(build())
 
 
 @app.command()

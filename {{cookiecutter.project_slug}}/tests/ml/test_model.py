@@ -105,3 +105,25 @@ def test_edges_always_increase(values: list[float]) -> None:
     edges = quantiles(np.array(values), 8)
     assert len(edges) == 9
     assert (np.diff(edges) > 0).all()
+
+
+CATEGORIES = ["score", "categories", "carrier", "carrier_place", "graph_", "graph_place_carrier", "rows"]
+NUMBERS = ["cat", "numbers", "relu", "where", "select", "linear", "val_0", "nothing", "none", "a b", "é", "network"]
+
+
+@pytest.mark.parametrize("taken", [(CATEGORIES, NUMBERS), (CATEGORIES, []), ([], [*NUMBERS, "score", "categories"])])
+def test_a_column_may_be_called_like_an_edge_of_the_graph(
+    rows: pl.DataFrame, taken: tuple[list[str], list[str]]
+) -> None:
+    # given the names that the graph itself has, and the same columns under plain names
+    texts, numbers = taken
+    plain = [rows["carrier"].alias(f"t{place}") for place in range(len(texts))]
+    plain += [(rows["distance"] * place).alias(f"x{place}") for place in range(len(numbers))]
+    called = dict(zip([column.name for column in plain], [*texts, *numbers], strict=True))
+    table = pl.DataFrame([*plain, rows[ml.LABEL], rows[ml.TIME]]).head(500)
+    usual, odd = train(table), train(table.rename(called))
+    # then both answer the same
+    session = ort.InferenceSession(odd)
+    assert {column.name for column in session.get_inputs()} == set(called.values())
+    expected = ml.predict(ort.InferenceSession(usual), table)
+    np.testing.assert_allclose(ml.predict(session, table.rename(called)), expected, atol=1e-6)

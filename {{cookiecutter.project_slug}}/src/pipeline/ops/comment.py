@@ -6,21 +6,21 @@ job warns. Nothing is uploaded to a third party: CML is told not to publish, and
 
 import json
 import os
-import subprocess
 import tempfile
 from typing import Any
 
 from .. import files
 from ..errors import UserError
 from ..paths import REPORT
+from ..text import annotation
 from . import github, workflow
 from .event import Event, current
+from .outside import Deadline, call
 
 MARKER = "<!-- pipeline report -->"  # how we know our comment, whoever sent it last
 TITLE = "pipeline report"
 WATERMARK = f"CML watermark {TITLE}"  # how CML knows its own; the same in every workflow, as the comment is
 CML_LOOKS_THROUGH = 30  # comments: the first page, the oldest
-PATIENCE = 120  # seconds
 LONG = 300  # characters of a reason
 
 Comment = dict[str, Any]
@@ -93,20 +93,14 @@ def _with_cml(event: Event) -> bool:
     command = ["cml", "comment", "update", f"--target=pr/{event.pull_request}", "--no-publish"]
     # CML writes `safe.directory=*` into the global git configuration: let that be a throw-away one.
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "HOME": home, "ITERATIVE_DO_NOT_TRACK": "1", "REPO_TOKEN": token}
+        environment = {"HOME": home, "ITERATIVE_DO_NOT_TRACK": "1", "REPO_TOKEN": token}
         try:
-            done = subprocess.run(
-                [*command, f"--watermark-title={TITLE}", str(REPORT)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=PATIENCE,
-            )
+            whole = [*command, f"--watermark-title={TITLE}", str(REPORT)]
+            done = call(whole, "CML", Deadline.ANSWER, environment=environment)
         except FileNotFoundError:
             return False
-        except (OSError, subprocess.TimeoutExpired) as error:
-            _warn(f"cml did not send the report ({type(error).__name__}), gh does")
+        except (OSError, UserError) as error:
+            _warn(f"cml did not send the report ({error}), gh does")
             return False
     if done.returncode:
         _warn(f"cml did not send the report (exit code {done.returncode}, {_reason(done.stderr)}), gh does")
@@ -138,6 +132,5 @@ def _with_gh(event: Event, report: str, comment: Comment | None) -> None:
 
 def _warn(text: str) -> None:
     """Say it as an annotation of the run, in one line, and without the token whoever let it slip."""
-    line = " ".join(text.split()).replace("%", "%25")
     token = os.environ.get("GH_TOKEN")
-    print(f"::warning::{line.replace(token, '***') if token else line}")
+    print(annotation("warning", text.replace(token, "***") if token else text))

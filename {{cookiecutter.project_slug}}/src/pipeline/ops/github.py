@@ -4,12 +4,12 @@ import base64
 import json
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
 from .event import Event
+from .outside import Deadline, call
 
 
 class RefusedError(UserError):
@@ -32,18 +32,10 @@ def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
     command = ["gh", "api", "--method", method, path, *(["--paginate"] if paginate else [])]
     text = json.dumps(body) if body is not None else None
     try:
-        done = subprocess.run(
-            [*command, *(["--input", "-"] if body is not None else [])],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        whole = [*command, *(["--input", "-"] if body is not None else [])]
+        done = call(whole, f"GitHub ({method} {path})", Deadline.ANSWER, text=text)
     except FileNotFoundError:
         raise MissingError("gh is not installed on this runner, see infra/runner/README.md") from None
-    except subprocess.TimeoutExpired:
-        raise UserError(f"GitHub did not answer {method} {path} within 60 s: run the job again") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         status = re.search(r"\(HTTP (\d{3})\)", said)

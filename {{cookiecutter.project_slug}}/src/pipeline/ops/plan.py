@@ -9,6 +9,7 @@ from .. import files
 from ..errors import UserError
 from ..paths import DATA, DATA_DVC, LOCK, MODEL
 from ..settings import GATES, PARAMS
+from ..text import say
 from . import dvc_files, git, github, provenance, remote, workflow
 from .event import Event, current
 
@@ -129,5 +130,5 @@ def run() -> None:
     plan = decide(event)
     if plan.work != "nothing":
         remote.require_reach(planned=True)
-    print(f"{plan.work}: {plan.reason}")
+    say(f"{plan.work}: {plan.reason}")
     workflow.outputs(work=plan.work)

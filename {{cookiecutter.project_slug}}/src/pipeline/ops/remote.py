@@ -3,6 +3,7 @@
 import os
 
 from ..errors import UserError
+from .dvc_cli import reach
 
 HOSTED = "github-hosted"  # RUNNER_ENVIRONMENT, on GitHub's own machines
 URL = "the DVC remote {url} is a folder, which GitHub's hosted machines cannot reach"
@@ -40,5 +41,6 @@ def require_reach(*, planned: bool = False) -> None:
 
 
 def run() -> None:
-    """Check it for this job."""
+    """Check it for this job, and that it answers."""
     require_reach()
+    reach()

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from ..errors import UserError
+from ..text import say
 from . import github, trouble
 from .event import current
 
@@ -54,7 +55,7 @@ def run() -> None:
         trouble.tell(event)
     if missing and not event.on_behalf:
         raise UserError(f"the verdict is {summary}; the logs of these jobs say why")
-    print(f"the verdict is {summary if missing else f'green: {summary}'}")
+    say(f"the verdict is {summary if missing else f'green: {summary}'}")
 
 
 def _read(given: str | None) -> Needs:

@@ -1,6 +1,7 @@
 """What a verb tells the workflow that runs it; on a laptop nobody listens."""
 
 import os
+import uuid
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -10,13 +11,20 @@ CI = Path(".github/workflows/ci.yaml")
 
 
 def outputs(**values: str) -> None:
-    """Hand values to the later steps and jobs."""
-    _append("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in values.items()))
+    """Hand values to the later steps and jobs, whole: no value can end itself and begin another output."""
+    _append("GITHUB_OUTPUT", "".join(_output(name, value) for name, value in values.items()))
 
 
 def summarise(text: str) -> bool:
     """Put Markdown on the page of the run, and tell whether there is one."""
     return _append("GITHUB_STEP_SUMMARY", text)
+
+
+def _output(name: str, value: str) -> str:
+    if len(value.splitlines()) <= 1 and not value.endswith(("\n", "\r")):
+        return f"{name}={value}\n"
+    end = f"end-{uuid.uuid4()}"
+    return f"{name}<<{end}\n{value}\n{end}\n"
 
 
 def warn_unwatched(branch: str) -> None:
@@ -30,6 +38,6 @@ def warn_unwatched(branch: str) -> None:
 def _append(variable: str, text: str) -> bool:
     path = os.environ.get(variable)
     if path:
-        with Path(path).open("a") as file:
+        with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
     return bool(path)

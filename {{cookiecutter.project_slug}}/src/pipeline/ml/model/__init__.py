@@ -77,7 +77,13 @@ def score(session: ort.InferenceSession, columns: Mapping[str, NDArray[Any]]) ->
     feeds: dict[str, NDArray[Any]] = {
         name: columns[name].astype(dtype, copy=False)[:, None] for name, (_, dtype) in wanted
     }
-    return np.asarray(session.run(["score"], feeds)[0], dtype=np.float32).reshape(-1)
+    return np.asarray(session.run([output(session)], feeds)[0], dtype=np.float32).reshape(-1)
+
+
+@lru_cache(maxsize=8)
+def output(session: ort.InferenceSession) -> str:
+    """Return the name of what the model answers: its one output."""
+    return str(session.get_outputs()[0].name)
 
 
 @lru_cache(maxsize=8)

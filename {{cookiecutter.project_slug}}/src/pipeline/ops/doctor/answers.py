@@ -1,14 +1,14 @@
 """GitHub's answers by way of `gh api`, which brings the token itself; none is read, held or printed here."""
 
 import json
-import os
-import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-SECONDS = 5
+from ...errors import UserError
+from ..outside import Deadline, call
+
 QUIET = {"GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1", "GH_PAGER": "cat"}
 
 
@@ -35,10 +35,8 @@ def ask(host: str, paths: Mapping[str, str]) -> dict[str, Answer]:
 def _get(host: str, path: str) -> Answer:
     command = ["gh", "api", "--hostname", host, "--include", path]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=SECONDS, env=os.environ | QUIET
-        )
-    except subprocess.TimeoutExpired:
+        done = call(command, host, Deadline.GLANCE, environment=QUIET)
+    except UserError:
         return Answer(0)
     return read(done.stdout) or Answer(401 if "gh auth login" in done.stderr else 0)
 

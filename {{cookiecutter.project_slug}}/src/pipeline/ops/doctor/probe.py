@@ -1,9 +1,13 @@
-"""Write, read and delete one object on the DVC remote; prints JSON lines. The kernel ends it after some seconds."""
+"""Write, read and delete one object on the DVC remote; prints JSON lines. The kernel ends it after some seconds.
+
+With `look` it only asks the remote whether it is there; who asks ends it.
+"""
 
 import io
 import json
 import os
 import signal
+import sys
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -54,5 +58,14 @@ def _absent(fs: Any, root: str) -> list[str]:
     return [folder for folder in (root, *fs.parents(root)) if not os.path.lexists(folder)]
 
 
+def look() -> None:
+    """Ask the remote one question, whatever it answers."""
+    from dvc.repo import Repo
+
+    with suppress(Exception):  # what is wrong but silence, DVC says itself
+        remote = Repo().cloud.get_remote()
+        remote.fs.exists(remote.path)
+
+
 if __name__ == "__main__":
-    main()
+    look() if sys.argv[1:] == ["look"] else main()

@@ -13,6 +13,7 @@ from ...reference.counts import count
 from ...reference.performance import LABELLED
 from ...reference.record import Reference, inputs, labelled, read, scored
 from ...settings import Drift
+from ...text import say
 from ..dvc_cli import dvc
 from ..dvc_files import md5
 from . import current, evidence, served, show
@@ -38,7 +39,7 @@ def run(until: str | None = None) -> Decision:
     DRIFT.with_suffix(".md").write_text(show.markdown(decision))
     if decision.windows:
         evidence.write(DRIFT.with_suffix(".html"), decision)
-    print(decision.sentence)
+    say(decision.sentence)
     return decision
 
 

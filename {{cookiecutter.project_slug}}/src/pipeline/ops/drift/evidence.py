@@ -5,12 +5,14 @@ What costs is each column's drawings, so those that moved most are shown; `repor
 """
 
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from .decision import Decision
+from ...text import NAME, label
+from .decision import Column, Decision
 
 ROWS, MOST = 10_000, 20  # that the shares are rendered as, columns that are shown
 METHOD = "jensenshannon"
@@ -27,17 +29,24 @@ def write(path: Path, decision: Decision) -> None:
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
 
-        names, limits = [one.name for one in columns], {one.name: one.threshold[-1] for one in columns}
+        names = named(columns)
+        limits = {name: one.threshold[-1] for name, one in zip(names, columns, strict=True)}
         definition = DataDefinition(categorical_columns=names)
-        now = pd.DataFrame({one.name: spread(one.now, one.labels) for one in columns})
-        before = pd.DataFrame({one.name: spread(one.before, one.labels) for one in columns})
+        now = pd.DataFrame({name: spread(one.now, one.labels) for name, one in zip(names, columns, strict=True)})
+        before = pd.DataFrame({name: spread(one.before, one.labels) for name, one in zip(names, columns, strict=True)})
         report = Report([DataDriftPreset(columns=names, method=METHOD, per_column_threshold=limits)])
         run = report.run(Dataset.from_pandas(now, definition), Dataset.from_pandas(before, definition))
         run.save_html(str(path))
 
 
+def named(columns: Sequence[Column]) -> list[str]:
+    """Return a name for each column that means nothing to HTML; numbered where two would be called the same."""
+    names = [label(column.name, NAME) for column in columns]
+    return names if len({*names}) == len(names) else [f"{place:02} {name}" for place, name in enumerate(names)]
+
+
 def spread(shares: list[float], labels: list[str]) -> list[str]:
     """Give `ROWS` values in these shares, as exactly as so many rows can."""
     ends = np.rint(np.cumsum(shares) / max(sum(shares), 1e-12) * ROWS).astype(int)
-    ordered = [f"{place:02} {label}" for place, label in enumerate(labels)]
+    ordered = [f"{place:02} {label(name, NAME)}" for place, name in enumerate(labels)]
     return np.repeat(ordered, np.diff(ends, prepend=0)).tolist()

@@ -3,13 +3,12 @@
 import numpy as np
 
 from ..report.markdown import DASH, code, counted, details, figure, prose, table
-from ..report.plots import BLUE, GREY, ORANGE, chart
+from ..report.plots import BLUE, GREY, ORANGE, chart, points
 from .decision import Column, Decision, Log, Rule
 
 MARKS = {"quiet": "✅", "retrain": "🔁", "broken": "⛔"}
 WORDS = {"quiet": "The champion stays", "retrain": "A new model is called for", "broken": "The data is broken"}
 TABLE, PICTURES, BINS = 8, 3, 12
-SAFE = str.maketrans(dict.fromkeys('"\\`[]{}<>|;', " "))
 
 
 def markdown(decision: Decision) -> str:
@@ -26,10 +25,9 @@ def _compared(decision: Decision) -> str:
     known, windows = decision.reference, decision.windows
     told = f"Compared: {', '.join(code(name) for name in decision.partitions[-12:])}"
     if windows:
-        told += f", windows {' and '.join(f'{w.first} to {w.last} ({w.rows:,} rows)' for w in windows)}"
-    return (
-        f"{told}; with {known.first} to {known.last} ({counted(known.rows, 'row')}), from which the champion was made."
-    )
+        told += f", windows {' and '.join(f'{code(w.first)} to {code(w.last)} ({w.rows:,} rows)' for w in windows)}"
+    base = f"{code(known.first)} to {code(known.last)} ({counted(known.rows, 'row')})"
+    return f"{told}; with {base}, from which the champion was made."
 
 
 def _log(log: Log | None) -> str:
@@ -88,9 +86,8 @@ def _where(column: Column) -> str:
 def _picture(column: Column) -> str:
     before, now = np.array(column.before), np.array(column.now)
     shown = sorted(np.argsort(-np.maximum(before, now), kind="stable")[:BINS])
-    names = ", ".join(f'"{column.labels[place].translate(SAFE)[:14]}"' for place in shown)
     lines = [("bar", BLUE, now[shown]), ("line", ORANGE, before[shown])]
-    return chart(("bins", "share of rows"), f"[{names}]", lines)
+    return chart(("bins", "share of rows"), points(column.labels[place] for place in shown), lines)
 
 
 def _performance(decision: Decision) -> str:
@@ -103,10 +100,8 @@ def _performance(decision: Decision) -> str:
     values = np.array([stretch.performance[metric].value for stretch in told[-24:]])
     level = np.full(len(values), holdout[metric].value)
     low = float(min(values.min(), level[0]))
-    names = ", ".join(f'"{stretch.last}"' for stretch in told[-24:])
-    drawn = chart(
-        (f"{metric} to", metric), f"[{names}]", [("line", GREY, level), ("line", BLUE, values)], low=low * 0.98
-    )
+    lines = [("line", GREY, level), ("line", BLUE, values)]
+    drawn = chart((f"{metric} to", metric), points(stretch.last for stretch in told[-24:]), lines, low=low * 0.98)
     recent = decision.recent.performance.get(metric) if decision.recent else None
     now = f"{figure(recent.value)} ± {recent.error:.4f}" if recent else DASH
     caption = f"🔵 {code(metric)} on labelled rows, ⚪ on the champion's holdout ({figure(level[0])}); now {now}."

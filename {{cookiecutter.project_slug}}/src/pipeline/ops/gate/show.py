@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from ...text import clean, inert, prose
 from .verdict import Check, Verdict
 
 MARKS = {"pass": "✅", "warn": "⚠️", "block": "⛔"}
@@ -12,10 +13,10 @@ COLUMNS = ("Check", "", "Figure", "Limit", "Why")
 
 def markdown(verdict: Verdict) -> str:
     """Give the verdict as one heading, its table and where it comes from."""
-    rows = [[cell.replace("|", "\\|") for cell in _cells(check)] for check in verdict.checks]
+    rows = [[prose(cell) for cell in _cells(check)] for check in verdict.checks]
     lines = [list(COLUMNS), ["---", "---", "---:", "---:", "---"], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"## {_title(verdict)}\n\n{table}\n\n{_origin(verdict)}\n"
+    return f"## {_title(verdict)}\n\n{table}\n\n{prose(_origin(verdict))}\n"
 
 
 def console(verdict: Verdict) -> None:
@@ -25,11 +26,11 @@ def console(verdict: Verdict) -> None:
 
 def checks(title: str, told: list[Check], caption: str | None = None) -> None:
     """Print checks as a table."""
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table(title=title, caption=caption and inert(clean(caption)), title_justify="left", caption_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("Figure", "Limit") else "left")
     for check in told:
-        table.add_row(*_cells(check))
+        table.add_row(*(inert(clean(cell)) for cell in _cells(check)))
     Console().print(table, markup=False)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from ...settings import INFRA, infra
 from .. import dvc_files
 from ..doctor.origin import origin
 from ..lineage import lineage
+from ..outside import Deadline, call
 from . import content
 from .engine import engine, show
 
@@ -87,7 +87,7 @@ def _bento(context: Path, version: str) -> str:
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    done = call(command, " ".join(command[:3]), Deadline.TRANSFER, environment=environment)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines() or ["no reason"]
         raise UserError(f"the Bento cannot be built ({' '.join(command[:4])}): {last[-1]}")

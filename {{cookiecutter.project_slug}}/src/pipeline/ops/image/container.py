@@ -6,7 +6,6 @@ What is verified is so what was promised: where the manifest grants less, the im
 import http.client
 import re
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,8 @@ from typing import Any
 
 from ... import files
 from ...errors import UserError
+from .. import outside
+from ..outside import Deadline
 from .engine import RUNNERS, call, engine
 
 DEPLOYMENT = Path("deploy/base/deployment.yaml")
@@ -161,8 +162,8 @@ def _is_ready(connection: http.client.HTTPConnection) -> bool:
 
 def _last_words(program: str, name: str) -> str:
     logs = [program, "logs", name]
-    said = subprocess.run(logs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return (said.stdout.strip().splitlines() or ["it wrote nothing"])[-1]
+    done = outside.call(logs, program, Deadline.ANSWER)
+    return ((done.stdout + done.stderr).strip().splitlines() or ["it wrote nothing"])[-1]
 
 
 def _free_port() -> int:

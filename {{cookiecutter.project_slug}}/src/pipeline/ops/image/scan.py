@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import urllib.request
@@ -13,6 +12,9 @@ from pathlib import Path
 
 from ...errors import UserError, run
 from ...settings import INFRA, Accepted, gates, infra
+from ...text import say
+from .. import outside
+from ..outside import Deadline
 from ..tracking.server import proxy
 from .build import tag
 from .engine import RUNNERS, call, engine
@@ -79,7 +81,7 @@ def find(packages: dict[str, str]) -> list[Finding]:
         told = ["--format", "json", "--aliases", "on", "--desc", "off", "--progress-spinner", "off"]
         source = ["--vulnerability-service", "osv", "--osv-url", service]
         command = [sys.executable, "-m", "pip_audit", *asked, *told, *source]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = outside.call(command, f"the advisories at {service}", Deadline.EXCHANGE)
     try:
         answers = json.loads(done.stdout)["dependencies"]
     except ValueError:
@@ -125,13 +127,13 @@ def judge(findings: list[Finding], accepted: list[Accepted], today: date | None 
     for found in findings:
         rule = next((one for one in accepted if one.id in found.ids), None)
         if rule and today <= rule.until:
-            print(f"accepted until {rule.until}: {found} ({rule.reason})")
+            say(f"accepted until {rule.until}: {found} ({rule.reason})")
             continue
         refused += 1
-        print(f"refused: {found}" + (f"; its acceptance ended on {rule.until}" if rule else ""))
+        say(f"refused: {found}" + (f"; its acceptance ended on {rule.until}" if rule else ""))
     for rule in accepted:
         if not any(rule.id in found.ids for found in findings):
-            print(f"{rule.id} is accepted in gates.yaml, and nothing in the image has it: take it out")
+            say(f"{rule.id} is accepted in gates.yaml, and nothing in the image has it: take it out")
     return refused
 
 

@@ -3,8 +3,6 @@
 In CI GitHub makes the commit and signs it, so that a branch whose rules require signed commits takes it.
 """
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from ...errors import UserError
 from .. import github
 from ..event import Event, current
+from ..outside import SILENCE, Deadline, call
 
 BOT = {
     f"GIT_{role}_{field}": value
@@ -76,8 +75,9 @@ def move(branch: str, tip: str, there: str | None, environment: Mapping[str, str
 
 def git(*words: str, environment: Mapping[str, str], text: str | None = None) -> str:
     """Return what git prints; raise `UserError` with its reason if it fails."""
-    done = subprocess.run(
-        ["git", *words], input=text, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    deadline = Deadline.ANSWER if words[0] == "ls-remote" else Deadline.EXCHANGE
+    done = call(
+        ["git", *words], f"origin (git {words[0]})", deadline, text=text, environment={**SILENCE, **environment}
     )
     if done.returncode:
         raise UserError(f"git {words[0]} failed: {' '.join(done.stderr.split()) or 'no reason'}")

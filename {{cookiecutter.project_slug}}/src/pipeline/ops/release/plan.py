@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ... import files
+from ...text import say
 from .. import git, github, workflow
 from ..event import Event, current
 from ..image import content
@@ -44,5 +45,5 @@ def _is_green(event: Event, commit: str) -> bool:
 def run() -> None:
     """Print the plan, and hand the workflow the very commit to check out; none where there is nothing to release."""
     plan = decide(current())
-    print(f"{'release' if plan.commit else 'nothing to release'}: {plan.reason}")
+    say(f"{'release' if plan.commit else 'nothing to release'}: {plan.reason}")
     workflow.outputs(head=(git.resolve("HEAD") or "") if plan.commit else "")

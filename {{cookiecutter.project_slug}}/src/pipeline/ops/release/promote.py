@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ...errors import UserError
+from ...text import say
 from .. import git as repository
 from .. import github, proposal
 from ..event import current
@@ -63,4 +64,4 @@ def _body(staged: Release, running: Release | None) -> str:
 
 def run() -> None:
     """Promote what staging runs."""
-    print(promote())
+    say(promote())

@@ -7,6 +7,7 @@ from ...errors import UserError
 from .. import workflow
 from ..image import tag
 from ..image.engine import call, engine
+from ..outside import Deadline
 from . import registry, sign
 from .made import release
 
@@ -18,7 +19,7 @@ def publish() -> str:
         return found
     program = engine()
     registry.log_in(program, image.partition("/")[0])
-    call(program, "push", image)
+    call(program, "push", image, deadline=Deadline.TRANSFER)
     found = registry.digest(image)
     if found is None:
         raise UserError(f"{image} was pushed, and the registry does not know it: run the step again")

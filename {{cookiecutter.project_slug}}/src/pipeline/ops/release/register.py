@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...settings import infra
+from ...text import say
 from .. import git
 from ..lineage import lineage
 from ..tracking import TrackingError
@@ -68,8 +69,8 @@ def run() -> None:
     """Register; a server that is down is a warning where infra.yaml does not require one."""
     release = made.release()
     try:
-        print(register(release))
+        say(register(release))
     except TrackingError as error:
         if infra().tracking.required:
             raise
-        print(f"warning: {error}; the version goes unregistered", file=sys.stderr)
+        say(f"warning: {error}; the version goes unregistered", file=sys.stderr)

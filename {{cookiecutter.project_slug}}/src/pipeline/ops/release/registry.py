@@ -4,12 +4,12 @@ import base64
 import json
 import os
 import re
-import subprocess
 import urllib.error
 import urllib.request
 from urllib.parse import urlencode
 
 from ...errors import UserError
+from ..outside import Deadline, call
 from ..tracking.server import proxy
 
 KINDS = (
@@ -36,7 +36,7 @@ def log_in(program: str, host: str) -> None:
     if known is None:
         return
     command = [program, "login", "--username", known[0], "--password-stdin", host]
-    done = subprocess.run(command, input=known[1], capture_output=True, text=True, check=False)
+    done = call(command, f"the registry {host}", Deadline.ANSWER, text=known[1])
     if done.returncode:
         raise UserError(f"{program} cannot log in to {host}: see REGISTRY_USER and REGISTRY_PASSWORD")
 
@@ -69,7 +69,7 @@ def digest(image: str) -> str | None:
 def _head(url: str, headers: dict[str, str]) -> str | None:
     accept = {"Accept": ", ".join(KINDS), **headers}
     request = urllib.request.Request(url, method="HEAD", headers=accept)  # noqa: S310 (http or https, made above)
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (http or https, made above)
+    with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (http or https, made above)
         found: str | None = answer.headers.get("Docker-Content-Digest")
     return found
 
@@ -82,6 +82,6 @@ def _authorization(challenge: str, known: tuple[str, str] | None) -> str:
         return basic
     query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
     request = urllib.request.Request(f"{asked['realm']}?{query}", headers={"Authorization": basic} if basic else {})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (the registry's own address)
+    with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (the registry's own address)
         said = json.load(answer)
     return f"Bearer {said.get('token') or said['access_token']}"

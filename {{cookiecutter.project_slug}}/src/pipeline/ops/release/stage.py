@@ -1,6 +1,7 @@
 """Staging runs the newest released model: its overlay on main names it, and never goes back to an older one."""
 
 from ...errors import UserError
+from ...text import say
 from .. import git as repository
 from ..event import current
 from . import made
@@ -37,4 +38,4 @@ def stage(release: Release) -> str:
 
 def run() -> None:
     """Stage the release that was just published."""
-    print(stage(made.release()))
+    say(stage(made.release()))

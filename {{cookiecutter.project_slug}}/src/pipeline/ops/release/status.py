@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...errors import UserError
+from ...text import logged
 from .. import git
 from .overlay import ENVIRONMENTS, Release, path, read
 
@@ -52,9 +53,8 @@ def run() -> None:
         changes = history(environment)[:CHANGES]
         for change in changes:
             now = change is changes[0]
-            table.add_row(
-                environment if now else "  before", change.day, change.author, change.commit[:12], *_facts(change)
-            )
+            cells = [change.day, change.author, change.commit[:12], *_facts(change)]
+            table.add_row(environment if now else "  before", *(logged(cell) for cell in cells))
     Console().print(table, markup=False)
 
 

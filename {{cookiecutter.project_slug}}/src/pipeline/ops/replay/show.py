@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ... import settings
 from ..report.markdown import code, counted, figure, prose, table
-from ..report.plots import BLUE, GREY, ORANGE, chart
+from ..report.plots import BLUE, GREY, ORANGE, chart, points
 from .month import WAYS, Month, Way
 
 COLOURS = (GREY, ORANGE, BLUE)  # in the order of ORDER, the last drawn on top
@@ -85,8 +85,7 @@ def _mermaid(months: Sequence[Month], metric: str) -> str:
         return f"{metric} cannot be told on any partition."
     lines = [("line", colour, _line(months, way, metric)) for way, colour in zip(ORDER, COLOURS, strict=True)]
     low = min(float(values.min()) for _, _, values in lines)
-    names = ", ".join(f'"{month.partition}"' for month in months)
-    return chart(("partition", metric), f"[{names}]", lines, low=low * 0.98)
+    return chart(("partition", metric), points(month.partition for month in months), lines, low=low * 0.98)
 
 
 def _metrics() -> list[str]:

@@ -3,7 +3,7 @@
 Mermaid's chart has no legend and evenly spaced points only: each is small and its caption says which line is which.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ from . import curves
 from .curves import Bools, Floats
 from .facts import Facts
 from .fit import Section
-from .markdown import code
+from .markdown import NAME, code, label
 
 BLUE, ORANGE, GREY = "#2f81f7", "#e16f24", "#8b949e"  # seen on white and on black
 CHART = """```mermaid
@@ -47,13 +47,19 @@ def chart(axes: tuple[str, str], domain: str, lines: Sequence[tuple[str, str, Fl
     high = max(float(values.max()) for _, _, values in lines)
     return CHART.format(
         colours=", ".join(colour for _, colour, _ in lines),
-        x=axes[0],
+        x=label(axes[0], NAME),
         domain=domain,
-        y=axes[1],
+        y=label(axes[1], NAME),
         low=f"{low:.3f}",
         high=f"{max(high, low + 0.001):.3f}",
         plots="\n".join(f"  {kind} [{', '.join(f'{v:.4f}' for v in values)}]" for kind, _, values in lines),
     )
+
+
+def points(values: Iterable[object]) -> str:
+    """Return the domain of a chart's x axis that has a name for each point."""
+    quoted = [f'"{label(value)}"' for value in values]
+    return f"[{', '.join(quoted)}]"
 
 
 def _scored(label: Bools, score: Floats, other: Floats | None) -> list[str]:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from ... import files, settings
 from ...paths import DRIFT
+from ...text import prose, say
 from .. import git, github, proposal, workflow
 from ..drift.decision import Decision
 from ..event import Event, current
@@ -22,12 +23,12 @@ def run() -> None:
         newest = (
             f": `make data UNTIL={decision.partitions[-1]}`, then `make pipeline gate`" if decision.partitions else ""
         )
-        print(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
+        say(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
         return
     said, made = follow(event, decision, files.read_text(DRIFT.with_suffix(".md"), FIX))
     issue.keep(str(event.repository), issue.CHECK, None)  # this one succeeded
-    print(said)
-    workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{said}\n")
+    say(said)
+    workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{prose(said)}\n")
     workflow.outputs(**made)
 
 

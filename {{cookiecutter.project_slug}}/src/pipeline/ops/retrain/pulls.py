@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ...text import clean, prose
 from .. import github, proposal
 from ..drift.decision import Decision
 from ..proposal import Pull
@@ -16,7 +17,7 @@ def propose(repository: str, base: str, decision: Decision, evidence: str) -> in
         start = evidence.rindex("```mermaid")
         end = evidence.index("```", start + 3) + 3
         evidence = evidence[:start] + evidence[end:]
-    title = f"Retrain with the data up to {decision.partitions[-1]}"
+    title = f"Retrain with the data up to {clean(decision.partitions[-1], 80)}"
     return proposal.offer(repository, BRANCH, base, title, evidence)[0]
 
 
@@ -25,7 +26,7 @@ def close(repository: str, pulls: Sequence[Pull], why: str) -> int | None:
     pull = proposal.opened(pulls)
     if pull is None:
         return None
-    comment = {"body": f"Drift is gone, so this is closed. {why}"}
+    comment = {"body": f"Drift is gone, so this is closed. {prose(why)}"}
     github.api(f"repos/{repository}/issues/{pull['number']}/comments", method="POST", body=comment)
     github.api(f"repos/{repository}/pulls/{pull['number']}", method="PATCH", body={"state": "closed"})
     return int(pull["number"])

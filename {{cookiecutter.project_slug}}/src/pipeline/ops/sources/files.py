@@ -9,6 +9,7 @@ from ...errors import BrokenDataError, UserError
 from ...ml.schema import TABLES
 from ...paths import left_behind, partition
 from ...settings import FilesSource
+from ..outside import Patient, local
 from . import csv_files
 from .casting import conform
 
@@ -19,7 +20,8 @@ class Files:
     def __init__(self, settings: FilesSource) -> None:
         self._settings = settings
         try:
-            self._files, path = fsspec.url_to_fs(settings.url, **settings.options)
+            files, path = fsspec.url_to_fs(settings.url, **settings.options)
+            self._files = files if local(settings.url) else Patient(files, f"the source {settings.url}")
             self._path = str(path)
         except (ImportError, ValueError) as error:
             raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None

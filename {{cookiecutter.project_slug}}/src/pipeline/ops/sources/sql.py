@@ -13,6 +13,7 @@ from ...errors import UserError
 from ...ml.schema import TABLES
 from ...paths import partition
 from ...settings import SqlSource
+from ..outside import Deadline, within
 from .casting import conform
 
 
@@ -57,7 +58,7 @@ class Sql:
     @contextmanager
     def _connect(self, what: str) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection:
+            with within(Deadline.ANSWER, "the database", self._engine.connect) as connection:
                 yield connection
         except Exception as error:  # noqa: BLE001, drivers raise their own kinds
             told = str(getattr(error, "orig", None) or error).split("\n", 1)[0]

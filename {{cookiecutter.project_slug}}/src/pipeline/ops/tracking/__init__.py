@@ -5,6 +5,7 @@ import sys
 from ...errors import UserError
 from ...paths import LOCK, METRICS, MODEL, TRAINING
 from ...settings import infra
+from ...text import say
 from .browse import browse
 from .reach import reach
 from .server import TrackingError
@@ -32,7 +33,7 @@ def log() -> None:
         reach(tracking.address, tracking.experiment)
         from .mirror import mirror  # MLflow takes seconds to import; only those who record a run wait for it
 
-        print(mirror(tracking.address, tracking.experiment))
+        say(mirror(tracking.address, tracking.experiment))
     except TrackingError as error:
         _missed(error, required=tracking.required)
 
@@ -40,4 +41,4 @@ def log() -> None:
 def _missed(error: UserError, *, required: bool) -> None:
     if required:
         raise error
-    print(f"warning: {error}; the run goes unrecorded, as tracking.required is false in infra.yaml", file=sys.stderr)
+    say(f"warning: {error}; the run goes unrecorded, as tracking.required is false in infra.yaml", file=sys.stderr)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ..outside import Deadline
 from .server import TrackingError, connected, quiet, shown, spoken
 
-TIMEOUT = 5  # seconds until a server that does not answer counts as down
 ABSENT = 404
 
 
@@ -39,7 +39,7 @@ def _ask(uri: str, experiment: str | None) -> None:
     at = shown(uri).rstrip("/") + "/api/2.0/mlflow/experiments/"
     request = f"{at}get-by-name?experiment_name={quote(experiment)}" if experiment else f"{at}search?max_results=1"
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (the caller saw that it is http)
+        with urllib.request.urlopen(request, timeout=Deadline.GLANCE.seconds) as answer:  # noqa: S310 (the caller saw that it is http)
             if answer.headers.get_content_type() == "application/json":
                 found = json.load(answer).get("experiment") or {}
                 _require_active(uri, experiment, found.get("experiment_id"), found.get("lifecycle_stage"))
@@ -60,7 +60,8 @@ def _query(uri: str, experiment: str | None) -> None:
     url = sqlalchemy.make_url(uri)
     served = url.get_backend_name() in ("postgresql", "mysql")
     if served or (url.database and Path(url.database).exists()):  # MLflow makes the file
-        engine = sqlalchemy.create_engine(url, connect_args={"connect_timeout": TIMEOUT} if served else {})
+        limit = {"connect_timeout": round(Deadline.GLANCE.seconds)} if served else {}
+        engine = sqlalchemy.create_engine(url, connect_args=limit)
         try:
             tables = set(sqlalchemy.inspect(engine).get_table_names())
             with engine.connect() as connection:

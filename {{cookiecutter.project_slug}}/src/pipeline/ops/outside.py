@@ -1,0 +1,145 @@
+"""What is not ours (servers, and the programs that speak to them) has a deadline, and is named if it misses it.
+
+`call` is for programs, `within` for libraries. The deadlines stand here alone; ANSWER_SECONDS, EXCHANGE_SECONDS and
+TRANSFER_SECONDS in the environment change them, for a slow line.
+"""
+
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from enum import Enum
+from typing import IO, Any, TypeVar
+
+from ..errors import UserError
+
+Result = TypeVar("Result")
+# git itself ends a transfer that stands still for a minute.
+SILENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
+GRACE = 5  # seconds that a program has to end by itself, and to end its helpers
+
+
+class Deadline(Enum):
+    """How long, in seconds, something outside may take."""
+
+    GLANCE = 5  # `make doctor` and what is optional: whether anybody is there
+    ANSWER = 60  # one question
+    EXCHANGE = 600  # many questions, or the commits of a branch
+    TRANSFER = 21_600  # data, models and images
+
+    @property
+    def seconds(self) -> float:
+        """What the environment says, or else the default; raise `UserError` if it is no number above 0."""
+        name = f"{self.name}_SECONDS"
+        text = os.environ.get(name) or str(self.value)
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0
+        if not 0 < seconds < threading.TIMEOUT_MAX:
+            raise UserError(f"{name}: must be a number of seconds above 0, not {text!r}")
+        return seconds
+
+    def missed(self, who: str) -> UserError:
+        """Return the error that says who did not answer."""
+        name = "" if self is Deadline.GLANCE else f" ({self.name}_SECONDS)"
+        return UserError(f"{who} did not answer within {self.seconds:g} s{name}: is it up, and within reach?")
+
+
+def call(
+    command: Sequence[str],
+    who: str,
+    deadline: Deadline,
+    *,
+    text: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    shown: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that speaks to `who`, with `text` as its input; return what it wrote, or let it be seen (`shown`).
+
+    Raises `UserError` if the deadline is missed, `FileNotFoundError` if there is no such program.
+    """
+    with ExitStack() as files:
+        # Files, not pipes: a helper that outlives the program would hold a pipe open, and reading it would not end.
+        said, error = (None, None) if shown else (_file(files), _file(files))
+        # What is shown is no result of this command: it goes to standard error.
+        given = _file(files) if text is not None else None
+        if given and text is not None:
+            given.write(text.encode())
+            given.seek(0)
+        whole = {**os.environ, **(environment or {})}
+        done = subprocess.Popen(command, stdin=given, stdout=said or sys.stderr, stderr=error, env=whole)
+        try:
+            done.wait(deadline.seconds)
+        except subprocess.TimeoutExpired:
+            raise deadline.missed(who) from None
+        finally:
+            _end(done)
+        return subprocess.CompletedProcess(command, done.returncode, _read(said), _read(error))
+
+
+def within(deadline: Deadline, who: str, function: Callable[[], Result]) -> Result:
+    """Return what a library's call gives, or raise what it raises; raise `UserError` if the deadline is missed.
+
+    The call that nobody waits for any more goes on in a thread that does not keep the process alive.
+    """
+    answers: queue.SimpleQueue[tuple[Result, None] | tuple[None, BaseException]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((function(), None))
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
+            answers.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        result, error = answers.get(timeout=deadline.seconds)
+    except queue.Empty:
+        raise deadline.missed(who) from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
+
+
+class Patient:
+    """An object of a library that speaks to `who`: each call of its methods is one question."""
+
+    def __init__(self, inner: Any, who: str) -> None:
+        self._inner, self._who = inner, who
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not callable(found):
+            return found
+        return lambda *words, **more: within(Deadline.ANSWER, self._who, lambda: found(*words, **more))
+
+
+def _file(files: ExitStack) -> IO[bytes]:
+    return files.enter_context(tempfile.TemporaryFile())
+
+
+def _read(file: IO[bytes] | None) -> str:
+    if file is None:
+        return ""
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    """End a program that still runs: politely first, so that it ends its own helpers."""
+    if program.poll() is None:
+        program.terminate()
+        try:
+            program.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            program.wait()
+
+
+def local(address: str) -> bool:
+    """Tell whether an address is a path of this machine, which nobody has to answer for."""
+    return "://" not in address or address.startswith(("file://", "local://"))
