@@ -90,7 +90,7 @@ def template_folder(tmp_path: Path) -> Folder:
         ("release", "gate", "publish"),
         ("release", "verify-image", "sign"),
         ("pipeline", "data", "repro"),
-        ("train", "fetch", "repro"),
+        ("train", "pipeline.ops.training", "push"),
         ("restore", "fetch", "repro"),
         ("check", "ruff", "mypy"),
         ("lint", "check", "format"),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline.ops.drift.performance import Figure
 from tests.ops.markdown_tables import PARSER
 
 from pipeline.ops import workflow
@@ -17,6 +16,7 @@ from pipeline.ops.drift import evidence, show
 from pipeline.ops.drift.decision import Column, Decision, Rule, Window
 from pipeline.ops.gate import show as gate_show
 from pipeline.ops.gate.verdict import Check, Verdict
+from pipeline.reference.performance import Figure
 from pipeline.text import annotation, label, logged, say
 
 ROOT = Path(__file__).parents[1]
