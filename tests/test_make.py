@@ -10,6 +10,7 @@ import stat
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -52,14 +53,14 @@ class Folder:
         return run(["make", *arguments], self.path, **clean, **env)
 
     def calls(self) -> list[list[str]]:
-        """Give the calls so far, each also with its end, in order."""
+        """Return the calls so far, each also with its end, in order."""
         return [line["call"] for line in self._log()]
 
     def variables(self) -> list[dict[str, str]]:
-        """Give the variables of each call so far."""
+        """Return the variables of each call so far."""
         return [line["variables"] for line in self._log() if "variables" in line]
 
-    def _log(self) -> list[dict[str, object]]:
+    def _log(self) -> list[dict[str, Any]]:
         log = self.path.parent / "calls"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
