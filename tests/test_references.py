@@ -67,7 +67,8 @@ def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
         for word in hint.split():
             # then each names verbs and variables of make's
             if variable := re.match(r"([A-Z_]+)=", word):
-                assert f"({variable[1]})" in makefile or f'"{variable[1]}"' in code, (who, hint)
+                name = variable[1]
+                assert re.search(rf"\$\$\{{?{name}\b|\({name}\)", makefile) or f'"{name}"' in code, (who, hint)
             elif re.fullmatch(r"[a-z][a-z-]*", word):
                 assert word in verbs(fresh / "Makefile"), (who, hint)
     # and no message names an option of the program behind them
