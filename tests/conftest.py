@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.bake import ROOT, Problems, bake, export, git, outside, run
-from tests.turns import locked, pytest_collection_modifyitems, pytest_runtest_protocol, shared_folder
+from tests.turns import (
+    locked,
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
+    shared_folder,
+)
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 pytest_plugins = ["tests.github.fixtures", "tests.release.fixtures"]
 

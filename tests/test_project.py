@@ -12,7 +12,7 @@ from tests.work import clone, make
 
 pytestmark = pytest.mark.dear
 
-TESTS = "pytest -n 2 --dist loadgroup --durations=10"  # as `make test`
+TESTS = "pytest -n 2 --durations=10"  # as `make test`
 DATA_HASH = yaml.safe_load((ROOT / PRODUCT / "data.dvc").read_text())["outs"][0]["md5"]
 
 

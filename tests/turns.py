@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parent
 QUEUE, RUNNING = Path(__file__), ROOT / "conftest.py"  # any two files: only their locks matter
@@ -30,13 +32,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order cheap tests before dear ones; keep a folder's tests, or a file's, in one process: they share fixtures."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order cheap tests before dear ones."""
     items.sort(key=lambda item: item.get_closest_marker("dear") is not None)
-    for item in items if hasattr(config, "workerinput") else []:
-        folder = item.path.parent
-        item.add_marker(pytest.mark.xdist_group(str(item.path if folder == ROOT else folder)))
+
+
+class ByPlace(LoadScopeScheduling):
+    """Keep a folder's tests, or a file's of the uppermost folder, in one process: they share fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        return str(path if path.parent.name == ROOT.name else path.parent)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
+    """Return the scheduler of this run."""
+    return ByPlace(config, log)
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:

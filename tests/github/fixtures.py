@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bake import PRODUCT, ROOT
 from tests.tools import require
 
 from .clone import Clone
@@ -36,7 +37,8 @@ def alice(github: GitHub, flights: Repository, tmp_path: Path) -> Clone:
     token = github.token("user", "alice", flights.full_name, bypass=True)
     clone = Clone(github, flights, token, tmp_path / "alice")
     files = {f".github/workflows/{name}": text for name, text in SAMPLE.items()}
-    clone.commit("Start", {**files, "work": "epochs", "work.sh": "true"})
+    settings = {name: (ROOT / PRODUCT / name).read_text() for name in ("dvc.yaml", "gates.yaml")}  # a project's folder
+    clone.commit("Start", {**files, **settings, "work": "epochs", "work.sh": "true"})
     clone.push("main")
     return clone
 

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from tests.postgres import postgres_url
 from tests.small import january
-from tests.turns import pytest_collection_modifyitems, pytest_runtest_protocol
+from tests.turns import pytest_runtest_protocol, pytest_xdist_make_scheduler
 
 from pipeline.ops.sources.flights import Flights
 
-__all__ = ["january", "postgres_url", "pytest_collection_modifyitems", "pytest_runtest_protocol"]
+__all__ = ["january", "postgres_url", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the Makefile says
 os.environ.pop("GITHUB_ACTIONS", None)  # CI runs the tests too: what they test is on a laptop unless they say otherwise

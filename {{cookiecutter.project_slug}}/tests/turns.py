@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 ROOM, DOOR = Path(__file__), Path(__file__).with_name("conftest.py")  # any two files: only their locks matter
 
@@ -29,8 +31,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What a folder shares (a server, a trained model) is made once."""
-    for item in items if hasattr(config, "workerinput") else []:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
+class ByFolder(LoadScopeScheduling):
+    """What a folder's tests share (a server, a trained model) is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return str(Path(nodeid.partition("::")[0]).parent)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:
+    """Return the scheduler of this run."""
+    return ByFolder(config, log)
