@@ -276,3 +276,12 @@ def test_figures_that_evaluation_does_not_measure_block(project: Project) -> Non
     check = said(project.gate(), "evaluation")
     assert check.result == "block"
     assert "which evaluation does not measure" in check.why
+
+
+def test_values_of_a_private_column_are_no_slices(project: Project) -> None:
+    project.rewrite(lambda table: table.with_columns(tailnum=pl.lit("N42")))
+    project.gates(slices=GATES["slices"] | {"columns": ["tailnum"]})
+    project.ship(**GOOD)
+    verdict = project.gate()
+    assert "slices.columns: tailnum is private" in said(verdict, "champion").why
+    assert "N42" not in verdict.model_dump_json()

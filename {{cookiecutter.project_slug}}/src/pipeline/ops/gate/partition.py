@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from pandera.polars import DataFrameSchema
 
 from ... import ml, settings
 from ...errors import UserError
@@ -71,6 +72,11 @@ def described(table: pl.DataFrame, rows: pl.LazyFrame, names: Iterable[str]) -> 
         return table
     truth = rows.select(*key(), *taken).collect()
     return table.drop(taken, strict=False).join(truth, on=key(), how="left", nulls_equal=True, maintain_order="left")
+
+
+def schema() -> DataFrameSchema:
+    """Return the contract of the main table."""
+    return TABLES[MAIN]
 
 
 def key() -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...contract import private
 from ...errors import UserError
 from ...holdout import Holdout
 from ...paths import CHAMPION
@@ -42,6 +43,8 @@ def judge(rules: Gates, judged: Holdout, score: Floats, ref: str | None, ledger:
         arena = Arena(rules, replace(judged, table=described), score, labels)
         arena.column(rules.bootstrap.block, "bootstrap.block")
         for name in rules.slices.columns:
+            if private(partition.schema(), [name]):
+                raise UserError(f"gates.yaml: slices.columns: {name} is private, and a report names values: drop it")
             arena.column(name, "slices.columns")
         if found is None:
             why = "There is no champion yet: main has no dvc.lock. This model becomes the first."
