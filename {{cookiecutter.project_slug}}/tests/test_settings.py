@@ -103,6 +103,11 @@ def test_what_dvc_records_is_what_trains_or_the_file_is_refused(
             lambda text: text.replace("{min: 0.65}", "{min: high}"),
             "gates.yaml: floors.auc.min: Input should be a valid number, not 'high'",
         ),
+        (
+            "gates.yaml",
+            lambda text: text.replace("confidence: 0.95", "confidence: 0.05"),
+            "gates.yaml: champion.confidence: Input should be greater than or equal to 0.5, not 0.05",
+        ),
         ("gates.yaml", lambda text: text.replace("auc: {min", "acu: {min"), "gates.yaml: floors.acu: no such metric"),
         (
             "infra.yaml",

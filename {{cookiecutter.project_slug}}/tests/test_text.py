@@ -32,6 +32,9 @@ HOSTILE = [
     '"] \n```\n<img src=x onerror=alert(1)></script><script>',
     "[link](http://x) | cell | <details> GH-7 www.x.y",
     "50%0A::error::x",
+    "- a list",
+    "1. a list",
+    "---",
     "",
 ]
 

@@ -11,6 +11,7 @@ from typing import Literal, TextIO
 NAME, SENTENCE, LINE = 80, 600, 4_000  # characters shown of a name, of a sentence, of a line in a log
 # What could mean something to Markdown or GitHub; an underscore within a word, and a colon before no slash, do not.
 MEANING = re.compile(r"[^\w .,:;()%=+→…\u2212\u2013'/-]|(?<![^\W_])_|_(?![^\W_])|:(?=/)|(?<=www)\.", re.IGNORECASE)
+LIST = re.compile(r"^(?=[-+=]+(?: |$)|\d+[.)](?: |$))(\d*)(.)")  # would begin a list, a rule or a heading
 SPACE = "\u200b"  # zero width: behind @, # and : it makes a mention, a reference or an address plain text
 # The runner reads `::name::` at the start of a line as a command, after blanks too, and `##[name]` anywhere in one.
 COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\[)")
@@ -57,7 +58,8 @@ def code(text: object, longest: int = NAME) -> str:
 def prose(text: str, longest: int = SENTENCE) -> str:
     """Return a sentence as plain text of Markdown, but for what stands between backticks."""
     parts = re.split(r"`([^`]+)`", clean(text, longest))
-    return "".join(code(part) if odd % 2 else _plain(part) for odd, part in enumerate(parts))
+    line = "".join(code(part) if odd % 2 else _plain(part) for odd, part in enumerate(parts))
+    return LIST.sub(lambda found: f"{found[1]}&#{ord(found[2])};", line)
 
 
 def label(text: object, longest: int = 14) -> str:

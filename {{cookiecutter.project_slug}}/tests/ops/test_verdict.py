@@ -59,7 +59,9 @@ def test_a_retraining_needs_its_own_jobs() -> None:
     assert judge(good | {"train": {"result": "skipped"}}, ON_BEHALF) == ["train: skipped"]
 
 
-@pytest.mark.parametrize("given", [None, "", "{}", "[]", "null", "{", '{"checks": "success"}'])
+@pytest.mark.parametrize(
+    "given", [None, "", "{}", "[]", "null", "{", pytest.param("[" * 100_000, id="deep"), '{"checks": "success"}']
+)
 def test_a_run_that_shows_nothing_is_red(
     given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,3 +135,33 @@ def test_only_who_has_the_token_is_answered(start: Start) -> None:
     assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}, headers=heads).status_code == 200
     assert httpx.get(f"{server.url}/readyz").status_code == 200
     assert "bearer" in httpx.get(f"{server.url}/openapi.json").text
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (HEAD, b"X: y\r\n"),
+        (HEAD + b"X: ", b"yyyyyy"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"yyyyyy"),
+    ],
+    ids=["many headers", "one header", "many trailers", "one trailer"],
+)
+def test_headers_without_end_are_cut_off(server: Server, begin: bytes, more: bytes) -> None:
+    # given a client whose headers would take more memory than the container has
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=60) as client:
+        client.sendall(begin)
+        with pytest.raises(OSError, match=r"reset|[Bb]roken"):  # noqa: PT012
+            for _ in range(100):
+                client.sendall(more * 100_000)
+    assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}).status_code == 200
+
+
+def test_headers_of_a_usual_size_pass(server: Server) -> None:
+    heads = {"cookie": "x" * 30_000, "content-type": "application/json"}
+    sent = json.dumps({"rows": [GOOD] * 900})
+    with httpx.Client(base_url=server.url, headers=heads) as client:
+        assert [client.post("/predict", content=sent).status_code for _ in range(3)] == [200] * 3

@@ -61,7 +61,7 @@ def run() -> None:
 def _read(given: str | None) -> Needs:
     try:
         needs: Any = json.loads(given or "")
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         needs = None
     if not isinstance(needs, dict) or not all(isinstance(facts, dict) for facts in needs.values()):
         raise UserError(f"NEEDS is {given!r}, not the workflow's context: its step must set it to toJSON(needs)")

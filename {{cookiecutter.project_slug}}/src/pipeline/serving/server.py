@@ -20,6 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .. import settings
 from ..errors import UserError
@@ -29,6 +30,7 @@ UNKNOWN = "/unknown"  # the label that all paths without a route share in /metri
 READY = "/readyz"
 KEEP_ALIVE = 5  # seconds that an idle connection is kept
 GRACE = 10  # seconds that requests in flight get after the drain
+HEAD_BYTES = 65_536  # of a request line and its headers, in whole reads of at most 256 kB each
 CLOSE = (b"connection", b"close")
 
 
@@ -75,6 +77,43 @@ def paths(app: Starlette) -> Iterator[str]:
         elif isinstance(route, Mount) and isinstance(route.app, StaticFiles):
             folder = Path(str(route.app.directory))
             yield from (f"{route.path}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*"))
+
+
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's HTTP/1.1, which keeps headers, trailers and chunk extensions of any length in memory, with a limit.
+
+    Reads that neither end the headers, nor bring a part of the body, nor end the request add up to `HEAD_BYTES`; then
+    the connection is closed, with an answer if none is on its way.
+    """
+
+    _bytes, _advanced = 0, False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived, and close the connection if it leads nowhere."""
+        self._bytes += len(data)
+        self._advanced = False
+        super().data_received(data)
+        if self._advanced:
+            self._bytes = 0
+        elif self._bytes > HEAD_BYTES and not self.transport.is_closing():
+            if self.cycle is None or self.cycle.response_complete:
+                self.send_400_response(f"The request has more than {HEAD_BYTES:,} bytes of headers.")
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """Begin the request."""
+        self._advanced = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._advanced = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        self._advanced = True
+        super().on_message_complete()
 
 
 class Server(uvicorn.Server):
@@ -204,7 +243,7 @@ def serve(bento: Any, api: Starlette, host: str, port: int, parent: int | None) 
     front = application(bento, api)
     config = uvicorn.Config(
         front,
-        http="httptools",
+        http=Protocol,
         ws="none",
         log_config=None,
         access_log=False,

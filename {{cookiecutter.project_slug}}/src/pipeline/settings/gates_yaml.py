@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from .drift import Drift
 from .metric import DirectedMetric, MetricName
-from .strict import Count, Positive, Share, Strict, load
+from .strict import Count, Positive, Strict, load
 
 GATES = Path("gates.yaml")
 
@@ -33,7 +33,7 @@ class Champion(Strict):
     champion cannot be run any more.
     """
 
-    confidence: Share = 0.95
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)]
     minutes: Positive = 30
     if_code_fails: Literal["block", "todays_features"] = "block"

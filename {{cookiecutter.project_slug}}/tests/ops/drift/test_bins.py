@@ -1,11 +1,14 @@
 """Our figure is Evidently's own, on all rows at once."""
 
 from datetime import date, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.ops.drift.decide import compare
 from pipeline.reference.bins import Bins, learn
 from pipeline.reference.counts import batches, count
 from pipeline.stats.distance import jensen_shannon
@@ -74,3 +77,14 @@ def test_blocks_keep_the_order_of_their_values() -> None:
     counts = count([rows[:2], rows[2:]], learn(rows.lazy(), {"n": "number"}), "batch")
     assert counts.blocks == ["1", "2", "10"]
     assert counts.rows.tolist() == [1, 1, 2]
+
+
+@pytest.mark.parametrize(("column", "shown"), [("carrier", True), ("tailnum", False)])
+def test_values_of_a_private_column_are_not_named(column: str, shown: bool) -> None:
+    # given a column whose values the contract keeps private, and one whose values it does not
+    bins = Bins(kind="category", values=["N42"])
+    reference = SimpleNamespace(bins={column: bins}, counts={column: [0, 9, 0, 0]}, limit=lambda *_: 0.1)
+    now = SimpleNamespace(columns={column: np.array([[0, 1, 0, 8]])})
+    (found,) = compare(cast("Any", reference), cast("Any", now), [slice(0, 1)])
+    assert ("N42" in found.model_dump_json()) == shown
+    assert len(set(found.labels)) == 4

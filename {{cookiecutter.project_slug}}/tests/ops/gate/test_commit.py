@@ -1,5 +1,6 @@
 """A model is a commit, and is judged as one: code, parameters, features and ONNX, on every row with a label."""
 
+import json
 from collections.abc import Callable
 
 import polars as pl
@@ -228,3 +229,59 @@ def test_an_anchor_that_cannot_be_had_is_said(project: Project) -> None:
     assert "1 of 2 earlier champions cannot be scored" in check.why
     project.gates(anchor={"champions": 1})
     assert said(project.gate(), "anchor: auc").result == "pass"
+
+
+def test_features_that_a_person_made_do_not_lower_the_champion(project: Project) -> None:
+    # given a new month, main's own code and parameters, and feature files that this code does not build
+    july(project)
+    project.rewrite(lambda table: table.with_columns(signal=(pl.col("signal") + 2 * pl.col("noise")).cast(pl.Float32)))
+    project.ship(signal=0.25, bias=-0.85)
+    # then the champion is not scored on them
+    verdict = project.gate()
+    assert "its own commit's code" in said(verdict, "champion").why
+    assert said(verdict, "champion: auc").result == "block"
+
+
+@pytest.mark.parametrize(
+    "renamed", [pl.lit("X"), pl.lit(None, pl.String), pl.col("origin").shuffle(1)], ids=["one", "null", "shuffled"]
+)
+def test_features_cannot_rename_a_slice_away(project: Project, renamed: pl.Expr) -> None:
+    # given a model that is upside down at one airport, and features in which no airport can be told
+    at_ewr = pl.when(pl.col("origin") == "EWR").then("signal").otherwise(0).cast(pl.Float32)
+    project.rewrite(lambda table: table.with_columns(signal_o=at_ewr).with_columns(origin=renamed))
+    project.gates(champion={"margins": {"auc": 0.3, "log_loss": 0.3}})
+    project.ship(**GOOD, signal_o=-1.2)
+    # then the airport is the main table's
+    check = said(project.gate(), "slices: origin")
+    assert check.result == "block"
+    assert "EWR by" in check.why
+
+
+def test_a_block_that_has_no_text_is_named(project: Project) -> None:
+    project.rewrite(lambda table: table.with_columns(date=pl.concat_list("flight")))
+    project.ship(**GOOD)
+    check = said(project.gate(), "champion")
+    assert check.result == "block"
+    assert "bootstrap.block: the column date has type List" in check.why
+
+
+def test_figures_that_evaluation_does_not_measure_block(project: Project) -> None:
+    # given metrics.json with a name of somebody's own, which the report would show
+    path = project.root / "reports/metrics.json"
+    figures = json.loads(path.read_text())
+    for side in ("model", "baseline"):
+        figures[side]["[click](https://evil.example)"] = 1.0
+    path.unlink()
+    path.write_text(json.dumps(figures))
+    check = said(project.gate(), "evaluation")
+    assert check.result == "block"
+    assert "which evaluation does not measure" in check.why
+
+
+def test_values_of_a_private_column_are_no_slices(project: Project) -> None:
+    project.rewrite(lambda table: table.with_columns(tailnum=pl.lit("N42")))
+    project.gates(slices=GATES["slices"] | {"columns": ["tailnum"]})
+    project.ship(**GOOD)
+    verdict = project.gate()
+    assert "slices.columns: tailnum is private" in said(verdict, "champion").why
+    assert "N42" not in verdict.model_dump_json()

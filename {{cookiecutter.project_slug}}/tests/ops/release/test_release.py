@@ -108,6 +108,7 @@ def test_a_revert_brings_the_former_model_back_and_status_tells_all(
     assert running(repository, "production") == models[1]
     # when the second is reverted, then it is not offered again
     repository.git("revert", "--no-edit", "--mainline", "1", merge)
+    repository.git("commit", "-q", "--amend", "--no-edit", "--author=Al\u2028\x85ice <a@example.org>")
     repository.git("push", "-q", "origin", "main")
     assert "revert the revert" in promote()
     # and image, model and data pointer of the first are back together, and git tells who did what
@@ -119,5 +120,5 @@ def test_a_revert_brings_the_former_model_back_and_status_tells_all(
     shown = capsys.readouterr().out
     now = next(line for line in shown.splitlines() if "production" in line)
     assert models[0][:12] in now
-    assert "Alice" in now
+    assert "Al ice" in now
     assert "sha256:1111" in now

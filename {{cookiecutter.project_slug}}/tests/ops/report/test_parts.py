@@ -85,12 +85,13 @@ def test_data_parameters_and_code_are_told_against_the_champions_commit(project:
         {name: rows for name, rows in reported.ROWS.items() if name != "2013-01"} | {"2013-03": 9},
         **{"2013-04": "again"},
     )
-    project.write("gates.yaml", (project.root / "gates.yaml").read_text() + "\n")
+    project.write("gates.yaml", (project.root / "gates.yaml").read_text().replace("coverage: 1 ", "coverage: 0.001 "))
     text = written()
     assert "**Data**: added `2013-06` (28,200 rows); removed `2013-01` (24,700 rows)" in text
     assert "changed `2013-03` (26,100 → 9 rows), `2013-04` (other content in 26,800 rows)" in text
     assert "the holdout moved from `2013-05` to `2013-06`" in text
     assert {"Key": "train.widths", "Before": "[64, 32]", "Now": "[64, 64]"} in tables(text)[4]
+    assert {"Key": "coverage", "Before": "1", "Now": "0.001"} in tables(text)[5]
     assert "**Code**: 1 file under `src/`, +15 −20 lines." in text
     assert "⚠️ `gates.yaml` changed: this also changes what a model must show." in text
     assert "Outside `src/`: `tests/ml/test_network.py`." in text

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from ...contract import private
+from ...ml.schema import TABLES
+from ...reference.bins import Bins
 from ...reference.counts import Counts
 from ...reference.performance import Figure, Labelled, measure, plain
 from ...reference.record import Reference
@@ -79,10 +82,17 @@ def compare(reference: Reference, now: Counts, parts: Sequence[slice]) -> Iterab
             name=name,
             distance=[float(jensen_shannon(one, before)) for one in seen],
             threshold=[reference.limit(name, int(one.sum())) for one in seen],
-            labels=reference.bins[name].labels,
+            labels=_labels(name, reference.bins[name]),
             before=(before / max(before.sum(), 1)).round(6).tolist(),
             now=(last / max(last.sum(), 1)).round(6).tolist(),
         )
+
+
+def _labels(name: str, bins: Bins) -> list[str]:
+    """Return what the bins of a column are called; those of a private one have numbers in place of values."""
+    if not any(private(schema, [name]) for schema in TABLES.values()):
+        return bins.labels
+    return [bins.labels[0], *(f"(bin {place})" for place in range(1, len(bins.labels)))]
 
 
 def sentence(found: Sequence[Rule], calls: Sequence[Rule], *, as_good: bool) -> str:

@@ -40,6 +40,7 @@ class Duel:
 class Arena:
     """The challenger's scores of the holdout's N rows, shape (N,), and what each comparison of them takes.
 
+    Blocks and slices are what the main table says of them, if it has such columns: features could rename their values.
     `labels` holds key and label of every row of the main table, whether or not the features have it.
     """
 
@@ -54,7 +55,13 @@ class Arena:
         if name not in table.columns:
             has = ", ".join(table.columns)
             raise UserError(f"gates.yaml: {setting}: the features have no column {name}, they have {has}")
-        return text(table[name])
+        try:
+            return text(table[name])
+        except pl.exceptions.PolarsError:
+            raise UserError(
+                f"gates.yaml: {setting}: the column {name} has type {table[name].dtype}, whose values are no texts, "
+                "numbers or times: name another"
+            ) from None
 
     def duel(self, rival: pl.DataFrame) -> tuple[Duel, Bools]:
         """Return both models on the rows (key and score) that the rival has too, and which rows of the N these are.

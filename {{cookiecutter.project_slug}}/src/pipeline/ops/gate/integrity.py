@@ -43,7 +43,10 @@ def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc_files.model(dvc_files.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {MEND}")
     reported = dvc_files.flat(files.read_mapping(METRICS, MEND), ".")
-    for name, value in dvc_files.flat(measured, ".").items():
+    figures = dvc_files.flat(measured, ".")
+    if strange := sorted(reported.keys() - figures.keys()):
+        raise UserError(f"{METRICS} holds {strange[0]!r}, which evaluation does not measure: {MEND}")
+    for name, value in figures.items():
         if name not in reported:
             raise UserError(f"{METRICS} lacks {name}: {MEND}")
         if not _same(value, reported[name]):

@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from ...errors import UserError
-from ...paths import DATA, PREDICTIONS
+from ...paths import DATA, FEATURES, PREDICTIONS
 from .. import dvc_files, git
 from ..dvc_store import DIRECTORY
 from .champion import Champion
@@ -57,6 +57,14 @@ class Workshop:
             return pl.read_parquet(folder / PREDICTIONS)
         except (OSError, pl.exceptions.PolarsError):
             raise CannotRunError(f"the code of commit {champion.name} wrote no {PREDICTIONS}") from None
+
+    def features(self, champion: Champion, partition: str) -> pl.DataFrame:
+        """Return the rows that the commit's own code builds of a partition; raise `CannotRunError` if it cannot."""
+        path = FEATURES / f"{partition}.parquet"
+        try:
+            return pl.read_parquet(self._with_features(champion) / path)
+        except (OSError, pl.exceptions.PolarsError):
+            raise CannotRunError(f"the code of commit {champion.name} wrote no {path}") from None
 
     def _with_features(self, champion: Champion) -> Path:
         """Return a folder with the commit's code and the features that it makes."""

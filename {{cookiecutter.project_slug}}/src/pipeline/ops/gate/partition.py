@@ -1,11 +1,12 @@
 """The data that data.dvc names, partition by partition: as it lies in `data/` if that is true, else from DVC."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from pandera.polars import DataFrameSchema
 
 from ... import ml, settings
 from ...errors import UserError
@@ -62,6 +63,20 @@ class Data:
 def today(store: Store) -> Data:
     """Return the data that is judged on."""
     return Data.named(dvc_files.read(DATA_DVC), str(DATA_DVC), store)
+
+
+def described(table: pl.DataFrame, rows: pl.LazyFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return feature rows with those of the columns `names` that the main table (`rows`) has as it has them."""
+    taken = [name for name in rows.collect_schema().names() if name in set(names) - set(key())]
+    if not taken:
+        return table
+    truth = rows.select(*key(), *taken).collect()
+    return table.drop(taken, strict=False).join(truth, on=key(), how="left", nulls_equal=True, maintain_order="left")
+
+
+def schema() -> DataFrameSchema:
+    """Return the contract of the main table."""
+    return TABLES[MAIN]
 
 
 def key() -> list[str]:

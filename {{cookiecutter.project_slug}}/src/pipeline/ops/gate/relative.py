@@ -1,10 +1,12 @@
 """The challenger against the champion: who that is, whether it can be compared fairly, overall, and slice by slice."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ...contract import private
 from ...errors import UserError
 from ...holdout import Holdout
 from ...paths import CHAMPION
@@ -30,15 +32,19 @@ def judge(rules: Gates, judged: Holdout, score: Floats, ref: str | None, ledger:
     found = find(ref)
     with opened() as store:
         data = partition.today(store)
-        arena = Arena(rules, judged, score, partition.labels(data.main(judged.partition)))
-        whole = None
+        rows, whole = data.main(judged.partition), None
+        labels = partition.labels(rows)
         with ledger.check(coverage.NAME):
-            whole = coverage.check(judged, arena.labels, rules.coverage)
+            whole = coverage.check(judged, labels, rules.coverage)
             ledger.add(whole)
         if whole is None:  # these are not the main table's rows, so there is nothing to compare
             return
+        described = partition.described(judged.table, rows, [rules.bootstrap.block, *rules.slices.columns])
+        arena = Arena(rules, replace(judged, table=described), score, labels)
         arena.column(rules.bootstrap.block, "bootstrap.block")
         for name in rules.slices.columns:
+            if private(partition.schema(), [name]):
+                raise UserError(f"gates.yaml: slices.columns: {name} is private, and a report names values: drop it")
             arena.column(name, "slices.columns")
         if found is None:
             why = "There is no champion yet: main has no dvc.lock. This model becomes the first."

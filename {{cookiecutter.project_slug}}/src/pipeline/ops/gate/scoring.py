@@ -2,7 +2,8 @@
 
 A commit's recorded predictions count if the holdout and its data are what that commit was evaluated on. If they moved,
 its own code builds its features of today's data and predicts. If that code and its parameters are today's, it would
-build today's features, so these are taken.
+build today's features, so these are taken, once they are known to be what the code builds: a person may have put other
+files there (`dvc commit`).
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ...errors import UserError
 from ...holdout import Holdout
 from ...paths import DATA_DVC, LOCK, MODEL, PREDICTIONS
 from ...stats.bootstrap import Floats
-from .. import dvc_files, git
+from .. import dvc_files, git, provenance
 from ..dvc_store import Store
 from .champion import Champion, fetch
 from .coverage import keyed
@@ -60,7 +61,7 @@ class Judge:
         try:
             if (rows := self._recorded(former)) is not None:
                 return self._scored(former, rows, "recorded")
-            if not _differs(former):
+            if not _differs(former) and self._are_built(former):
                 return self._scored(former, self._on_todays_features(former), "same code")
             return self._scored(former, self.workshop.predictions(former), "own code")
         except CannotRunError as error:
@@ -100,6 +101,16 @@ class Judge:
             return False
         newest = sorted(self.data.files)[-1 - LOOK_BACK :]
         return sorted(old)[-1 - LOOK_BACK :] == newest and all(old[part] == self.data.files[part] for part in newest)
+
+    def _are_built(self, former: Champion) -> bool:
+        """Return whether today's features of the holdout are what the code, which is the commit's, builds."""
+        if provenance.origin(former.commit).kind != "person":
+            return True
+        built = self.workshop.features(former, self.holdout.partition)
+        if ml.LABEL not in built.columns or any(name not in built.columns for name in key()):
+            return False
+        rows = built.filter(pl.col(ml.LABEL).is_not_null()).sort(key())
+        return rows.equals(self.holdout.table.sort(key()))
 
     def _on_todays_features(self, former: Champion) -> pl.DataFrame:
         """Predict with its ONNX and today's features."""

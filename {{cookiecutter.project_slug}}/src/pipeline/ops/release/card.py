@@ -8,11 +8,11 @@ from typing import Any
 
 from ... import files
 from ...errors import UserError
-from ...paths import DATA_DVC, LOCK, MODELS, VERDICT
+from ...paths import DATA_DVC, LOCK, MODELS
 from .. import dvc_files
 from ..gate.verdict import Verdict
 from ..lineage import lineage
-from ..report.facts import read_metrics
+from ..report.facts import read_metrics, read_verdict
 from ..report.markdown import code, figure, prose, table
 
 PYPROJECT = Path("pyproject.toml")
@@ -25,7 +25,7 @@ def card() -> str:
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise UserError(f"{PYPROJECT}: project.name is missing: restore it from git")
     measured = read_metrics()
-    verdict = files.read_record(VERDICT, Verdict, "a verdict", "run `make gate`")
+    verdict = read_verdict()
     sections = {
         "Purpose": prose(str(project.get("description", ""))),
         "How good it is": _metrics(measured),

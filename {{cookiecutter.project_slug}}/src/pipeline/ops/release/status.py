@@ -38,7 +38,7 @@ def history(environment: str, head: str = "HEAD") -> list[Change]:
     if told.returncode:
         raise UserError(f"git cannot tell the history of {file}: {told.stderr.strip()}")
     changes = []
-    for line in told.stdout.splitlines():
+    for line in told.stdout.split("\n")[:-1]:  # a name may hold what `splitlines` takes for the end of a line
         commit, day, author = line.split("\0")
         changes.append(Change(environment, commit, day, author, read(git.read(commit, file), str(file))))
     return changes

@@ -40,7 +40,7 @@ class Facts:
 
 def read() -> Facts:
     """Read them; raise `UserError` where one is missing or cannot be read and the gate has not said so already."""
-    verdict = _verdict()
+    verdict = read_verdict()
     blocked = verdict.outcome == "block"
     label, score, rivals = _needed(PREDICTIONS, _predictions, blocked=blocked) or (None, None, None)
     return Facts(
@@ -55,7 +55,8 @@ def read() -> Facts:
     )
 
 
-def _verdict() -> Verdict:
+def read_verdict() -> Verdict:
+    """Return what the gate said of this dvc.lock; raise `UserError` if it said it of another one."""
     verdict = files.read_record(VERDICT, Verdict, "a verdict", "run `make gate`")
     lock = files.md5(LOCK) if LOCK.exists() else None
     if verdict.lock != lock:
