@@ -10,6 +10,8 @@ from tests.turns import pytest_collection_modifyitems, pytest_runtest_protocol
 
 from pipeline.ops.sources.flights import Flights
 
+pytest_plugins = ["tests.attempts"]
+
 __all__ = ["january", "postgres_url", "pytest_collection_modifyitems", "pytest_runtest_protocol"]
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the Makefile says

@@ -9,7 +9,7 @@ import pandas as pd
 import pandera.polars as pa
 import polars as pl
 import pytest
-from tests.inputs import attempt
+from tests.attempts import attempt, refused
 from tests.ops.test_csv import TABLE, TRIPS
 
 from pipeline.contract import validate
@@ -17,7 +17,6 @@ from pipeline.errors import UserError
 from pipeline.ops.sources import files, open_source
 from pipeline.settings import FilesSource
 
-pytestmark = pytest.mark.inputs
 FILE = Path("2013-03/trips.parquet")
 
 
@@ -72,11 +71,12 @@ WORKS: dict[str, Callable[[], None]] = {
 }
 
 
+@pytest.mark.attempts("parquet")
 @pytest.mark.parametrize("case", WORKS)
 def test_a_file_is_read_as_it_is_meant(case: str, take: Callable[[], pl.DataFrame]) -> None:
     WORKS[case]()
 
-    came = attempt("parquet", case, take)
+    came = attempt(case, take)
 
     assert not isinstance(came, str), came
     assert came.equals(TABLE)
@@ -130,15 +130,16 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
 }
 
 
+@pytest.mark.attempts("parquet")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_the_table_is_one_line(case: str, take: Callable[[], pl.DataFrame]) -> None:
     make, sentence = REFUSED[case]
     make()
 
-    with pytest.raises(UserError, match=sentence) as refused:
+    with pytest.raises(UserError, match=sentence) as error:
         take()
 
-    assert attempt("parquet", case, take) == str(refused.value)
+    refused(error.value)
 
 
 @pytest.mark.parametrize(
