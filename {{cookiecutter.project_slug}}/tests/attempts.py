@@ -1,8 +1,8 @@
 """What was tried on the project, and what answered: `python -m tests.attempts` tries all and prints one table.
 
 The tests are the list. A test joins by its mark, `attempts("kind")`: each of its cases notes what answered, through
-`attempt`, `refused`, `warned` or `works`. A case that fails, is skipped or notes nothing is counted as wrong. Any run of
-pytest prints the table of what it ran with `--attempts=table`, and each attempt with its answer with `--attempts=all`.
+`attempt`, `refused`, `warned` or `works`. A case that fails, is skipped or notes nothing is counted as wrong. In any
+run of pytest, `--attempts=table` prints the counts of what it ran, and `--attempts=all` each attempt with its answer.
 """
 
 import sys
@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark."""
-    config.addinivalue_line("markers", "attempts(kind): each case tries something; `python -m tests.attempts` counts it")
+    config.addinivalue_line("markers", "attempts(kind): notes what answered; `python -m tests.attempts` counts it")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -145,7 +145,9 @@ def test_a_silent_dvc_remote_is_named(
     act: Callable[[], object], remote: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(remote)
-    with pytest.raises(DvcError, match=r"^the DVC remote http://127\.0\.0\.1:\d+/storage did not answer within 1 s") as error:
+    with pytest.raises(
+        DvcError, match=r"^the DVC remote http://127\.0\.0\.1:\d+/storage did not answer within 1 s"
+    ) as error:
         act()
     refused(error.value)
 
@@ -186,7 +188,9 @@ def test_programs_and_libraries_give_what_they_gave() -> None:
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", "1e99"])
 def test_a_deadline_that_is_none_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSWER_SECONDS", value)
-    with pytest.raises(UserError, match=rf"^ANSWER_SECONDS: must be a number of seconds above 0, not '{value}'") as error:
+    with pytest.raises(
+        UserError, match=rf"^ANSWER_SECONDS: must be a number of seconds above 0, not '{value}'"
+    ) as error:
         assert Deadline.ANSWER.seconds
     refused(error.value)
 

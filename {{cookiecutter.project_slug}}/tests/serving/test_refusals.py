@@ -1,6 +1,7 @@
 """Bad requests are 4xx that name the field, overload is 503; nothing is ever a 5xx of the service's own."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,13 @@ GOOD = {
 def body(**changed: Any) -> str:
     """A request with one row, altered; NaN is written as Python does."""
     return json.dumps({"rows": [GOOD | changed]})
+
+
+def told_apart(sent: str) -> str:
+    """Return a request without what a good one says too."""
+    for name, value in GOOD.items():
+        sent = re.sub(rf"{json.dumps(name)}: {json.dumps(value)}(, |(?=}}))", "", sent)
+    return sent
 
 
 @pytest.mark.attempts("bad request")
@@ -61,7 +69,7 @@ def test_a_bad_request_names_the_field(server: Server, sent: str, status: int, f
     assert answer.status_code == status
     assert field in answer.json()["error"]
     assert len(answer.text) < 5000
-    refused(f"{status} {answer.json()['error']}", sent[:200])
+    refused(f"{status} {answer.json()['error']}", told_apart(sent))
 
 
 @pytest.mark.attempts("good request")
