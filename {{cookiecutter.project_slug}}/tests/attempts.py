@@ -1,13 +1,14 @@
 """What was tried on the project, and what answered: `python -m tests.attempts` tries all and prints one table.
 
 The tests are the list. A test joins by its mark, `attempts("kind")`: each of its cases notes what answered, through
-`attempt`, `refused`, `warned` or `works`. A case that fails, is skipped or notes nothing is counted as wrong. In any
-run of pytest, `--attempts=table` prints the counts of what it ran, and `--attempts=all` each attempt with its answer.
+`attempt`, `refusal`, `refused`, `warned` or `works`. A case that fails, is skipped or notes nothing is counted as
+wrong. Any run of pytest prints the counts of what it ran with `--attempts=table`, and each answer with `--attempts=all`.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
@@ -31,6 +32,16 @@ def attempt(name: str, action: Callable[[], Result]) -> Result | str:
         raise
     works(name=name)
     return result
+
+
+@contextmanager
+def refusal(match: str | None = None, name: str = "") -> Iterator["pytest.ExceptionInfo[Exception]"]:
+    """Expect one line that matches, as `pytest.raises` does, and note it."""
+    from pipeline.errors import UserError
+
+    with pytest.raises(UserError, match=match) as error:
+        yield error
+    refused(error.value, name)
 
 
 def works(answer: object = "", name: str = "") -> None:
