@@ -11,7 +11,7 @@ from tests.turns import locked, pytest_collection_modifyitems, pytest_runtest_pr
 
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
 
-pytest_plugins = ["tests.github.fixtures", "tests.release.fixtures"]
+pytest_plugins = ["tests.attempts", "tests.github.fixtures", "tests.release.fixtures"]
 
 
 @pytest.fixture(scope="session", autouse=True)

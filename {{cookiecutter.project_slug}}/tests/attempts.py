@@ -2,7 +2,7 @@
 
 The tests are the list. A test joins by its mark, `attempts("kind")`: each of its cases notes what answered, through
 `attempt`, `refusal`, `refused`, `warned` or `works`. A case that fails, is skipped or notes nothing is counted as
-wrong. Any run of pytest prints the counts of what it ran with `--attempts=table`, and each answer with `--attempts=all`.
+wrong. Any run of pytest prints the counts of its attempts with `--attempts=table`, each answer with `--attempts=all`.
 """
 
 import sys
@@ -103,7 +103,9 @@ def pytest_runtest_makereport(
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Collect the attempts, from other processes too."""
-    ROWS.extend(tuple(row) for name, rows in report.user_properties if name == "attempts" for row in rows)
+    for name, rows in report.user_properties:
+        if name == "attempts" and isinstance(rows, list):
+            ROWS.extend(tuple(row) for row in rows)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
