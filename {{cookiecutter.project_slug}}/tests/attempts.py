@@ -5,10 +5,14 @@ The tests are the list. A test joins by its mark, `attempts("kind")`: each of it
 wrong. Any run of pytest prints the counts of its attempts with `--attempts=table`, each answer with `--attempts=all`.
 """
 
+import json
+import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -16,6 +20,7 @@ import pytest
 WORKS, WARNED, REFUSED, WRONG = OUTCOMES = ("works", "warned", "refused", "wrong")
 NOTES: list[tuple[str, str, str]] = []  # name, outcome and answer of each attempt of the test that runs
 ROWS: list[tuple[str, str, str, str]] = []  # kind, name, outcome and answer of each attempt of this session
+RECORD = "ATTEMPTS_RECORD"  # names the file in which runs of pytest within this one leave their attempts
 Result = TypeVar("Result")
 
 
@@ -69,7 +74,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark."""
+    """Register the mark; if the table is wanted, prepare for what tests run in a pytest of their own."""
+    if config.getoption("--attempts") and not hasattr(config, "workerinput"):
+        os.environ[RECORD] = tempfile.mkstemp(prefix="attempts-")[1]
     config.addinivalue_line("markers", "attempts(kind): notes what answered; `python -m tests.attempts` counts it")
 
 
@@ -109,9 +116,15 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was tried, and the counts."""
-    wanted = config.getoption("--attempts")
-    for line in [*(listed() if wanted == "all" else []), *(table() if wanted else [])]:
+    """Print what was tried, and the counts; within another run, leave it to that one."""
+    wanted, record = config.getoption("--attempts"), Path(os.environ.get(RECORD, os.devnull))
+    if not wanted:
+        with record.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in ROWS)
+        return
+    ROWS.extend(tuple(json.loads(line)) for line in record.read_text().splitlines())
+    record.unlink()
+    for line in [*(listed() if wanted == "all" else []), *table()]:
         terminalreporter.write_line(line)
 
 

@@ -38,24 +38,21 @@ def test_not_tried(): pytest.skip("no network")
 """
 
 
-def run(folder: Path, *options: str) -> tuple[int, list[list[str]], list[str]]:
+COMMAND = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "tests.attempts"]
+WITHIN = f"""
+import subprocess
+
+def test_within():
+    assert subprocess.run([*{COMMAND}, "--basetemp=inner/tmp", "inner"]).returncode == 1
+"""
+
+
+def run(folder: Path, *options: str, tests: str = TESTS) -> tuple[int, list[list[str]], list[str]]:
     """Return the exit status, the rows as they are printed, and the last line of the table."""
-    (folder / "test_it.py").write_text(TESTS)
+    (folder / "test_it.py").write_text(tests)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "xdist",
-        "-p",
-        "tests.attempts",
-        "--attempts=all",
-        *options,
-        str(folder),
-    ]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [*COMMAND, "--attempts=all", f"--basetemp={folder / 'tmp'}", "test_it.py", *options]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("kind | ")]
@@ -81,3 +78,9 @@ def test_what_is_wrong_is_counted_as_wrong(tmp_path: Path) -> None:
 def test_it_is_the_same_in_several_processes(tmp_path: Path) -> None:
     status, rows, counts = run(tmp_path, "-n", "2", "-k", "right")
     assert (status, len(rows), counts) == (0, 4, ["all", "4", "2", "1", "1", "0"])
+
+
+def test_what_runs_in_a_pytest_within_is_in_the_same_table(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/test_inner.py").write_text(TESTS)
+    assert run(tmp_path, tests=WITHIN)[2] == ["all", "12", "3", "1", "1", "7"]
