@@ -117,6 +117,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print what was tried, and the counts; within another run, leave it to that one."""
+    if hasattr(config, "workerinput"):
+        return  # xdist's process that collects from the others says it
     wanted, record = config.getoption("--attempts"), Path(os.environ.get(RECORD, os.devnull))
     if not wanted:
         with record.open("a") as file:
