@@ -5,7 +5,10 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.ml.features.history import History, build_history
 from pipeline.ml.params import Params
+
+__all__ = ["LABEL", "TIME", "History", "build_features", "build_history", "derive", "label"]
 
 LABEL = "late"
 TIME: str | None = "sched_dep"
