@@ -33,7 +33,7 @@ loop: $(READY) ## the generated workflows themselves, from a first push to the i
 
 test: $(READY) ## everything: lint, types, then the tests from cheap to dear
 	@$(MAKE) --no-print-directory check
-	@pytest -n 2 --no-loadscope-reorder --durations 40 --durations-min 10
+	@pytest -n 2 --no-loadscope-reorder --durations 40 --durations-min 10 --attempts=table
 
 check: $(READY) ## lint and types of the template's own Python
 	@ruff check .

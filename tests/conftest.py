@@ -17,7 +17,7 @@ from tests.turns import (
 
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
-pytest_plugins = ["tests.github.fixtures", "tests.release.fixtures"]
+pytest_plugins = ["tests.attempts", "tests.github.fixtures", "tests.release.fixtures"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.attempts import refused, works
 from tests.bake import PRODUCT, ROOT, Problems, cookiecutter, run
 
 GOOD = {
@@ -48,16 +49,21 @@ FINE = {
 }
 
 
+@pytest.mark.attempts("answer to a prompt")
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
 def test_bad_answers_get_one_sentence_each(problems: Problems, key: str, value: str) -> None:
     found = problems(GOOD | {key: value})
     assert found
-    assert all(line.startswith(f"{key}: ") and line.endswith(".") and "\n" not in line for line in found), found
+    assert all(line.startswith(f"{key}: ") and line.endswith(".") for line in found), found
+    for line in found:
+        refused(line, f"{key}: {value!r}")
 
 
+@pytest.mark.attempts("answer to a prompt")
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in FINE.items() for value in values])
 def test_unusual_but_good_answers_pass(problems: Problems, key: str, value: str) -> None:
     assert problems(GOOD | {key: value}) == []
+    works(name=f"{key}: {value!r}")
 
 
 def test_the_defaults_pass_and_the_hour_is_explained(problems: Problems) -> None:
@@ -86,6 +92,7 @@ def test_a_refusal_lists_all_and_leaves_nothing(template: Path, tmp_path: Path) 
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
 
 
+@pytest.mark.attempts("answer to a prompt")
 @pytest.mark.parametrize("name", ["'''", '"""', "\\", "\\'", '"', 'a"""; raise SystemExit("in")', "emoji 👩‍💻 \\u0041"])
 def test_no_answer_breaks_out_of_the_hook(template: Path, tmp_path: Path, name: str) -> None:
     # when an answer looks like the end of the hook's own string, beside one that is to be refused
@@ -93,8 +100,10 @@ def test_no_answer_breaks_out_of_the_hook(template: Path, tmp_path: Path, name: 
     # then only the refusal speaks
     assert result.stderr.count("  - ") == 1, result.stderr
     assert "  - owner: " in result.stderr
+    works("it is text", f"project_name: {name!r}")
 
 
+@pytest.mark.attempts("old program")
 def test_a_cookiecutter_that_is_too_old_is_refused(template: Path, tmp_path: Path) -> None:
     # given the version that old distributions install, which leaves the template's own keys unrendered
     uv = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
@@ -105,7 +114,9 @@ def test_a_cookiecutter_that_is_too_old_is_refused(template: Path, tmp_path: Pat
     done = run([*old, *options, str(template)], tmp_path, HOME=str(tmp_path), UV_CACHE_DIR=cache(uv))
     # then
     assert done.returncode != 0
-    assert "cookiecutter: this version is too old, the template needs 2.1 or later" in done.stdout + done.stderr
+    told = "cookiecutter: this version is too old, the template needs 2.1 or later"
+    assert told in done.stdout + done.stderr
+    refused(told)
     assert not [*(tmp_path / "out").glob("*")]
 
 

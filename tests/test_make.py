@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.attempts import refused, works
 from tests.bake import ROOT, run
 
 # Stands for every program that a recipe calls: notes its arguments and variables, and fails if it is told to.
@@ -81,6 +82,7 @@ def template_folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "template")
 
 
+@pytest.mark.attempts("failure within a verb")
 @pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize(
     ("verb", "fails", "never"),
@@ -103,6 +105,7 @@ def test_what_fails_ends_the_verb(product: Folder, make: list[str], verb: str, f
     assert done.returncode != 0, done.stdout + done.stderr
     assert fails in words
     assert never not in words
+    refused(f"exit {done.returncode}, without {never}")
 
 
 @pytest.mark.parametrize("make", MAKES)
@@ -146,12 +149,14 @@ VALUES = [
 ]
 
 
+@pytest.mark.attempts("value given to make")
 @pytest.mark.parametrize(("verb", "name", "argument"), VALUES)
 def test_a_value_reaches_the_program_as_one_argument(product: Folder, verb: str, name: str, argument: str) -> None:
     # given every hostile value, from the environment and from the command line
     for value in HOSTILE:
         for done in (product.make(verb, **{name: value}), product.make(verb, f"{name}={value}")):
             assert done.returncode == 0, done.stderr
+        works("one argument, which nothing ran", f"make {verb} {name}={value}")
     # then the program got it whole, and nothing of it was run
     calls = [call for call in product.calls() if call[0] != "end" and argument.format("") in " ".join(call)]
     given = [call for call in calls if any(argument.format(value) in call for value in HOSTILE)]
@@ -161,6 +166,7 @@ def test_a_value_reaches_the_program_as_one_argument(product: Folder, verb: str,
     assert {*product.path.iterdir()} == product.before
 
 
+@pytest.mark.attempts("value given to make")
 def test_any_variable_of_the_command_line_is_text(product: Folder, template_folder: Folder) -> None:
     # given one that no recipe reads, which make exports, and one that passes through a second make
     for folder, verb in ((product, "plan"), (template_folder, "test")):
@@ -170,8 +176,10 @@ def test_any_variable_of_the_command_line_is_text(product: Folder, template_fold
         assert {*folder.path.iterdir()} == folder.before
     template_folder.make("demo", 'DEMO="; touch x; $(shell touch x)')
     assert '"; touch x; $(shell touch x)' in template_folder.calls()[-1]
+    works()
 
 
+@pytest.mark.attempts("value given to make")
 def test_groups_are_words_and_never_commands(product: Folder) -> None:
     (product.path / ".venv/.ready").unlink()
     done = product.make("setup", GROUPS_WANTED="data *; touch x $(shell touch x)")
@@ -181,6 +189,7 @@ def test_groups_are_words_and_never_commands(product: Folder) -> None:
         *(f"--group={word}" for word in ("data", "*;", "touch", "x", "$(shell", "touch", "x)")),
     ]
     assert {*product.path.iterdir()} == product.before
+    works()
 
 
 def test_verbs_do_not_depend_on_locale_or_on_what_is_active(product: Folder) -> None:

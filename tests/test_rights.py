@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.attempts import refused
 from tests.bake import git
 from tests.github import Clone, Environment, Event, GitHub, Repository, approve, run_event
 from tests.github.fixtures import bot
@@ -97,6 +98,7 @@ def test_everything_is_owned_but_what_a_data_scientist_edits(fresh: Path, tmp_pa
         assert owners(fresh, path) == expected, path
 
 
+@pytest.mark.attempts("change that fools the gate")
 @pytest.mark.parametrize(
     ("file", "pattern", "becomes"),
     [
@@ -114,6 +116,7 @@ def test_a_change_that_fools_the_gate_needs_an_owner(fresh: Path, file: str, pat
     assert re.sub(pattern, becomes, text, count=1) != text
     # then an owner must approve it
     assert owners(fresh, file) == ["@octo-org"]
+    refused("until @octo-org approves", f"{file}: {pattern}")
 
 
 # -- machines and concurrency -----------------------------------------------------------------------------------------

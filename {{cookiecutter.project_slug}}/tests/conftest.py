@@ -10,6 +10,8 @@ from tests.turns import pytest_runtest_protocol, pytest_xdist_make_scheduler
 
 from pipeline.ops.sources.flights import Flights
 
+pytest_plugins = ["tests.attempts"]
+
 __all__ = ["january", "postgres_url", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the Makefile says

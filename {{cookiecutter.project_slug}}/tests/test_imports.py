@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.attempts import refused
 
 FORBIDDEN = [
     ("ml/calibration.py", "import httpx", "pipeline.ml.calibration imports httpx"),
@@ -47,6 +48,7 @@ def test_what_we_ship_keeps_the_boundaries(copy: Path) -> None:
     assert status == 0, told
 
 
+@pytest.mark.attempts("forbidden import")
 @pytest.mark.parametrize(("file", "line", "told"), FORBIDDEN, ids=[f"{file}: {line}" for file, line, _ in FORBIDDEN])
 def test_a_forbidden_import_is_red_and_named(copy: Path, file: str, line: str, told: str) -> None:
     # given one line more in a file
@@ -58,5 +60,6 @@ def test_a_forbidden_import_is_red_and_named(copy: Path, file: str, line: str, t
         status, said = checked(copy)
         assert status != 0
         assert told in said
+        refused(told)
     finally:
         path.unlink() if before is None else path.write_text(before)

@@ -13,14 +13,12 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 from pydantic import ValidationError
-from tests.inputs import attempt
+from tests.attempts import attempt, refusal
 
 from pipeline.contract import validate
-from pipeline.errors import UserError
 from pipeline.ops.sources import files, open_source
 from pipeline.settings import FilesSource
 
-pytestmark = pytest.mark.inputs
 TRIPS = pa.DataFrameSchema(
     {
         "start": pa.Column(pl.Datetime("us")),
@@ -109,11 +107,12 @@ WORKS: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.attempts("CSV")
 @pytest.mark.parametrize("case", WORKS)
 def test_a_file_is_read_as_it_is_meant(case: str, take: Callable[..., pl.DataFrame]) -> None:
     content, csv = WORKS[case]
 
-    came = attempt("CSV", case, lambda: take(content, **csv))
+    came = attempt(case, lambda: take(content, **csv))
 
     assert not isinstance(came, str), came
     assert came.select(TABLE.columns).equals(TABLE)
@@ -129,9 +128,10 @@ COMPRESSED = {
 }
 
 
+@pytest.mark.attempts("CSV, compressed")
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_a_compressed_file_is_known_by_its_ending(name: str, take: Callable[..., pl.DataFrame]) -> None:
-    came = attempt("CSV, compressed", name, lambda: take(COMPRESSED[name], name))
+    came = attempt(name, lambda: take(COMPRESSED[name], name))
 
     assert not isinstance(came, str), came
     assert came.equals(TABLE)
@@ -142,9 +142,10 @@ def test_a_compression_can_be_named(take: Callable[..., pl.DataFrame]) -> None:
     assert take(GOOD, "trips.csv.gz", compression="none").equals(TABLE)
 
 
+@pytest.mark.attempts("CSV")
 def test_text_that_looks_like_null_stays_text(take: Callable[..., pl.DataFrame]) -> None:
     # given a place that is called NA, and one whose name is empty and quoted
-    came = attempt("CSV", "NA in a text", lambda: take(change("Orly", "NA", "Zoë", '""')))
+    came = attempt("NA in a text", lambda: take(change("Orly", "NA", "Zoë", '""')))
 
     assert not isinstance(came, str), came
     assert came["place"].to_list() == ["NA", "", None]
@@ -245,16 +246,16 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.attempts("CSV")
 @pytest.mark.parametrize("case", REFUSED)
 def test_another_dialect_or_damage_is_one_line(case: str, take: Callable[..., pl.DataFrame]) -> None:
     content, csv, sentence = REFUSED[case]
 
-    with pytest.raises(UserError, match=sentence) as refused:
+    with refusal(sentence):
         take(content, **csv)
 
-    assert attempt("CSV", case, lambda: take(content, **csv)) == str(refused.value)
 
-
+@pytest.mark.attempts("private value")
 @pytest.mark.parametrize(
     ("content", "csv"),
     [
@@ -270,10 +271,10 @@ def test_another_dialect_or_damage_is_one_line(case: str, take: Callable[..., pl
 def test_no_refusal_shows_a_private_value(
     content: bytes, csv: dict[str, Any], take: Callable[..., pl.DataFrame]
 ) -> None:
-    with pytest.raises(UserError) as refused:
+    with refusal() as error:
         take(content, **csv)
 
-    assert not any(word in str(refused.value) for word in ("Oakley", "Bob", "A\xf1"))
+    assert not any(word in str(error.value) for word in ("Oakley", "Bob", "A\xf1"))
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {

@@ -9,15 +9,13 @@ import pandas as pd
 import pandera.polars as pa
 import polars as pl
 import pytest
-from tests.inputs import attempt
+from tests.attempts import attempt, refusal
 from tests.ops.test_csv import TABLE, TRIPS
 
 from pipeline.contract import validate
-from pipeline.errors import UserError
 from pipeline.ops.sources import files, open_source
 from pipeline.settings import FilesSource
 
-pytestmark = pytest.mark.inputs
 FILE = Path("2013-03/trips.parquet")
 
 
@@ -72,11 +70,12 @@ WORKS: dict[str, Callable[[], None]] = {
 }
 
 
+@pytest.mark.attempts("parquet")
 @pytest.mark.parametrize("case", WORKS)
 def test_a_file_is_read_as_it_is_meant(case: str, take: Callable[[], pl.DataFrame]) -> None:
     WORKS[case]()
 
-    came = attempt("parquet", case, take)
+    came = attempt(case, take)
 
     assert not isinstance(came, str), came
     assert came.equals(TABLE)
@@ -130,17 +129,17 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
 }
 
 
+@pytest.mark.attempts("parquet")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_the_table_is_one_line(case: str, take: Callable[[], pl.DataFrame]) -> None:
     make, sentence = REFUSED[case]
     make()
 
-    with pytest.raises(UserError, match=sentence) as refused:
+    with refusal(sentence):
         take()
 
-    assert attempt("parquet", case, take) == str(refused.value)
 
-
+@pytest.mark.attempts("private value")
 @pytest.mark.parametrize(
     "rows",
     [
@@ -155,8 +154,8 @@ def test_no_refusal_shows_a_private_value(rows: pl.DataFrame, unique: list[str],
     columns = {**TRIPS.columns, "rider": rider, "place": pa.Column(pl.String, nullable=False)}
     schema = pa.DataFrameSchema(columns, strict=True, unique=unique)
 
-    with pytest.raises(UserError) as refused:
+    with refusal() as error:
         validate("2013-03", {"trips": rows}, {"trips": schema})
 
-    assert "Oakley" not in str(refused.value)
-    assert "Bob" not in str(refused.value)
+    assert "Oakley" not in str(error.value)
+    assert "Bob" not in str(error.value)

@@ -1,9 +1,11 @@
 """The one required check."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.attempts import refused, works
 
 from pipeline.errors import UserError
 from pipeline.ops.verdict import ON_BEHALF, judge, run
@@ -24,11 +26,14 @@ def needs(
     }
 
 
+@pytest.mark.attempts("jobs before the verdict")
 @pytest.mark.parametrize("facts", [needs(), needs(work="judge"), needs(train="skipped", work="nothing")])
 def test_green_only_when_all_that_had_to_run_succeeded(facts: dict[str, dict[str, object]]) -> None:
     assert judge(facts) == []
+    works(name=json.dumps(facts))
 
 
+@pytest.mark.attempts("jobs before the verdict")
 @pytest.mark.parametrize(
     ("facts", "missing"),
     [
@@ -50,6 +55,7 @@ def test_green_only_when_all_that_had_to_run_succeeded(facts: dict[str, dict[str
 )
 def test_whatever_did_not_succeed_is_named(facts: dict[str, dict[str, object]], missing: list[str]) -> None:
     assert judge(facts) == missing
+    refused(", ".join(missing), json.dumps(facts))
 
 
 def test_a_retraining_needs_its_own_jobs() -> None:

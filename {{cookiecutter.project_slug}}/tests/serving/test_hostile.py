@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.attempts import refused, works
 from tests.serving.conftest import Server, Start, environment
 from tests.serving.test_refusals import GOOD
 
@@ -44,20 +45,22 @@ def routes(trained: Path) -> list[str]:
     return told
 
 
+@pytest.mark.attempts("pickle to a route")
 def test_no_route_unpickles(server: Server, routes: list[str], tmp_path: Path) -> None:
     assert {"/predict", "/model", "/metrics", "/readyz", "/schema.json", "/"} <= set(routes)
     canary = pickle.dumps(Canary(tmp_path / "was-here"))
     kinds = ["application/vnd.bentoml+pickle", "application/octet-stream", "application/json", "application/x-pickle"]
-    heads = [{"content-type": kind} for kind in kinds]
     with httpx.Client(base_url=server.url) as client:
         for path in [*routes, "/predict/submit", "/unknown", "/static_content/x"]:
             for method in ("POST", "PUT", "GET"):
-                for head in heads:
-                    answer = client.request(method, path, content=canary, headers=head)
-                    assert (answer.status_code in (400, 404, 405, 415)) or method == "GET", (path, head, answer)
+                for kind in kinds:
+                    answer = client.request(method, path, content=canary, headers={"content-type": kind})
+                    (works if answer.is_success else refused)(answer.status_code, f"{method} {path} {kind}")
+                    assert (answer.status_code in (400, 404, 405, 415)) or method == "GET", (path, kind, answer)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.attempts("media type")
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
@@ -74,15 +77,19 @@ def test_the_media_type_is_compared_exactly(server: Server, kind: str, status: i
     sent = json.dumps({"rows": [GOOD]})
     answer = httpx.post(f"{server.url}/predict", content=sent, headers={"content-type": kind} if kind else {})
     assert answer.status_code == status
+    (works if answer.is_success else refused)(f"{status} {answer.json().get('error', '')}", kind)
 
 
+@pytest.mark.attempts("bad request")
 def test_a_compressed_body_is_refused(server: Server) -> None:
     sent = gzip.compress(json.dumps({"rows": [GOOD]}).encode())
     heads = {"content-type": "application/json", "content-encoding": "gzip"}
     answer = httpx.post(f"{server.url}/predict", content=sent, headers=heads)
     assert (answer.status_code, "compressed" in answer.json()["error"]) == (415, True)
+    refused(f"415 {answer.json()['error']}")
 
 
+@pytest.mark.attempts("bad request")
 @pytest.mark.parametrize("moment", ["2013-02-05T12:30:00Z", "2013-02-05 12:30", "2013-02-30T12:30:00"])
 def test_a_moment_in_another_form_gets_a_sentence(server: Server, moment: str) -> None:
     answer = httpx.post(f"{server.url}/predict", json={"rows": [GOOD | {"sched_dep": moment}]})
@@ -90,8 +97,10 @@ def test_a_moment_in_another_form_gets_a_sentence(server: Server, moment: str) -
     assert answer.status_code == 422
     assert "without a time zone (no Z" in told
     assert "[0-9]" not in told
+    refused(f"422 {told}")
 
 
+@pytest.mark.attempts("hostile caller")
 def test_metrics_do_not_grow_with_what_strangers_ask_for(server: Server) -> None:
     def ask(times: int) -> int:
         with httpx.Client(base_url=server.url) as client:
@@ -102,8 +111,10 @@ def test_metrics_do_not_grow_with_what_strangers_ask_for(server: Server) -> None
 
     assert ask(100) == ask(1)  # the first call may add the label of unknown paths
     assert 'endpoint="/unknown"' in httpx.get(f"{server.url}/metrics").text
+    works()
 
 
+@pytest.mark.attempts("hostile caller")
 def test_stalled_requests_shut_nobody_out_and_are_ended(start: Start) -> None:
     # given a service that takes two requests at once, and sixteen clients that begin one and go silent
     server = start(max_concurrency=2, body_seconds=2)
@@ -122,8 +133,11 @@ def test_stalled_requests_shut_nobody_out_and_are_ended(start: Start) -> None:
     assert all(end == b"" for end in ends[1::2]), ends
     for one in stalled:
         one.close()
+    refused(ends[0].splitlines()[0].decode(), "a body that never ends")
+    works("hung up on", "a head that never ends")
 
 
+@pytest.mark.attempts("hostile caller")
 def test_only_who_has_the_token_is_answered(start: Start) -> None:
     server = start(token=TOKEN)
     for given in ({}, {"authorization": TOKEN}, {"authorization": f"Bearer {TOKEN}x"}, {"authorization": "Bearer é"}):
@@ -131,6 +145,7 @@ def test_only_who_has_the_token_is_answered(start: Start) -> None:
         answer = httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}, headers=heads)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
         assert TOKEN not in answer.text
+        refused(f"401 {answer.text}", f"token {str(given).replace(TOKEN, '…')}")
     heads = {"authorization": f"Bearer {TOKEN}"}
     assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}, headers=heads).status_code == 200
     assert httpx.get(f"{server.url}/readyz").status_code == 200

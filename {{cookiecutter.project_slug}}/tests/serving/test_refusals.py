@@ -1,6 +1,7 @@
 """Bad requests are 4xx that name the field, overload is 503; nothing is ever a 5xx of the service's own."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.attempts import refused, works
 from tests.serving.conftest import Server, Start, environment
 
 Golden = tuple[list[dict[str, Any]], list[float]]
@@ -28,6 +30,14 @@ def body(**changed: Any) -> str:
     return json.dumps({"rows": [GOOD | changed]})
 
 
+def told_apart(sent: str) -> str:
+    """Return a request without what a good one says too."""
+    for name, value in GOOD.items():
+        sent = re.sub(rf"{json.dumps(name)}: {json.dumps(value)}(, |(?=}}))", "", sent)
+    return sent
+
+
+@pytest.mark.attempts("bad request")
 @pytest.mark.parametrize(
     ("sent", "status", "field"),
     [
@@ -59,18 +69,25 @@ def test_a_bad_request_names_the_field(server: Server, sent: str, status: int, f
     assert answer.status_code == status
     assert field in answer.json()["error"]
     assert len(answer.text) < 5000
+    refused(f"{status} {answer.json()['error']}", told_apart(sent))
 
 
+@pytest.mark.attempts("good request")
 def test_what_is_good_is_scored(server: Server) -> None:
     assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}).status_code == 200
     leap = GOOD | {"sched_dep": "2012-02-29T23:59", "sched_arr": 800.0}  # in JSON an integer too
     assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD, leap]}).status_code == 200
+    works()
 
 
+@pytest.mark.attempts("bad request")
 def test_other_methods_and_types_are_refused(server: Server) -> None:
-    assert httpx.get(f"{server.url}/predict").status_code == 405
+    read = httpx.get(f"{server.url}/predict")
+    assert read.status_code == 405
+    refused(f"405 {read.text}", "GET /predict")
     form = httpx.post(f"{server.url}/predict", data={"rows": "1"})
     assert (form.status_code, "application/json" in form.text) == (415, True)
+    refused(f"415 {form.text}", "a form")
 
 
 @pytest.mark.alone

@@ -9,9 +9,9 @@ from threading import Thread
 
 import pytest
 import yaml
+from tests.attempts import refusal
 from tests.ops.image import osv
 
-from pipeline.errors import UserError
 from pipeline.ops.image.scan import find, judge, read
 from pipeline.ops.release.registry import digest
 from pipeline.settings import Accepted, gates, infra
@@ -77,13 +77,15 @@ def test_what_no_version_fixes_is_refused_too(folder: Path, capsys: pytest.Captu
     assert "no version fixes it yet" in capsys.readouterr().out
 
 
+@pytest.mark.attempts("advisories")
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/v1/query", "{}/elsewhere"], ids=["down", "not OSV"])
 def test_a_service_that_cannot_tell_is_no_pass(folder: Path, address: str) -> None:
     name(address.format(infra().advisories))
-    with pytest.raises(UserError, match=r"cannot be told \(.*advisories in infra.yaml.*run it again"):
+    with refusal(r"cannot be told \(.*advisories in infra.yaml.*run it again"):
         find(PACKAGES)
 
 
+@pytest.mark.attempts("advisories")
 @pytest.mark.parametrize("answer", ["{}", '{"vulns": []}', "[]", '{"vulns": [{"id": "CVE-2000-1"}]}', "not JSON"])
 def test_a_mirror_that_knows_nothing_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     """It says of every package what OSV says of one without vulnerabilities."""
@@ -102,18 +104,20 @@ def test_a_mirror_that_knows_nothing_is_no_pass(tmp_path: Path, monkeypatch: pyt
     with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
         Thread(target=mirror.serve_forever, daemon=True).start()
         name(f"http://127.0.0.1:{mirror.server_port}/v1/query")
-        with pytest.raises(UserError, match=r"advisories in infra.yaml right\? Nothing unscanned is pushed"):
+        with refusal(r"advisories in infra.yaml right\? Nothing unscanned is pushed"):
             find({"Jinja2": "2.4.1", "PyYAML": "3.10"})
         mirror.shutdown()
 
 
+@pytest.mark.attempts("advisories")
 def test_a_bill_without_packages_is_no_pass(tmp_path: Path) -> None:
     bill = tmp_path / "sbom.json"
     bill.write_text(json.dumps({"bomFormat": "CycloneDX", "components": [{"name": "base", "version": "12"}]}))
-    with pytest.raises(UserError, match="names no package"):
+    with refusal("names no package"):
         read(bill)
 
 
+@pytest.mark.attempts("settings")
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
@@ -129,11 +133,12 @@ def test_an_acceptance_names_id_reason_and_day(
     text = Path("gates.yaml").read_text()
     (tmp_path / "gates.yaml").write_text(text.replace("vulnerabilities: []", f"vulnerabilities: [{entry}]"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"gates.yaml: image.accepted_vulnerabilities.0.") as refused:
+    with refusal(r"gates.yaml: image.accepted_vulnerabilities.0.") as error:
         gates()
-    assert told in str(refused.value)
+    assert told in str(error.value)
 
 
+@pytest.mark.attempts("proxy")
 @pytest.mark.parametrize("ask", [lambda: find(PACKAGES), lambda: digest("127.0.0.1:9/acme/flights:1")])
 def test_a_proxy_in_the_way_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
@@ -143,5 +148,5 @@ def test_a_proxy_in_the_way_is_named(
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"by way of the proxy http://127.0.0.1:9 \(HTTP_PROXY; NO_PROXY=127.0.0.1"):
+    with refusal(r"by way of the proxy http://127.0.0.1:9 \(HTTP_PROXY; NO_PROXY=127.0.0.1"):
         ask()

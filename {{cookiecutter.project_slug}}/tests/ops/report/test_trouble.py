@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tests.attempts import refusal
 from tests.ops.pull_request import opened
 from tests.ops.reported import BLOCK, Project, git, written
 
-from pipeline.errors import UserError
 from pipeline.ops import report
 from pipeline.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
 
@@ -22,6 +22,7 @@ def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: P
     assert "### Plots" not in text
 
 
+@pytest.mark.attempts("damaged file")
 @pytest.mark.parametrize(
     ("path", "content", "said"),
     [
@@ -36,19 +37,20 @@ def test_behind_a_good_verdict_a_missing_or_broken_file_is_one_sentence(
     project: Project, path: Path, content: bytes | None, said: str
 ) -> None:
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"^{path}:? {said}.*: run `make pipeline`$"):
+    with refusal(rf"^{path}:? {said}.*: run `make pipeline`$"):
         report.run()
 
 
+@pytest.mark.attempts("damaged file")
 def test_a_verdict_that_is_missing_broken_or_of_another_lock_is_one_sentence(project: Project) -> None:
     (project.root / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
-    with pytest.raises(UserError, match=r"verdict.json is about another dvc.lock.*`make gate`"):
+    with refusal(r"verdict.json is about another dvc.lock.*`make gate`"):
         report.run()
     VERDICT.write_text("{}")
-    with pytest.raises(UserError, match=r"verdict.json is not a verdict"):
+    with refusal(r"verdict.json is not a verdict"):
         report.run()
     VERDICT.unlink()
-    with pytest.raises(UserError, match=r"verdict.json is missing: run `make gate`"):
+    with refusal(r"verdict.json is missing: run `make gate`"):
         report.run()
 
 
