@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import settings
+from pipeline import outside, settings
 from pipeline.errors import UserError
-from pipeline.ops import comment, github, outside
+from pipeline.ops import comment, github
 from pipeline.ops.doctor import answers
 from pipeline.ops.dvc_cli import DvcError, dvc, push, show
 from pipeline.ops.event import Event
 from pipeline.ops.image import engine, scan
-from pipeline.ops.outside import Deadline
 from pipeline.ops.release import commit, registry
 from pipeline.ops.sources import open_source
 from pipeline.ops.tracking.reach import reach
+from pipeline.outside import Deadline
 
 ROOT = Path(__file__).parents[2]
 EVENT = Event(name="pull_request", commit="1" * 40, champion=None, pull_request=7, repository="octo-org/x")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..outside import Deadline, SilentError, read, within
 
 DIRECTORY = ".dir"  # ends the hash of a folder, whose object lists its files
 
@@ -37,7 +38,7 @@ class Store:
             try:
                 content = place(md5)
             except Exception as error:  # noqa: BLE001 - whatever a remote raises, the content cannot be had from there
-                reason = type(error.__cause__ or error).__name__
+                reason = str(error) if isinstance(error, SilentError) else type(error.__cause__ or error).__name__
                 continue
             if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5.removesuffix(DIRECTORY):
                 return content
@@ -58,9 +59,9 @@ class Store:
 
     def _remote(self, md5: str) -> bytes:
         remote = self.repo.cloud.get_remote_odb()
-        with remote.fs.open(remote.oid_to_path(md5), "rb") as file:
-            content: bytes = file.read()
-        return content
+        who = "the DVC remote"
+        with within(Deadline.ANSWER, who, lambda: remote.fs.open(remote.oid_to_path(md5), "rb")) as file:
+            return read(file, who)
 
 
 @contextmanager

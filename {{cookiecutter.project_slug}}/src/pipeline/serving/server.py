@@ -24,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from .. import settings
 from ..errors import UserError
 from ..paths import MODEL
+from ..text import say
 
 UNKNOWN = "/unknown"  # the label that all paths without a route share in /metrics
 READY = "/readyz"
@@ -212,7 +213,7 @@ def serve(bento: Any, api: Starlette, host: str, port: int, parent: int | None) 
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
-    print(f"the model answers at http://{host}:{port} (Ctrl+C stops it)", flush=True)
+    say(f"the model answers at http://{host}:{port} (Ctrl+C stops it)")
     Server(config, front, limits, parent).run(sockets=[listener])
 
 

@@ -19,6 +19,7 @@ from ... import settings
 from ...artifact import session
 from ...errors import UserError
 from ...paths import DRIFT, MODEL, REPORTS, VERDICT
+from ...text import say
 from ..sources import open_source
 from . import show
 from .copy import Copy
@@ -38,8 +39,8 @@ def run(until: str | None, *, image: bool) -> list[Month]:
     with tempfile.TemporaryDirectory(dir=HOME, prefix="run-") as folder:
         months = list(_replay(Path(folder), names, image=image))
     show.write(REPORTS / "replay", months)
-    print(show.summary(months))
-    print(f"{REPORTS / 'replay.md'} has the table and the plots")
+    say(show.summary(months))
+    say(f"{REPORTS / 'replay.md'} has the table and the plots")
     return months
 
 
@@ -61,7 +62,7 @@ def _replay(folder: Path, names: list[str], *, image: bool) -> Iterator[Month]:
                 checked.result()
             figures = measure(every.folder, name, champions)
             decision, why = _follow(loop, name, image=image)
-        print(f"  {decision}: {why}", flush=True)
+        say(f"{decision}: {why}")
         champions |= {"decided": _model(loop), "every": _model(every)}
         yield Month(partition=name, decision=decision, why=why, figures=figures)
 
@@ -103,7 +104,7 @@ def _model(copy: Copy) -> InferenceSession:
 
 @contextmanager
 def _timed(what: str) -> Iterator[None]:
-    print(f"▶ {what}", flush=True)
+    say(f"▶ {what}")
     begin = time.monotonic()
     yield
-    print(f"  {time.monotonic() - begin:.0f} s", flush=True)
+    say(f"{time.monotonic() - begin:.0f} s")
