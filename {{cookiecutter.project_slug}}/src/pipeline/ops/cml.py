@@ -11,6 +11,7 @@ import platform
 import shutil
 from pathlib import Path
 
+from .. import files
 from ..errors import UserError
 from ..outside import Deadline, call
 from ..text import say
@@ -60,7 +61,7 @@ def install(*, record: bool = False) -> str:
 
 def _recorded() -> dict[str, str]:
     """Return file name → SHA-256, as `sha256sum` writes them."""
-    lines = DIGESTS.read_text().splitlines() if DIGESTS.exists() else []
+    lines = files.read_text(DIGESTS, "restore it from git").splitlines() if DIGESTS.exists() else []
     entries = [line.split() for line in lines if line.strip() and not line.startswith("#")]
     if any(len(entry) != 2 for entry in entries):
         raise UserError(f"{DIGESTS} must hold lines of `<SHA-256>  <file>`: restore it from git")

@@ -51,8 +51,19 @@ class Store:
         )
 
     def files(self, md5: str, name: str) -> dict[str, str]:
-        """Return relative path → MD5 of the files of a folder that DVC tracks; raise `UserError` as `read` does."""
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(self.read(md5, name))}
+        """Return relative path → MD5 of the files of a folder that DVC tracks.
+
+        Raise `UserError` as `read` does, and if the list is not one that DVC writes, or names a file elsewhere.
+        """
+        fix = "restore data.dvc from git, and what it names in DVC's remote"
+        try:
+            listed = {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(self.read(md5, name))}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise UserError(f"{name} is not what DVC writes: {fix}") from None
+        for path in listed:
+            if path.startswith("/") or ".." in path.split("/"):
+                raise UserError(f"{name} names {path!r}, which lies outside of the folder: {fix}")
+        return listed
 
     def _cached(self, md5: str) -> bytes:
         return Path(self.repo.cache.local.oid_to_path(md5)).read_bytes()

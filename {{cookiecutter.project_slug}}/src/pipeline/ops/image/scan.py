@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from ... import outside
+from ... import files, outside
 from ...errors import UserError, run
 from ...outside import Deadline
 from ...settings import INFRA, Accepted, gates, infra
@@ -62,7 +62,7 @@ def scan(image: str | None = None) -> None:
 
 def read(bill: Path) -> dict[str, str]:
     """Give name and version of each Python package that a bill of materials (CycloneDX) names; there are some."""
-    components = json.loads(bill.read_text()).get("components", [])
+    components = files.read_mapping(bill, "build the image again with `make image`").get("components", [])
     packages = {one["name"]: one["version"] for one in components if one.get("purl", "").startswith("pkg:pypi/")}
     if not packages:
         raise UserError(f"{BILL} in the image names no package: build it again with `make image`")
