@@ -5,7 +5,8 @@ import re
 import socket
 
 from ...errors import UserError
-from ...outside import Deadline
+
+TIMEOUT = 5  # seconds until an address that does not answer counts as wrong
 
 
 def reach(address: str) -> None:
@@ -16,6 +17,6 @@ def reach(address: str) -> None:
     if not found:
         raise UserError(f"infra.yaml: ray.address, or RAY_ADDRESS: {address} is not ray://host:port")
     try:
-        socket.create_connection((found[1], int(found[2])), Deadline.GLANCE.seconds).close()
+        socket.create_connection((found[1], int(found[2])), TIMEOUT).close()
     except OSError as error:
         raise UserError(f"no Ray cluster answers at {address} ({error}): see infra.yaml, or RAY_ADDRESS") from None
