@@ -15,6 +15,8 @@ export DEMO := demo
 # UTF-8 whatever the locale says, and the environment of this folder whatever is active.
 export PYTHONUTF8 := 1
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+# Seconds until uv gives up an index that is silent.
+export UV_HTTP_TIMEOUT ?= 60
 unexport PYTHONIOENCODING VIRTUAL_ENV CONDA_PREFIX
 # ONNX Runtime's, which tests and benchmarks import too.
 export ORT_DISABLE_TELEMETRY := 1

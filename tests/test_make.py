@@ -55,13 +55,14 @@ class Folder:
 
     def calls(self) -> list[list[str]]:
         """Return the calls so far, each also with its end, in order."""
-        return [line["call"] for line in self._log()]
+        return [line["call"] for line in self.log()]
 
     def variables(self) -> list[dict[str, str]]:
         """Return the variables of each call so far."""
-        return [line["variables"] for line in self._log() if "variables" in line]
+        return [line["variables"] for line in self.log() if "variables" in line]
 
-    def _log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[dict[str, Any]]:
+        """Return what the programs noted, those of the folders beside this one too."""
         log = self.path.parent / "calls"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
@@ -122,6 +123,15 @@ def test_an_environment_that_cannot_be_made_is_not_called_ready(product: Folder,
     done = product.make(*make, "plan", FAILS="sync")
     assert done.returncode != 0
     assert not (product.path / ".venv/.ready").exists()
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_an_index_that_is_silent_is_given_up(product: Folder, template_folder: Folder, given: str | None) -> None:
+    for folder in (product, template_folder):
+        (folder.path / ".venv/.ready").unlink()
+        folder.make("check", **({"UV_HTTP_TIMEOUT": given} if given else {}))
+    syncs = [line["variables"]["UV_HTTP_TIMEOUT"] for line in product.log() if line["call"][:2] == ["uv", "sync"]]
+    assert syncs == [given or "60"] * 2
 
 
 def test_many_jobs_keep_the_order(product: Folder) -> None:

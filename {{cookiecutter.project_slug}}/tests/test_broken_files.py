@@ -1,9 +1,12 @@
 """Whatever has become of a file that a verb reads: one line names it, and nothing is a traceback."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +21,14 @@ from tests.ops.trained import onnx_bytes
 
 from pipeline import files, paths, settings
 from pipeline.errors import UserError
-from pipeline.ops import comment, data, gate, plan, report, retrain
+from pipeline.ops import comment, data, gate, plan, replay, report, retrain
 from pipeline.ops.drift import check as drift
+from pipeline.ops.dvc_store import opened
 from pipeline.ops.gate.verdict import Check, Verdict
 from pipeline.ops.image import content, golden
-from pipeline.ops.release import card
+from pipeline.ops.release import card, overlay
+from pipeline.ops.replay import month
+from pipeline.ops.replay.copy import Copy
 from pipeline.ops.sweep import trial
 from pipeline.ops.tracking import record
 from pipeline.serving import start
@@ -209,6 +215,132 @@ def test_a_damaged_file_is_named_in_one_line(
                 works(said, case)
                 assert sound, (verb, said)
                 assert verb == "report" or "\n" not in said
+
+
+FLIGHTS = f"{MONTHS[1]}/flights.parquet"
+# Content → what of it DVC then names, by the right hash: so it was recorded, and nobody altered it.
+RECORDED: dict[str, tuple[bytes, str]] = {
+    "no list": (b'{"a": 1}', "data.dvc"),
+    "half a list": (b'[{"md5": "', "data.dvc"),
+    "a list of something else": (b"[1, 2]", "data.dvc"),
+    "a file elsewhere": (b'[{"md5": "0", "relpath": "../../x"}]', "data.dvc"),
+    "a file of the machine": (b'[{"md5": "0", "relpath": "/tmp/x"}]', "data.dvc"),
+    "a table": (b"PAR1 and no more", FLIGHTS),
+    "predictions": (b"PAR1 and no more", "reports/predictions.parquet"),
+}
+
+
+@pytest.mark.parametrize("damage", RECORDED)
+def test_what_the_gate_takes_from_dvc_is_named_if_it_is_damaged(
+    project: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    # given an object of DVC's that is damaged, as it was recorded
+    monkeypatch.chdir(project)
+    content, named = RECORDED[damage]
+    pointer = Path("dvc.lock" if named == "reports/predictions.parquet" else "data.dvc")
+    with pristine(pointer) as before:
+        old = before.decode()
+        if named == "data.dvc":
+            pointer.write_text(re.sub(r"[0-9a-f]{32}\.dir", kept(content, ".dir"), old, count=1))
+        elif named == FLIGHTS:
+            with opened() as store:
+                listed = store.files(re.findall(r"[0-9a-f]{32}\.dir", old)[0], "data")
+            entries = [{"md5": md5, "relpath": path} for path, md5 in (listed | {FLIGHTS: kept(content)}).items()]
+            pointer.write_text(re.sub(r"[0-9a-f]{32}\.dir", kept(json.dumps(entries).encode(), ".dir"), old, count=1))
+        else:
+            recorded = files.md5(Path(named))
+            pointer.write_text(old.replace(recorded, kept(content)))
+            git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message=x", "dvc.lock")
+        # when / then
+        try:
+            said = outcome("gate")
+        finally:
+            if pointer.name == "dvc.lock":
+                git("reset", "--quiet", "--soft", "HEAD~1")
+    assert named in said
+    assert re.search("is not what DVC writes|lies outside|is not a whole parquet file", said)
+    assert not Path("../../x").exists()
+
+
+def kept(content: bytes, suffix: str = "") -> str:
+    """Put an object into DVC's cache, and return its hash."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest() + suffix
+    path = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return md5
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_overlay_is_named_in_one_line(damage: str) -> None:
+    sound = overlay.text(overlay.Release("r/x", "sha256:1", *"abcde"), "staging").encode()
+    name = str(overlay.path("staging"))
+    assert overlay.read(Path(name).read_text(), name) is None  # as it is generated, before the first release
+    with pytest.raises(UserError) as refused:
+        overlay.read(DAMAGES[damage](sound).decode(errors="replace"), name)
+    assert name in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_a_verb_of_a_replay_left_behind_damaged_is_named(damage: str, tmp_path: Path) -> None:
+    copy = Copy(tmp_path, tmp_path / "log")
+    for path in (paths.DRIFT, paths.VERDICT, paths.FEATURES / "2013-01.parquet"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(DAMAGES[damage](b'{"outcome": "retrain", "sentence": "x", "checks": []}'))
+    reads: dict[Path, Callable[[], Any]] = {
+        paths.DRIFT: lambda: replay._follow(copy, "2013-01", image=False),
+        paths.VERDICT: lambda: replay._red(copy),
+        paths.FEATURES: lambda: month.measure(tmp_path, "2013-01", {}),
+    }
+    for path, read in reads.items():
+        with pytest.raises(UserError) as refused:
+            read()
+        assert str(path) in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+DENIED = """
+from pathlib import Path
+from pipeline import settings
+from pipeline.errors import UserError
+from pipeline.ops import comment, dvc_files, gate
+from pipeline.ops.tracking import record
+from pipeline.stages import evaluate
+for name, read in {
+    "gates.yaml": settings.gates,
+    "dvc.lock": lambda: dvc_files.read(Path("dvc.lock")),
+    "features/2013-02.parquet": evaluate.main,
+    "models/model.onnx": evaluate.main,
+    "reports/training.csv": evaluate.main,
+    "reports/metrics.json": record.read,
+    "reports/report.md": comment._report,
+}.items():
+    mode = Path(name).stat().st_mode
+    Path(name).chmod(0)
+    try:
+        read()
+    except UserError as error:
+        print(name, str(error), sep="|")
+    Path(name).chmod(mode)
+"""
+
+
+def test_a_file_that_may_not_be_read_is_named_in_one_line(project: Path) -> None:
+    # given an owner of the files for whom, unlike root, their modes count
+    rights = "-dac_override,-dac_read_search"
+    limited = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
+    if limited and not shutil.which("setpriv"):
+        pytest.skip("root may read everything, and setpriv is not here to take that right away")
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    command = [*limited, sys.executable, "-c", DENIED]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = [line.split("|", 1) for line in done.stdout.splitlines()]
+    assert len(told) == DENIED.count('    "')
+    for name, said in told:
+        assert name in said
+        assert "Permission denied" in said
 
 
 @contextmanager

@@ -137,6 +137,16 @@ def read_parquet(path: Path, fix: str, columns: Iterable[str] | None = None) -> 
         raise UserError(f"{path} is not a whole parquet file ({_line(error)}): {fix}") from None
 
 
+def parse_parquet(content: bytes, name: str, fix: str) -> "pl.DataFrame":
+    """Return the rows of a parquet file's content; raise `UserError`, which calls it `name`, if it is damaged."""
+    import polars as pl
+
+    try:
+        return pl.read_parquet(io.BytesIO(content))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{name} is not a whole parquet file ({_line(error)}): {fix}") from None
+
+
 def scan_parquet(paths: Iterable[Path], fix: str, columns: Iterable[str] | None = None) -> "pl.LazyFrame":
     """Return the rows of parquet files, one after the other; every file's footer is read and checked first."""
     import polars as pl

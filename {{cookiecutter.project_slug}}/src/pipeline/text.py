@@ -6,6 +6,7 @@ Whatever it holds, it is one line, starts no workflow command of GitHub's runner
 import re
 import sys
 import unicodedata
+from pathlib import Path
 from typing import Literal, TextIO
 
 NAME, SENTENCE, LINE = 80, 600, 4_000  # characters shown of a name, of a sentence, of a line in a log
@@ -39,9 +40,10 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(logged(text), file=file or sys.stdout, flush=True)
 
 
-def annotation(level: Literal["error", "warning"], text: object) -> str:
-    """Return the workflow command that puts text on the page of a run."""
-    return f"::{level}::{clean(text).replace('%', '%25')}"
+def annotation(level: Literal["error", "warning"], text: object, file: Path | None = None) -> str:
+    """Return the workflow command that puts text on the page of a run, beside one of our own files."""
+    where = f" file={file}" if file else ""
+    return f"::{level}{where}::{clean(text).replace('%', '%25')}"
 
 
 def code(text: object, longest: int = NAME) -> str:

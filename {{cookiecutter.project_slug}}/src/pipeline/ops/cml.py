@@ -9,23 +9,24 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 from pathlib import Path
 
+from .. import files
 from ..errors import UserError
+from ..outside import Deadline, call
+from ..text import say
 
 VERSION = "v0.20.6"
 PROGRAM = Path(".tools/bin/cml")
 DIGESTS = Path(".github/cml.sha256")
-SECONDS = 300
 
 
 def run() -> None:
     """Install CML, unless a `cml` of the machine's own is there, and say in a line what came of it."""
     if shutil.which("cml") and not PROGRAM.exists():
-        print("this machine's own cml sends the report")
+        say("this machine's own cml sends the report")
         return
-    print(install(record=bool(os.environ.get("RECORD"))))
+    say(install(record=bool(os.environ.get("RECORD"))))
 
 
 def install(*, record: bool = False) -> str:
@@ -60,7 +61,7 @@ def install(*, record: bool = False) -> str:
 
 def _recorded() -> dict[str, str]:
     """Return file name → SHA-256, as `sha256sum` writes them."""
-    lines = DIGESTS.read_text().splitlines() if DIGESTS.exists() else []
+    lines = files.read_text(DIGESTS, "restore it from git").splitlines() if DIGESTS.exists() else []
     entries = [line.split() for line in lines if line.strip() and not line.startswith("#")]
     if any(len(entry) != 2 for entry in entries):
         raise UserError(f"{DIGESTS} must hold lines of `<SHA-256>  <file>`: restore it from git")
@@ -75,13 +76,9 @@ def _system() -> str:
 def _download(name: str, to: Path) -> None:
     where = ["--repo", "iterative/cml", "--pattern", name, "--output", str(to), "--clobber"]
     try:
-        done = subprocess.run(
-            ["gh", "release", "download", VERSION, *where], capture_output=True, text=True, check=False, timeout=SECONDS
-        )
+        done = call(["gh", "release", "download", VERSION, *where], f"GitHub ({name})", Deadline.EXCHANGE)
     except FileNotFoundError:
         raise UserError("gh is not installed, and nothing else downloads cml: see infra/runner/README.md") from None
-    except subprocess.TimeoutExpired:
-        raise UserError(f"GitHub did not hand over {name} within {SECONDS} s: run `make cml` again") from None
     if done.returncode:
         raise UserError(f"{name} {VERSION} cannot be downloaded: {done.stderr.strip()}")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from .. import files
 from ..errors import UserError
+from ..outside import Deadline, call
 from ..paths import REPORT
-from ..text import annotation
+from ..text import annotation, say
 from . import github, workflow
 from .event import Event, current
-from .outside import Deadline, call
 
 MARKER = "<!-- pipeline report -->"  # how we know our comment, whoever sent it last
 TITLE = "pipeline report"
@@ -32,14 +32,14 @@ def run() -> None:
     summarised = workflow.summarise(report)
     if event.pull_request is None:
         also = " and in the job's summary" if summarised else ""
-        print(f"no pull request to comment on: the report is in {REPORT}{also}")
+        say(f"no pull request to comment on: the report is in {REPORT}{also}")
         return
     try:
         send(event, report)
     except UserError as error:
         _warn(f"the report is in the job's summary only: {error}")
     else:
-        print(f"the report is on pull request {event.pull_request}")
+        say(f"the report is on pull request {event.pull_request}")
 
 
 def send(event: Event, report: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..outside import Deadline, SilentError, read, within
 
 DIRECTORY = ".dir"  # ends the hash of a folder, whose object lists its files
 
@@ -37,7 +38,7 @@ class Store:
             try:
                 content = place(md5)
             except Exception as error:  # noqa: BLE001 - whatever a remote raises, the content cannot be had from there
-                reason = type(error.__cause__ or error).__name__
+                reason = str(error) if isinstance(error, SilentError) else type(error.__cause__ or error).__name__
                 continue
             if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5.removesuffix(DIRECTORY):
                 return content
@@ -50,17 +51,28 @@ class Store:
         )
 
     def files(self, md5: str, name: str) -> dict[str, str]:
-        """Return relative path → MD5 of the files of a folder that DVC tracks; raise `UserError` as `read` does."""
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(self.read(md5, name))}
+        """Return relative path → MD5 of the files of a folder that DVC tracks.
+
+        Raise `UserError` as `read` does, and if the list is not one that DVC writes, or names a file elsewhere.
+        """
+        fix = "restore data.dvc from git, and what it names in DVC's remote"
+        try:
+            listed = {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(self.read(md5, name))}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise UserError(f"{name} is not what DVC writes: {fix}") from None
+        for path in listed:
+            if path.startswith("/") or ".." in path.split("/"):
+                raise UserError(f"{name} names {path!r}, which lies outside of the folder: {fix}")
+        return listed
 
     def _cached(self, md5: str) -> bytes:
         return Path(self.repo.cache.local.oid_to_path(md5)).read_bytes()
 
     def _remote(self, md5: str) -> bytes:
         remote = self.repo.cloud.get_remote_odb()
-        with remote.fs.open(remote.oid_to_path(md5), "rb") as file:
-            content: bytes = file.read()
-        return content
+        who = "the DVC remote"
+        with within(Deadline.ANSWER, who, lambda: remote.fs.open(remote.oid_to_path(md5), "rb")) as file:
+            return read(file, who)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
+from ..outside import Deadline, call
 from .event import Event
-from .outside import Deadline, call
 
 
 class RefusedError(UserError):

@@ -3,6 +3,7 @@
 from .. import files
 from ..errors import UserError
 from ..paths import LOCK
+from ..text import say
 from . import git as repository
 from . import provenance, workflow
 from .event import Event, current
@@ -42,9 +43,9 @@ def run() -> None:
         return
     made = push(event)
     if made is None:
-        print(f"{event.branch} moved on while this trained: its own run finds the training in the cache")
+        say(f"{event.branch} moved on while this trained: its own run finds the training in the cache")
     elif made == event.commit:
         print("dvc.lock is as the commit has it")
     else:
-        print(f"dvc.lock is committed to {event.branch} as {made[:12]}")
+        say(f"dvc.lock is committed to {event.branch} as {made[:12]}")
     workflow.outputs(commit=made or "")

@@ -54,7 +54,7 @@ class Origin:
 def origin(base: str | None = None) -> Origin:
     """Return who made what the dvc.lock in this folder names; `base` is the commit of main that it came from."""
     handed = os.environ.get(HANDED)
-    if handed and LOCK.exists() and _unpacked(handed) == LOCK.read_bytes():
+    if handed and LOCK.exists() and _unpacked(handed) == files.read_bytes(LOCK, dvc_files.FIX[LOCK.name]):
         return Origin("ci", _this_run(), scratch=from_scratch(current()))
     if proof := _proof():
         said = dict(line.split(": ", 1) for line in proof.splitlines() if ": " in line)

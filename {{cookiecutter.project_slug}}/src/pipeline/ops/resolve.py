@@ -7,7 +7,9 @@ what is out of date beside the other branch's lock, and only that is run again, 
 import subprocess
 
 from ..errors import UserError
+from ..outside import SILENCE, Deadline, call
 from ..paths import DATA_DVC, LOCK
+from ..text import say
 from . import git
 
 
@@ -30,7 +32,7 @@ def run() -> None:
         LOCK.write_text(lock)
         _git("add", "--", str(LOCK))
     _git("commit", "--quiet", "--no-edit")
-    print(f"merged, with the {LOCK} of {theirs[:12]}: what is out of date beside it is to be run again")
+    say(f"merged, with the {LOCK} of {theirs[:12]}: what is out of date beside it is to be run again")
 
 
 def _require_no_other(conflicts: list[str]) -> None:
@@ -51,7 +53,7 @@ def _merge() -> None:
         raise UserError("there are changes that are not committed: commit them first")
     branch = git.default_branch()
     if _git("remote"):
-        _git("fetch", "--quiet", "origin", branch)
+        _fetch(branch)
     ref = next((name for name in (f"origin/{branch}", branch) if git.resolve(name)), None)
     if ref is None:
         raise UserError(f"git knows no branch {branch} to merge: fetch it first")
@@ -59,6 +61,13 @@ def _merge() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and git.resolve("MERGE_HEAD") is None:
         raise UserError(f"git cannot merge {ref}: {' '.join((done.stderr or done.stdout).split())}")
+
+
+def _fetch(branch: str) -> None:
+    command = ["git", "fetch", "--quiet", "origin", branch]
+    done = call(command, "origin (git fetch)", Deadline.EXCHANGE, environment=SILENCE)
+    if done.returncode:
+        raise UserError(f"git fetch failed: {' '.join(done.stderr.split()) or 'no reason'}")
 
 
 def _git(*words: str) -> str:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .. import files
+from ..text import annotation
 
 CI = Path(".github/workflows/ci.yaml")
 
@@ -32,7 +33,8 @@ def warn_unwatched(branch: str) -> None:
     triggers = files.read_yaml(CI)["on"] if CI.exists() else {}
     named = (triggers.get("push") or {}).get("branches", ["*"]) if "push" in triggers else []
     if not any(fnmatchcase(branch, pattern) for pattern in named):
-        print(f"::warning file={CI}::no push to the default branch {branch!r} starts this workflow: add it to on.push")
+        told = f"no push to the default branch {branch!r} starts this workflow: add it to on.push"
+        print(annotation("warning", told, CI))
 
 
 def _append(variable: str, text: str) -> bool:

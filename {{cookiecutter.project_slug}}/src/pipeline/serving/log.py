@@ -21,6 +21,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from ..settings import PredictionLog
+from ..text import say
 from .shipping import SENT, Shipper
 
 FLUSH_SECONDS = 1.0
@@ -84,7 +85,7 @@ class Log:
             self._prune()
         except OSError as error:
             self._lost(len(lines))
-            print(f"warning: {len(lines)} predictions were not noted: {error}", file=sys.stderr, flush=True)
+            say(f"warning: {len(lines)} predictions were not noted: {error}", file=sys.stderr)
 
     def _write(self, content: bytes) -> None:
         """Append to the segment, all or nothing: half a line would swallow the next one."""

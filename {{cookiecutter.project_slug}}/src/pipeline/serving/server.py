@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .. import settings
 from ..errors import UserError
 from ..paths import MODEL
+from ..text import say
 
 UNKNOWN = "/unknown"  # the label that all paths without a route share in /metrics
 READY = "/readyz"
@@ -251,7 +252,7 @@ def serve(bento: Any, api: Starlette, host: str, port: int, parent: int | None) 
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
-    print(f"the model answers at http://{host}:{port} (Ctrl+C stops it)", flush=True)
+    say(f"the model answers at http://{host}:{port} (Ctrl+C stops it)")
     Server(config, front, limits, parent).run(sockets=[listener])
 
 

@@ -8,7 +8,9 @@ import sys
 import threading
 from pathlib import Path
 
+from ..outside import Deadline, within
 from ..settings import PredictionLog
+from ..text import say
 
 SENT = "sent"
 RETRY_SECONDS, LONGEST_SECONDS = 10.0, 600.0  # after a failure; twice as long after each further one
@@ -58,19 +60,22 @@ class Shipper:
 
     def _send(self, path: Path) -> bool:
         """Copy one segment unless the store has it; return whether the store has it now."""
-        import fsspec  # only who ships needs it
-
         url = str(self._settings.url)
         try:
             if path.exists():  # otherwise a process beside this one has sent it
-                files, folder = fsspec.url_to_fs(url, **self._settings.options)
-                target = f"{folder.rstrip('/')}/{path.name}"
-                if not files.exists(target) or files.size(target) != path.stat().st_size:
-                    files.makedirs(folder, exist_ok=True)
-                    files.put_file(str(path), target)
+                within(Deadline.EXCHANGE, "the store", lambda: self._copy(path, url))
                 (path.parent / SENT).mkdir(exist_ok=True)
                 path.rename(path.parent / SENT / path.name)
         except Exception as error:  # noqa: BLE001 - each store raises its own kind
-            print(f"warning: {path.name} was not copied to {url} yet: {error}", file=sys.stderr, flush=True)
+            say(f"warning: {path.name} was not copied to {url} yet: {error}", file=sys.stderr)
             return False
         return True
+
+    def _copy(self, path: Path, url: str) -> None:
+        import fsspec  # only who ships needs it
+
+        files, folder = fsspec.url_to_fs(url, **self._settings.options)
+        target = f"{folder.rstrip('/')}/{path.name}"
+        if not files.exists(target) or files.size(target) != path.stat().st_size:
+            files.makedirs(folder, exist_ok=True)
+            files.put_file(str(path), target)

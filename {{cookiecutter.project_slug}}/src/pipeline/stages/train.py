@@ -19,6 +19,7 @@ from ..paths import FEATURES, MODEL, TRAINING
 from ..settings.infra_yaml import Compute
 from ..settings.infra_yaml import infra as read_infra
 from ..settings.params_yaml import params as read_params
+from ..text import say
 from . import parts, run_stage, trainable, workers
 from .checkpoint import Checkpoint
 
@@ -39,7 +40,7 @@ class History:
         self.rows.append(dict(figures))
         left = (time.monotonic() - self.started) / figures["epoch"] * (figures["epochs"] - figures["epoch"])
         shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if name not in ("epoch", "epochs"))
-        print(f"epoch {figures['epoch']:.0f}/{figures['epochs']:.0f}: {shown} ({left:.0f} s left)", flush=True)
+        say(f"epoch {figures['epoch']:.0f}/{figures['epochs']:.0f}: {shown} ({left:.0f} s left)")
 
 
 def training_files() -> list[Path]:

@@ -8,6 +8,7 @@ import polars as pl
 from ..errors import UserError
 from ..files import scan_parquet
 from ..ml.features import LABEL, inputs
+from ..text import say
 
 ADVICE, FIX = "see build_features in ml/features", "run `make pipeline`"
 
@@ -34,7 +35,7 @@ def check(training: list[Path], holdout: Path, processes: int = 1) -> None:
     if len(empty) == len(names):
         raise UserError(f"all {len(names)} inputs are null in every training row: {ADVICE}")
     if empty:
-        print(f"warning: null in every training row, so of no use: {', '.join(empty)}: {ADVICE}", file=sys.stderr)
+        say(f"warning: null in every training row, so of no use: {', '.join(empty)}: {ADVICE}", file=sys.stderr)
 
 
 def _schema(path: Path) -> pl.Schema:

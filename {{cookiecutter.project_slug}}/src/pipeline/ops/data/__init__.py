@@ -15,6 +15,7 @@ from ...contract import validate
 from ...errors import UserError
 from ...ml.schema import TABLES
 from ...paths import DATA
+from ...text import say
 from ..sources import Source, open_source
 from . import pointer
 from .choose import choose
@@ -45,7 +46,7 @@ def fetch(until: str | None, accept: str | None = None) -> None:
                     if name in missing:
                         _same(name, recorded, result)
                 install(sorted([*new, *missing]), result)
-        print(f"data/ holds {result.names[0]} to {result.names[-1]}: {sum(result.rows.values()):,} {MAIN}")
+        say(f"data/ holds {result.names[0]} to {result.names[-1]}: {sum(result.rows.values()):,} {MAIN}")
 
 
 def _stage(name: str, folder: Path, source: Source) -> tuple[int, str]:
@@ -58,7 +59,7 @@ def _stage(name: str, folder: Path, source: Source) -> tuple[int, str]:
         ordered = tables[table].select(columns).sort(schema.unique or columns)
         _write(ordered, folder / f"{table}.parquet")
     rows = tables[MAIN].height
-    print(f"{name}  {rows:>9,} {MAIN}  {time.monotonic() - start:.1f} s", flush=True)
+    say(f"{name}  {rows:>9,} {MAIN}  {time.monotonic() - start:.1f} s")
     return rows, pointer.folder_md5(folder)
 
 

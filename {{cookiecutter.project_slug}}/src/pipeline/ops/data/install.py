@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ... import files
 from ...errors import UserError
 from ...paths import DATA, DATA_DVC, partition
 from ..dvc_cli import dvc
@@ -22,6 +23,8 @@ STAGED = DATA / ".incoming"
 REPLACED = STAGED / ".replaced"
 JOURNAL = STAGED / "journal.json"
 DVC_LOCK = Path(".dvc/tmp/lock")
+MEND = f"`rm -r {STAGED}`, then `git checkout {DATA_DVC}`"
+FIX = f"restore it with `git checkout {DATA_DVC}`"
 
 
 @contextmanager
@@ -38,7 +41,7 @@ def staging() -> Iterator[Path]:
 
 def install(names: list[str], recorded: Pointer) -> None:
     """Move the staged partitions into data/, add them to DVC and record them; undo all of it on any error or Ctrl-C."""
-    journal = {"names": names, "data.dvc": DATA_DVC.read_text() if DATA_DVC.exists() else None}
+    journal = {"names": names, "data.dvc": files.read_text(DATA_DVC, FIX) if DATA_DVC.exists() else None}
     _write(JOURNAL, json.dumps(journal))
     try:
         for name in names:
@@ -71,10 +74,10 @@ def heal() -> None:
 def _undo() -> None:
     """Put all back; what was done is read from where the folders lie, so any step, of this too, may be the last."""
     try:
-        journal = json.loads(JOURNAL.read_text())
+        journal = files.read_mapping(JOURNAL, MEND)
         names, before = [partition(name, str(JOURNAL)) for name in journal["names"]], journal["data.dvc"]
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{JOURNAL} is damaged: `rm -r {STAGED}`, then `git checkout {DATA_DVC}`") from None
+    except (KeyError, TypeError):
+        raise UserError(f"{JOURNAL} is damaged: {MEND}") from None
     for name in names:
         if not (STAGED / name).exists() and (DATA / name).exists():
             (DATA / name).rename(STAGED / name)

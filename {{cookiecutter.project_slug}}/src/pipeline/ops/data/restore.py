@@ -5,6 +5,7 @@ import shutil
 
 from ...errors import UserError
 from ...paths import DATA, DATA_DVC, left_behind, partitions
+from ...text import say
 from ..dvc_cli import DvcError, dvc
 from .pointer import Pointer, folder_md5
 
@@ -17,7 +18,7 @@ def restore(recorded: Pointer) -> list[str]:
     Raises `UserError` where data/ holds what no one recorded: it is never overwritten or taken in unseen.
     """
     if recorded.names and not _is_true(recorded) and (reason := _from_remote(recorded)):
-        print(f"{reason}: reading the source", flush=True)
+        say(f"{reason}: reading the source")
         for name in sorted(set(partitions()) & set(recorded.names)):
             if folder_md5(DATA / name) != recorded.md5.get(name):
                 raise UserError(f"data/{name} is not what {DATA_DVC} records: delete that folder, run this again")

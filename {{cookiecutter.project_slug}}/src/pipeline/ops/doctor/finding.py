@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ...text import logged
+
 
 class Level(StrEnum):
     """The mark at the head of a line; only a problem makes `make doctor` fail."""
@@ -24,7 +26,7 @@ class Finding:
 
     def __str__(self) -> str:
         """Give the line, and below it the way out."""
-        return f"{self.level} {self.topic}: {self.says}" + (f"\n    {self.mend}" if self.mend else "")
+        return logged(f"{self.level} {self.topic}: {self.says}") + (f"\n    {logged(self.mend)}" if self.mend else "")
 
 
 def ok(topic: str, says: str) -> Finding:

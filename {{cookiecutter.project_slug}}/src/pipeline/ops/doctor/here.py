@@ -4,13 +4,13 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ... import settings
 from ...errors import UserError
+from ...outside import Deadline, SilentError, call
 from .. import ray
 from ..tracking.reach import reach
 from ..tracking.server import shown
@@ -18,8 +18,6 @@ from . import machine as checks
 from . import probe
 from .finding import Finding, ok, problem, warning
 from .origin import origin
-
-PROBE_SECONDS = 60  # starting DVC is slow on a cold disk; the network has its own limit, in probe.py
 
 
 def machine() -> Iterator[Finding]:
@@ -52,8 +50,8 @@ def driver() -> str | None:
     """Version of NVIDIA's driver, or None where none answers."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+        done = call(command, "nvidia-smi", Deadline.GLANCE)
+    except (FileNotFoundError, SilentError):
         return None
     found = re.match(r"\d+(\.\d+)+", done.stdout)
     return found[0] if found and done.returncode == 0 else None
@@ -71,15 +69,15 @@ def torch_build() -> tuple[str | None, str | None]:
 
 def storage() -> Iterator[Finding]:
     """Try the DVC remote, in a process of its own: nothing it does can hang the doctor."""
-    command = [sys.executable, "-P", probe.__file__]  # alone: what this package imports takes longer than DVC
+    seconds = Deadline.GLANCE.seconds  # for the network; starting DVC is slow on a cold disk
+    # Alone: what this package imports takes longer than DVC.
+    command = [sys.executable, "-P", probe.__file__, str(seconds)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS)
-    except subprocess.TimeoutExpired:
-        yield checks.remote(
-            "the default remote", f"DVC did not start within {PROBE_SECONDS} s", local=False, shared=False
-        )
+        done = call(command, "DVC", Deadline.ANSWER)
+    except SilentError as error:
+        yield checks.remote("the default remote", str(error), local=False, shared=False)
         return
-    told = {"url": "the default remote", "error": "no answer within 5 s", "local": False}
+    told = {"url": "the default remote", "error": f"no answer within {seconds:g} s", "local": False}
     for line in done.stdout.splitlines():  # what it knew before it was stopped counts
         told |= json.loads(line)
     shared = origin() is not None

@@ -1,6 +1,6 @@
-"""Write, read and delete one object on the DVC remote; prints JSON lines. The kernel ends it after some seconds.
+"""Write, read and delete one object on the DVC remote; prints JSON lines. The kernel ends it after so many seconds.
 
-With `look` it only asks the remote whether it is there; who asks ends it.
+With `look` in their place it only asks the remote whether it is there; the caller ends it.
 """
 
 import io
@@ -13,15 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-SECONDS = 5
 CONTENT = b"`make doctor` was here"
 
 
-def main() -> None:
+def main(seconds: float) -> None:
     """Say what the remote is, then what went wrong with it (null: nothing)."""
     from dvc.repo import Repo
 
-    signal.alarm(SECONDS)  # ends this process whatever a library waits for; from here on it is the network's turn
+    # From here on it is the network's turn: this ends the process, whatever a library waits for.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         remote = Repo().cloud.get_remote()
         print(
@@ -68,4 +68,4 @@ def look() -> None:
 
 
 if __name__ == "__main__":
-    look() if sys.argv[1:] == ["look"] else main()
+    look() if sys.argv[1] == "look" else main(float(sys.argv[1]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...text import NAME, label
+from ...text import NAME, label, say
 from .decision import Column, Decision
 
 ROWS, MOST = 10_000, 20  # that the shares are rendered as, columns that are shown
@@ -22,7 +22,7 @@ def write(path: Path, decision: Decision) -> None:
     """Write the report on the newest window; where Evidently is not installed, say so."""
     columns = [column for column in decision.columns if column.threshold][:MOST]  # the furthest moved come first
     if find_spec("evidently") is None or not columns:
-        print(f"{path} is not written: it takes Evidently (dependency group `monitor`) and a whole window")
+        say(f"{path} is not written: it takes Evidently (dependency group `monitor`) and a whole window")
         return
     with warnings.catch_warnings(action="ignore"):  # of Evidently's own dependencies
         import pandas as pd

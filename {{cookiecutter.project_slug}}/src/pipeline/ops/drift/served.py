@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ... import settings
+from ... import files, settings
 from ...errors import UserError
 from ...ml.schema import TABLES
 from ...reference.counts import BATCH
@@ -39,7 +39,7 @@ class Served:
 
         `source` is the partition's main table as it was delivered.
         """
-        counts = self._compare(pl.read_parquet(source))
+        counts = self._compare(files.read_parquet(source, "run `make data`"))
         held = delivered.join(counts.lazy(), on=KEY, maintain_order="left")
         return held.select(*needed, SCORE).collect_batches(chunk_size=BATCH)
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from ...errors import UserError
 from ...paths import DATA, FEATURES, PREDICTIONS
+from ...text import say
 from .. import dvc_files, git
 from ..dvc_store import DIRECTORY
 from .champion import Champion
@@ -48,7 +49,7 @@ class Workshop:
 
     def predictions(self, champion: Champion) -> pl.DataFrame:
         """Return what the commit's own code predicts; raise `CannotRunError` if it fails or the time is up."""
-        print(f"running the code of commit {champion.name} on today's data", flush=True)
+        say(f"running the code of commit {champion.name} on today's data")
         folder = self._with_features(champion)
         self._inputs(champion, "evaluate", folder)
         (folder / PREDICTIONS).unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """The data that data.dvc names, partition by partition: as it lies in `data/` if that is true, else from DVC."""
 
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from pandera.polars import DataFrameSchema
 
-from ... import ml, settings
+from ... import files, ml, settings
 from ...errors import UserError
 from ...ml.schema import TABLES
 from ...paths import DATA, DATA_DVC
@@ -17,6 +16,7 @@ from ..dvc_files import Document
 from ..dvc_store import Store
 
 MAIN = next(iter(TABLES))
+FIX = f"restore it with `git checkout {DATA_DVC}`, then `make data`"
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Data:
 
     def folder(self, partition: str, scratch: Path) -> Path:
         """Return a folder with exactly the partition's files: the one in `data/`, or one made in `scratch`."""
-        local, files = (DATA / partition).resolve(), self.files[partition]
+        local, named = (DATA / partition).resolve(), self.files[partition]
         lying = {path.relative_to(local).as_posix(): path for path in local.rglob("*") if path.is_file()}
-        if lying.keys() == files.keys() and all(dvc_files.md5(lying[path]) == md5 for path, md5 in files.items()):
+        if lying.keys() == named.keys() and all(dvc_files.md5(lying[path]) == md5 for path, md5 in named.items()):
             return local
-        for path, md5 in files.items():
+        for path, md5 in named.items():
             (scratch / partition / path).parent.mkdir(parents=True, exist_ok=True)
             (scratch / partition / path).write_bytes(self.store.read(md5, f"{DATA}/{partition}/{path}"))
         return scratch / partition
@@ -56,8 +56,8 @@ class Data:
         if md5 is None:
             raise UserError(f"{DATA_DVC} names no {name}: run `make data pipeline`")
         if name.is_file() and dvc_files.md5(name) == md5:
-            return pl.scan_parquet(name)
-        return pl.read_parquet(io.BytesIO(self.store.read(md5, str(name)))).lazy()
+            return files.scan_parquet([name], FIX)
+        return files.parse_parquet(self.store.read(md5, str(name)), str(name), FIX).lazy()
 
 
 def today(store: Store) -> Data:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from ... import ml
+from ... import files, ml
 from ...artifact import predict, session
 from ...errors import UserError
 from ...holdout import Holdout
@@ -83,7 +83,9 @@ class Judge:
             return None
         name = f"the champion's {PREDICTIONS} ({md5}, commit {former.name})"
         content = self.store.find(md5, name)
-        return None if content is None else pl.read_parquet(content)
+        if content is None:
+            return None
+        return files.parse_parquet(content, name, f"run `make pipeline` on main and commit {LOCK} there")
 
     def _is_of_todays_rows(self, former: Champion) -> bool:
         """Return whether holdout, and all data that its features look at, are those of the commit's evaluation."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ... import files
 from ...errors import UserError
+from ...outside import Deadline, call
 from ...paths import LOCK, MODEL
 from ...settings import INFRA, infra
 from .. import dvc_files
 from ..doctor.origin import origin
 from ..lineage import lineage
-from ..outside import Deadline, call
 from . import content
 from .engine import engine, show
 

@@ -15,10 +15,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ... import files
+from ... import files, outside
 from ...errors import UserError
-from .. import outside
-from ..outside import Deadline
+from ...outside import Deadline
 from .engine import RUNNERS, call, engine
 
 DEPLOYMENT = Path("deploy/base/deployment.yaml")

@@ -3,9 +3,9 @@
 import shutil
 from contextlib import suppress
 
+from ... import outside
 from ...errors import UserError
-from .. import outside
-from ..outside import Deadline
+from ...outside import Deadline
 
 BUILDERS, RUNNERS = ("docker", "podman", "buildah"), ("docker", "podman")
 

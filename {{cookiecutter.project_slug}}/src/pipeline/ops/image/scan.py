@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from ... import files, outside
 from ...errors import UserError, run
+from ...outside import Deadline
 from ...settings import INFRA, Accepted, gates, infra
 from ...text import say
-from .. import outside
-from ..outside import Deadline
 from ..tracking.server import proxy
 from .build import tag
 from .engine import RUNNERS, call, engine
@@ -27,7 +27,6 @@ RAISE = "raise the packages in bentofile.yaml and pyproject.toml, or accept them
 # OSV answers `{}` about a package without vulnerabilities, and so does a server that knows none at all. So a version is
 # asked for whose vulnerability every mirror of OSV has had since 2019.
 PROBE, PROBE_VERSION, PROBE_ID = "jinja2", "2.10", "CVE-2019-10906"
-TIMEOUT = 30  # seconds
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,12 @@ def scan(image: str | None = None) -> None:
     refused = judge(find(packages), gates().image.accepted_vulnerabilities)
     if refused:
         raise UserError(f"{refused} known vulnerabilities of the image are not accepted: {RAISE}")
-    print(f"{len(packages)} packages in the image, no known vulnerability that is not accepted")
+    say(f"{len(packages)} packages in the image, no known vulnerability that is not accepted")
 
 
 def read(bill: Path) -> dict[str, str]:
     """Give name and version of each Python package that a bill of materials (CycloneDX) names; there are some."""
-    components = json.loads(bill.read_text()).get("components", [])
+    components = files.read_mapping(bill, "build the image again with `make image`").get("components", [])
     packages = {one["name"]: one["version"] for one in components if one.get("purl", "").startswith("pkg:pypi/")}
     if not packages:
         raise UserError(f"{BILL} in the image names no package: build it again with `make image`")
@@ -108,7 +107,7 @@ def _require_knowledge(service: str) -> None:
     query = json.dumps({"package": {"name": PROBE, "ecosystem": "PyPI"}, "version": PROBE_VERSION})
     request = urllib.request.Request(service, query.encode(), {"Content-Type": "application/json"})  # noqa: S310 (settings allow http and https alone)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (as above)
+        with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (as above)
             known = json.load(answer).get("vulns", [])
         names = {name for one in known for name in (one["id"], *one.get("aliases", []))}
     except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:

@@ -13,6 +13,7 @@ from ...paths import FEATURES
 from ...settings.infra_yaml import Infra, Ray
 from ...settings.params_yaml import PARAMS
 from ...stages import checkpoint
+from ...text import say
 from .cluster import PATIENCE, connected, need
 from .luggage import pack, write
 from .machine import Machine
@@ -32,7 +33,7 @@ def train(infra: Infra, wanted: Ray) -> None:
         *checkpoint.FOLDER.glob("*.pt"),
     ]
     nodes, needed = infra.compute.nodes, need(infra.compute, wanted, infra.compute.processes)
-    print(f"training on {nodes} machine(s) of the Ray cluster {wanted.head}", flush=True)
+    say(f"training on {nodes} machine(s) of the Ray cluster {wanted.head}")
     with connected(wanted):
         group = ray.util.placement_group([needed] * nodes, strategy="STRICT_SPREAD")
         if not group.wait(PATIENCE):
@@ -59,7 +60,7 @@ def _follow(machines: list[Any]) -> None:
             if news.status:
                 raise UserError(f"training on the Ray cluster ended {_ended(news.status)}: {news.line}")
             if news.status is None:
-                print(news.line, flush=True)
+                say(news.line)
                 awaited[machine.news.remote()] = machine
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ... import files
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK, MODELS
+from ...text import say
 from .. import dvc_files
 from ..gate.verdict import Verdict
 from ..lineage import lineage
@@ -70,4 +71,4 @@ def _data(measured: dict[str, Any]) -> str:
 def run() -> None:
     """Write the card, and say where."""
     card()
-    print(f"wrote {CARD}")
+    say(f"wrote {CARD}")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...errors import UserError
+from ...outside import SILENCE, Deadline, call
 from .. import github
 from ..event import Event, current
-from ..outside import SILENCE, Deadline, call
 
 BOT = {
     f"GIT_{role}_{field}": value

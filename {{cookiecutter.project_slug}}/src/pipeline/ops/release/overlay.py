@@ -8,6 +8,7 @@ from ...errors import UserError
 
 ENVIRONMENTS = ("staging", "production")
 HEAD = "# Which model runs here. Written by `make {verb}`, never by hand; `git revert` brings the former one back."
+NOTHING = {"model/commit": "none"}  # the file as it is generated
 VERBS = {"staging": "stage", "production": "promote"}
 
 
@@ -42,10 +43,15 @@ def text(release: Release, environment: str) -> str:
 
 
 def read(content: str | None, name: str) -> Release | None:
-    """Read such a file, None where nothing was released yet; raise `UserError` naming `name` if it is broken."""
+    """Return the release that such a file names, None if nothing was released yet.
+
+    Raise `UserError` naming `name` if it is damaged: half a file is not taken for one before the first release.
+    """
+    if content is None:
+        return None
     try:
-        component = files.parse_yaml(content or "", name) or {}
-        if not component.get("images"):
+        component = files.parse_yaml(content, name)
+        if not component.get("images") and component["commonAnnotations"] == NOTHING:
             return None
         (image,) = component["images"]
         facts = {key.removeprefix("model/"): str(value) for key, value in component["commonAnnotations"].items()}

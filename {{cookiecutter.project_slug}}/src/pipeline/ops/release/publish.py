@@ -4,10 +4,11 @@ import json
 from dataclasses import asdict
 
 from ...errors import UserError
+from ...outside import Deadline
+from ...text import say
 from .. import workflow
 from ..image import tag
 from ..image.engine import call, engine
-from ..outside import Deadline
 from . import registry, sign
 from .made import release
 
@@ -30,6 +31,6 @@ def run() -> None:
     """Print repository and digest, and hand the release to the workflow where there is one."""
     publish()
     made = release()
-    print(f"{made.repository}@{made.digest}")
+    say(f"{made.repository}@{made.digest}")
     key = str(sign.PUBLIC.exists()).lower()
     workflow.outputs(release=json.dumps(asdict(made)), repository=made.repository, digest=made.digest, sign=key)

@@ -27,19 +27,20 @@ def register(release: Release) -> str:
 
     from ..tracking.mirror import mirror
     from ..tracking.runs import finished
-    from ..tracking.server import connected
+    from ..tracking.server import answered, connected
 
     mirror(tracking.address, tracking.experiment)
     name = tracking.experiment
     with connected(tracking.address) as client:
         version = _version(client, name, release.lock)
         if version is None:
-            run = finished(client, set_experiment(name).experiment_id, release.lock)
+            run = finished(client, answered(tracking.address, lambda: set_experiment(name)).experiment_id, release.lock)
             if run is None or run.outputs is None:
                 raise TrackingError(f"MLflow has no whole run of {release.lock[:12]}: run `make track`")
             (output,) = run.outputs.model_outputs
             # With its tag at once, so that a kill right after it leaves nothing that is registered again.
-            version = register_model(f"models:/{output.model_id}", name, tags={"lock": release.lock}).version
+            model, tags = f"models:/{output.model_id}", {"lock": release.lock}
+            version = answered(tracking.address, lambda: register_model(model, name, tags=tags)).version
             client.update_model_version(name, version, description=card())
         told = client.get_model_version(name, version).tags.get("commit")
         if told and not git.is_ancestor(told, release.commit):

@@ -9,7 +9,7 @@ import urllib.request
 from urllib.parse import urlencode
 
 from ...errors import UserError
-from ..outside import Deadline, call
+from ...outside import Deadline, call
 from ..tracking.server import proxy
 
 KINDS = (

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ...errors import UserError
+from ...text import say
 from ..image.engine import call
 from . import registry
 from .made import release
@@ -58,4 +59,4 @@ def _is_signed(image: str, made: Release) -> str | None:
 
 def run() -> None:
     """Sign what was published."""
-    print(sign(release()))
+    say(sign(release()))

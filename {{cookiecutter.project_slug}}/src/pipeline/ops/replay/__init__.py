@@ -5,7 +5,6 @@ if the gate is green, and served; in the other every partition brings a new mode
 but a DVC remote, as CI's jobs do: what one has trained the other restores, and so does a replay that is asked again.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,14 +14,17 @@ from pathlib import Path
 
 from onnxruntime import InferenceSession
 
-from ... import settings
+from ... import files, settings
 from ...artifact import session
 from ...errors import UserError
 from ...paths import DRIFT, MODEL, REPORTS, VERDICT
+from ...text import say
+from ..drift.decision import Decision
+from ..gate.verdict import Verdict
 from ..sources import open_source
 from . import show
 from .copy import Copy
-from .month import Month, Way, measure
+from .month import FIX, Month, Way, measure
 from .serve import served
 
 HOME = Path(".cache/replay")
@@ -38,8 +40,8 @@ def run(until: str | None, *, image: bool) -> list[Month]:
     with tempfile.TemporaryDirectory(dir=HOME, prefix="run-") as folder:
         months = list(_replay(Path(folder), names, image=image))
     show.write(REPORTS / "replay", months)
-    print(show.summary(months))
-    print(f"{REPORTS / 'replay.md'} has the table and the plots")
+    say(show.summary(months))
+    say(f"{REPORTS / 'replay.md'} has the table and the plots")
     return months
 
 
@@ -61,16 +63,16 @@ def _replay(folder: Path, names: list[str], *, image: bool) -> Iterator[Month]:
                 checked.result()
             figures = measure(every.folder, name, champions)
             decision, why = _follow(loop, name, image=image)
-        print(f"  {decision}: {why}", flush=True)
+        say(f"{decision}: {why}")
         champions |= {"decided": _model(loop), "every": _model(every)}
         yield Month(partition=name, decision=decision, why=why, figures=figures)
 
 
 def _follow(loop: Copy, name: str, *, image: bool) -> tuple[str, str]:
     """Do what the check decided: where a new model is called for, train it, judge it, merge it and serve it."""
-    told = json.loads((loop.folder / DRIFT).read_text())
-    if told["outcome"] != "retrain":
-        return told["outcome"], told["sentence"]
+    told = files.read_record(loop.folder / DRIFT, Decision, "a decision", FIX)
+    if told.outcome != "retrain":
+        return told.outcome, told.sentence
     loop.git("switch", "--quiet", "--force-create", "retrain/auto")
     _train(loop, name)
     loop.commit(f"Retrain with the data up to {name}")
@@ -79,17 +81,17 @@ def _follow(loop: Copy, name: str, *, image: bool) -> tuple[str, str]:
     loop.git("switch", "--quiet", "main")
     if not green:
         loop.dvc("checkout", "--quiet")
-        return f"refused: {_red(loop)}", told["sentence"]
+        return f"refused: {_red(loop)}", told.sentence
     loop.git("merge", "--quiet", "--no-ff", "--message", f"Merge: retrain with the data up to {name}", "retrain/auto")
     loop.verb("release-plan")
     if image:
         loop.verb("image", "verify-image")
-    return f"merged, {served(loop)}", told["sentence"]
+    return f"merged, {served(loop)}", told.sentence
 
 
 def _red(copy: Copy) -> str:
-    checks = json.loads((copy.folder / VERDICT).read_text())["checks"]
-    return ", ".join(check["name"] for check in checks if check["result"] == "block")
+    checks = files.read_record(copy.folder / VERDICT, Verdict, "a verdict", FIX).checks
+    return ", ".join(check.name for check in checks if check.result == "block")
 
 
 def _train(copy: Copy, newest: str) -> None:
@@ -98,12 +100,12 @@ def _train(copy: Copy, newest: str) -> None:
 
 
 def _model(copy: Copy) -> InferenceSession:
-    return session((copy.folder / MODEL).read_bytes())
+    return session(files.read_bytes(copy.folder / MODEL, FIX))
 
 
 @contextmanager
 def _timed(what: str) -> Iterator[None]:
-    print(f"▶ {what}", flush=True)
+    say(f"▶ {what}")
     begin = time.monotonic()
     yield
-    print(f"  {time.monotonic() - begin:.0f} s", flush=True)
+    say(f"{time.monotonic() - begin:.0f} s")

@@ -8,11 +8,12 @@ import polars as pl
 from onnxruntime import InferenceSession
 from pydantic import Field
 
-from ... import artifact, holdout, ml
+from ... import artifact, files, holdout, ml
 from ...files import Record
 from ...label import values
 from ...paths import FEATURES
 
+FIX = "run `make replay` again, its log says what its verbs did"
 Way = Literal["never", "decided", "every"]
 WAYS: dict[Way, str] = {"never": "never retrained", "decided": "as decided", "every": "with every partition"}
 
@@ -36,6 +37,6 @@ class Month(Record):
 
 def measure(folder: Path, partition: str, models: Mapping[Way, InferenceSession]) -> dict[Way, dict[str, float | None]]:
     """Score the partition's rows in `folder`, read once, with each way's model."""
-    rows = pl.read_parquet(folder / FEATURES / f"{partition}.parquet").filter(pl.col(ml.LABEL).is_not_null())
+    rows = files.read_parquet(folder / FEATURES / f"{partition}.parquet", FIX).filter(pl.col(ml.LABEL).is_not_null())
     label = values(rows, partition)
     return {way: holdout.figures(label, artifact.predict(model, rows)) for way, model in models.items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ...errors import UserError
 from ...paths import REPORT
+from ...text import say
 from . import changes, cost, metrics, origin, plots, slices, verdict
 from .facts import Facts, read
 from .fit import Section, fit
@@ -23,7 +24,7 @@ SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
 def run() -> None:
     """Write the report; raise `UserError` where there is no verdict, or a file behind a good one is missing."""
     REPORT.write_text(compose(read()))
-    print(f"the report is in {REPORT}")
+    say(f"the report is in {REPORT}")
 
 
 def compose(facts: Facts) -> str:

@@ -25,10 +25,11 @@ def run() -> None:
         )
         say(f"on a laptop: {decision.outcome}{newest if decision.outcome == 'retrain' else ''}")
         return
-    said, made = follow(event, decision, files.read_text(DRIFT.with_suffix(".md"), FIX))
+    evidence = files.read_text(DRIFT.with_suffix(".md"), FIX)
+    said, made = follow(event, decision, evidence)
     issue.keep(str(event.repository), issue.CHECK, None)  # this one succeeded
     say(said)
-    workflow.summarise(f"{DRIFT.with_suffix('.md').read_text()}\n{prose(said)}\n")
+    workflow.summarise(f"{evidence}\n{prose(said)}\n")
     workflow.outputs(**made)
 
 

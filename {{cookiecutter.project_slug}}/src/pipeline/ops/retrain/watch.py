@@ -2,6 +2,7 @@
 
 import os
 
+from ...text import say
 from .. import git, github, trouble
 from ..event import Event, current
 from . import issue
@@ -21,7 +22,7 @@ def run() -> None:
         print("the check before succeeded, or there was none: nothing is said yet")
         return
     issue.keep(repository, issue.CHECK, evidence(event, [before, os.environ["GITHUB_RUN_ID"]]))
-    print(f"the check has not succeeded twice in a row: the issue {issue.CHECK!r} says so")
+    say(f"the check has not succeeded twice in a row: the issue {issue.CHECK!r} says so")
 
 
 def last(repository: str) -> str | None:

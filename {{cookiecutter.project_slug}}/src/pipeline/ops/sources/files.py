@@ -7,9 +7,9 @@ import polars as pl
 
 from ...errors import BrokenDataError, UserError
 from ...ml.schema import TABLES
+from ...outside import Patient, SilentError, local, read
 from ...paths import left_behind, partition
 from ...settings import FilesSource
-from ..outside import Patient, local
 from . import csv_files
 from .casting import conform
 
@@ -21,7 +21,8 @@ class Files:
         self._settings = settings
         try:
             files, path = fsspec.url_to_fs(settings.url, **settings.options)
-            self._files = files if local(settings.url) else Patient(files, f"the source {settings.url}")
+            self._who = f"the source {settings.url}"
+            self._files = files if local(settings.url) else Patient(files, self._who)
             self._path = str(path)
         except (ImportError, ValueError) as error:
             raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None
@@ -71,10 +72,12 @@ class Files:
         csv = self._settings.is_csv
         try:
             with self._files.open(path, "rb", compression=self._settings.compression if csv else None) as file:
-                content = file.read()
+                content = read(file, self._who)
             rows = csv_files.read(content, self._settings.csv, TABLES[table].columns) if csv else _parquet(content)
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
+        except SilentError as error:
+            raise UserError(f"{where}: {path}: {error}") from None
         except UserError as error:
             raise type(error)(f"{where}: {path} {error}") from None
         except Exception as error:  # noqa: BLE001, each store and format raises its own kind

@@ -15,7 +15,9 @@ from typing_extensions import TypedDict
 
 from ...errors import BrokenDataError, UserError
 from ...ml.schema import TABLES
+from ...outside import Patient, SilentError, local, read
 from ...serving.contract import asked, private
+from ...text import say
 from .casting import conform
 
 SCHEMA = next(iter(TABLES.values()))
@@ -59,20 +61,37 @@ def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: Da
 
     The columns are `time` (UTC), `request_id`, `model` (MD5), the inputs in the contract's types, and `score`. Lines
     that are damaged, of another `model` than the one asked for, or of other columns than `schema` has now are left
-    out, with a warning and a count: each line stands for itself. Raises `UserError` if there is no line at all.
+    out, with a warning and a count: each line stands for itself. Raises `UserError` if there is no line at all, or if
+    the place cannot be read.
     """
-    files, folder = fsspec.url_to_fs(url, **options)
     left_out, parts = Counter[str](), list[pl.DataFrame]()
-    for path in sorted(str(path) for path in files.glob(f"{str(folder).rstrip('/')}/*.ndjson")):
-        segment = _Segment(files.cat_file(path), model, schema)
+    for path, content in _segments(url, options):
+        segment = _Segment(content, model, schema)
         parts.extend(segment.tables)
         left_out += segment.left_out
         if damaged := segment.left_out[DAMAGED]:
-            print(f"warning: {path}: {damaged} torn or damaged lines are skipped", file=sys.stderr)
+            say(f"warning: {path}: {damaged} torn or damaged lines are skipped", file=sys.stderr)
     if not parts and not left_out:
         raise UserError(f"{url} holds no prediction: is this where infra.yaml's serving.log writes or ships to?")
     empty = pl.DataFrame(schema=_types(schema))
     return Noted(pl.concat([empty, *parts]).sort("time", maintain_order=True), left_out)
+
+
+def _segments(url: str, options: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each segment, by name; raise `UserError` if the place refuses or does not answer."""
+    who = f"the prediction log {url}"
+    try:
+        found, folder = fsspec.url_to_fs(url, **options)
+        files = found if local(url) else Patient(found, who)
+        for path in sorted(str(path) for path in files.glob(f"{str(folder).rstrip('/')}/*.ndjson")):
+            with files.open(path, "rb") as file:
+                content = read(file, who)
+            yield path, content
+    except SilentError:
+        raise
+    except Exception as error:  # noqa: BLE001, each store raises its own kind
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise UserError(f"{who} cannot be read ({reason}): see serving.log in infra.yaml") from None
 
 
 class _Segment:

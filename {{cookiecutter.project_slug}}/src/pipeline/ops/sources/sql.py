@@ -1,8 +1,8 @@
 """A database: one SELECT per table, through SQLAlchemy."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 import polars as pl
 from sqlalchemy import Connection, create_engine, make_url, text
@@ -11,10 +11,13 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from ...contract import private
 from ...errors import UserError
 from ...ml.schema import TABLES
+from ...outside import Deadline, SilentError, within
 from ...paths import partition
 from ...settings import SqlSource
-from ..outside import Deadline, within
 from .casting import conform
+
+WHO = "the database"
+Result = TypeVar("Result")
 
 
 class Sql:
@@ -40,8 +43,8 @@ class Sql:
 
     def partitions(self) -> list[str]:
         """List the first column of the query `source.partitions`."""
-        with self._connect("infra.yaml: source.partitions") as connection:
-            names = [str(row[0]) for row in connection.execute(text(self._settings.partitions))]
+        query = text(self._settings.partitions)
+        names = self._ask("infra.yaml: source.partitions", lambda there: [str(row[0]) for row in there.execute(query)])
         return sorted(partition(name, "infra.yaml: source.partitions") for name in names)
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
@@ -50,16 +53,25 @@ class Sql:
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
         bound = {"parameters": {"partition": partition}}
-        with self._connect(f"{partition}/{table}: source.queries.{table}") as connection:
-            query = text(self._settings.queries[table])
-            rows = pl.read_database(query, connection, infer_schema_length=None, execute_options=bound)
+        query = text(self._settings.queries[table])
+        rows = self._ask(
+            f"{partition}/{table}: source.queries.{table}",
+            lambda there: pl.read_database(query, there, infer_schema_length=None, execute_options=bound),
+        )
         return conform(f"{partition}/{table}", rows, TABLES[table])
 
-    @contextmanager
-    def _connect(self, what: str) -> Iterator[Connection]:
+    def _ask(self, what: str, question: Callable[[Connection], Result]) -> Result:
+        """Return the answer to one question; raise `UserError` naming `what` if the database refuses or is silent."""
         try:
-            with within(Deadline.ANSWER, "the database", self._engine.connect) as connection:
-                yield connection
+            connection = within(Deadline.ANSWER, WHO, self._engine.connect)
+
+            def answer() -> Result:
+                with connection:  # closed by the thread that waits for it: closing one that is silent would wait too
+                    return question(connection)
+
+            return within(Deadline.EXCHANGE, WHO, answer)
+        except SilentError as error:
+            raise UserError(f"{what} failed: {error}") from None
         except Exception as error:  # noqa: BLE001, drivers raise their own kinds
             told = str(getattr(error, "orig", None) or error).split("\n", 1)[0]
             if not isinstance(error, OperationalError | ProgrammingError) and _any_private():

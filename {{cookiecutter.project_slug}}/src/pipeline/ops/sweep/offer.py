@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ... import files
 from ...ml import METRICS
 from ...settings import PARAMS, Sweep
+from ...text import say
 from .space import Tree, assign, current
 
 SHOWN = 5
@@ -35,8 +36,9 @@ def show(trials: Sequence[FrozenTrial], sweep: Sweep, before: Tree) -> None:
     best = ranked[0].params
     differing = [f"{name}: {_short(now[name])} → {_short(best[name])}" for name in best if best[name] != now[name]]
     if differing:
-        print(f"offered for {PARAMS} (`make sweep APPLY=1` writes it; the holdout has not seen any of this):")
-    print("\n".join(f"  {line}" for line in differing) or f"nothing tried is better than what {PARAMS} holds")
+        say(f"offered for {PARAMS} (`make sweep APPLY=1` writes it; the holdout has not seen any of this):")
+    for line in differing or [f"nothing tried is better than what {PARAMS} holds"]:
+        say(line)
 
 
 def write(best: Mapping[str, Any]) -> None:
@@ -49,7 +51,7 @@ def write(best: Mapping[str, Any]) -> None:
     with new.open("w") as file:
         yaml.dump(content, file)
     new.replace(PARAMS)
-    print(f"{PARAMS} is changed: look at it with `git diff {PARAMS}`, then `make pipeline gate`")
+    say(f"{PARAMS} is changed: look at it with `git diff {PARAMS}`, then `make pipeline gate`")
 
 
 def _rounded(value: Any) -> Any:

@@ -13,6 +13,7 @@ from optuna.trial import Trial, TrialState
 
 from ... import files, ml, settings
 from ...settings import PARAMS, Sweep
+from ...text import say
 from .. import ray
 from ..tracking.reach import reach
 from . import offer, space
@@ -36,11 +37,11 @@ def run(*, apply: bool) -> None:
     data = split()
     study = _study(sweep, data)
     left = _left(study, sweep)
-    print(f"{sweep.metric} on {data.measured.stem}: {len(left)} of {sweep.trials} trials to go", flush=True)
+    say(f"{sweep.metric} on {data.measured.stem}: {len(left)} of {sweep.trials} trials to go")
     for trial, (figures, model_seconds) in _tried(_asked(study, sweep, before, left), data) if left else ():
         record(address, study.study_name, trial.params, figures, model_seconds)
         study.tell(trial, figures[sweep.metric])
-        print(f"trial {len(_complete(study))}/{sweep.trials}: {offer.told(sweep, figures, trial.params)}", flush=True)
+        say(f"trial {len(_complete(study))}/{sweep.trials}: {offer.told(sweep, figures, trial.params)}")
     offer.show(_complete(study), sweep, before)
     if apply:
         offer.write(study.best_params)

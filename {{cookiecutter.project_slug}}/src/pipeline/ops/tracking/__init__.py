@@ -26,7 +26,7 @@ def log() -> None:
     """Mirror the run that `dvc.lock` describes, unless it is there or its files are not on disk."""
     absent = [path for path in (LOCK, MODEL, METRICS, TRAINING) if not path.exists()]
     if absent:
-        print(f"nothing trained here ({absent[0]} is not on disk), so nothing to record")
+        say(f"nothing trained here ({absent[0]} is not on disk), so nothing to record")
         return
     tracking = infra().tracking
     try:

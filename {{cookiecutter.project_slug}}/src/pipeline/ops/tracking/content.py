@@ -14,6 +14,7 @@ from mlflow.types import Schema, TensorSpec
 
 from ...paths import MODEL, VERDICT
 from .record import Arrays, Record, Shipped
+from .server import answered
 
 BATCH = 100  # what MLflow's API takes of parameters at once; of metrics it takes more
 
@@ -30,7 +31,7 @@ def write(client: MlflowClient, run: str, found: Record) -> None:
         client.log_batch(run, metrics[start : start + BATCH], params[start : start + BATCH])
     for plot in found.plots:
         client.log_artifact(run, str(plot), "plots")
-    _log_model(run, found.model)
+    answered(client.tracking_uri, lambda: _log_model(run, found.model))
     if found.verdict:
         log_verdict(client, run, found.verdict)
 

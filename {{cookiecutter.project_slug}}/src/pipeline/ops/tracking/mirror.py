@@ -7,7 +7,7 @@ from mlflow.entities import Run
 from . import record
 from .content import log_verdict, tagged, write
 from .runs import finished, whole
-from .server import connected, shown
+from .server import answered, connected, shown
 
 
 def mirror(uri: str, experiment: str) -> str:
@@ -15,7 +15,7 @@ def mirror(uri: str, experiment: str) -> str:
     found = record.read()
     lock, branch = found.tags["lock"], found.tags.get("branch", "local")
     with connected(uri) as client:
-        number = mlflow.set_experiment(experiment).experiment_id
+        number = answered(uri, lambda: mlflow.set_experiment(experiment)).experiment_id
         if run := finished(client, number, lock):
             return f"MLflow has this training already: {_place(uri, run)}{_add_verdict(client, run)}"
         with whole(client, number, f"{branch}-{lock[:8]}", tagged(found.tags)) as run:

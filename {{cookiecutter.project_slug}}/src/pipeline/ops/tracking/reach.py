@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..outside import Deadline
+from ...outside import Deadline, within
 from .server import TrackingError, connected, quiet, shown, spoken
 
 ABSENT = 404
@@ -29,7 +29,7 @@ def reach(uri: str, experiment: str | None = None) -> None:
         if scheme in ("http", "https"):
             _ask(uri, experiment)
         elif scheme in ("sqlite", "postgresql", "mysql", "mssql"):
-            _query(uri, experiment)
+            within(Deadline.ANSWER, shown(f"the tracking database {uri}"), lambda: _query(uri, experiment))
         elif scheme == "file" or (":" not in uri and uri != "databricks"):
             raise ValueError("MLflow 3 no longer writes folders, use sqlite:///mlflow.db")
 

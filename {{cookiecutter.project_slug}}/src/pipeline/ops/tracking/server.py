@@ -1,21 +1,24 @@
 """MLflow's client without its noise, and its errors as sentences."""
 
 import logging
+import math
 import os
 import re
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ...errors import UserError
+from ...outside import Deadline, Patient, SilentError, within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+Result = TypeVar("Result")
 LONG = 300  # characters; MLflow's messages can hold whole requests
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -24,7 +27,6 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # an upload's answer may take that long; a dead server is told before
 }
 
 
@@ -39,7 +41,8 @@ def shown(text: str) -> str:
 
 def quiet() -> None:
     """Before MLflow is imported: no telemetry, no log lines, and none of its minutes of retrying."""
-    for name, value in QUIET.items():
+    # An upload's answer may take that long; a dead server is noticed before.
+    for name, value in {**QUIET, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(Deadline.ANSWER.seconds))}.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -47,12 +50,22 @@ def quiet() -> None:
 
 @contextmanager
 def connected(uri: str) -> "Iterator[MlflowClient]":
-    """MLflow's client for `uri`; whatever fails inside is a `TrackingError` of one line."""
+    """Yield MLflow's client for `uri`, whose calls have a deadline; whatever fails is a `TrackingError` of one line."""
     import mlflow
 
     with spoken(uri):
         mlflow.set_tracking_uri(uri)
-        yield mlflow.MlflowClient(uri)
+        client = answered(uri, lambda: mlflow.MlflowClient(uri))
+        yield cast("MlflowClient", Patient(client, _who(uri), Deadline.EXCHANGE))
+
+
+def answered(uri: str, call: Callable[[], Result]) -> Result:
+    """Return what a call of MLflow's own gives; raise `SilentError` if the server at `uri` does not answer it."""
+    return within(Deadline.EXCHANGE, _who(uri), call)
+
+
+def _who(uri: str) -> str:
+    return shown(f"the tracking server {uri}")
 
 
 @contextmanager
@@ -60,6 +73,8 @@ def spoken(uri: str) -> Iterator[None]:
     """Turn what MLflow and the libraries below it raise into a `TrackingError`."""
     try:
         yield
+    except SilentError as error:
+        raise TrackingError(str(error)) from None
     except UserError:
         raise
     except Exception as error:

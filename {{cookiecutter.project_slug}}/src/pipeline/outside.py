@@ -1,7 +1,7 @@
 """What is not ours (servers, and the programs that speak to them) has a deadline, and is named if it misses it.
 
-`call` is for programs, `within` for libraries. The deadlines stand here alone; ANSWER_SECONDS, EXCHANGE_SECONDS and
-TRANSFER_SECONDS in the environment change them, for a slow line.
+`call` is for programs, `within` for libraries, `read` for files. The deadlines stand here alone; ANSWER_SECONDS,
+EXCHANGE_SECONDS and TRANSFER_SECONDS in the environment change them, for a slow line.
 """
 
 import os
@@ -15,12 +15,17 @@ from contextlib import ExitStack
 from enum import Enum
 from typing import IO, Any, TypeVar
 
-from ..errors import UserError
+from .errors import UserError
 
 Result = TypeVar("Result")
 # git itself ends a transfer that stands still for a minute.
 SILENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
 GRACE = 5  # seconds that a program has to end by itself, and to end its helpers
+BLOCK = 2**20  # bytes of a file that have to arrive within the time of an answer
+
+
+class SilentError(UserError):
+    """A server, or a program that speaks to one, that did not answer in time."""
 
 
 class Deadline(Enum):
@@ -44,10 +49,10 @@ class Deadline(Enum):
             raise UserError(f"{name}: must be a number of seconds above 0, not {text!r}")
         return seconds
 
-    def missed(self, who: str) -> UserError:
+    def missed(self, who: str) -> SilentError:
         """Return the error that says who did not answer."""
         name = "" if self is Deadline.GLANCE else f" ({self.name}_SECONDS)"
-        return UserError(f"{who} did not answer within {self.seconds:g} s{name}: is it up, and within reach?")
+        return SilentError(f"{who} did not answer within {self.seconds:g} s{name}: is it up, and within reach?")
 
 
 def call(
@@ -61,7 +66,7 @@ def call(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program that speaks to `who`, with `text` as its input; return what it wrote, or let it be seen (`shown`).
 
-    Raises `UserError` if the deadline is missed, `FileNotFoundError` if there is no such program.
+    Raises `SilentError` if the deadline is missed, `FileNotFoundError` if there is no such program.
     """
     with ExitStack() as files:
         # Files, not pipes: a helper that outlives the program would hold a pipe open, and reading it would not end.
@@ -83,7 +88,7 @@ def call(
 
 
 def within(deadline: Deadline, who: str, function: Callable[[], Result]) -> Result:
-    """Return what a library's call gives, or raise what it raises; raise `UserError` if the deadline is missed.
+    """Return what a library's call gives, or raise what it raises; raise `SilentError` if the deadline is missed.
 
     The call that nobody waits for any more goes on in a thread that does not keep the process alive.
     """
@@ -105,17 +110,23 @@ def within(deadline: Deadline, who: str, function: Callable[[], Result]) -> Resu
     return result  # type: ignore[return-value]
 
 
-class Patient:
-    """An object of a library that speaks to `who`: each call of its methods is one question."""
+def read(file: IO[bytes], who: str) -> bytes:
+    """Return the rest of a file at `who`; raise `SilentError` if no whole block arrives in the time of an answer."""
+    blocks = iter(lambda: within(Deadline.ANSWER, who, lambda: file.read(BLOCK)), b"")
+    return b"".join(blocks)
 
-    def __init__(self, inner: Any, who: str) -> None:
-        self._inner, self._who = inner, who
+
+class Patient:
+    """An object of a library that speaks to `who`: each call of its methods has the same deadline."""
+
+    def __init__(self, inner: Any, who: str, deadline: Deadline = Deadline.ANSWER) -> None:
+        self._inner, self._who, self._deadline = inner, who, deadline
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
         if not callable(found):
             return found
-        return lambda *words, **more: within(Deadline.ANSWER, self._who, lambda: found(*words, **more))
+        return lambda *words, **more: within(self._deadline, self._who, lambda: found(*words, **more))
 
 
 def _file(files: ExitStack) -> IO[bytes]:
