@@ -1,6 +1,8 @@
 """A folder or bucket of parquet or CSV files: any address that fsspec can open."""
 
+import os
 import re
+from zoneinfo import available_timezones
 
 import fsspec
 import polars as pl
@@ -25,11 +27,17 @@ class Files:
             self._path = str(path)
         except (ImportError, ValueError) as error:
             raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None
-        known = [f"{table}.{column}" for table, schema in TABLES.items() for column in schema.columns]
-        if unknown := sorted(settings.csv.formats.keys() - set(known)):
-            raise UserError(
-                f"infra.yaml: source.csv.formats: {unknown[0]!r} is no column, name one as table.column: {known[0]}"
-            )
+        known = {
+            f"{table}.{name}": column for table, schema in TABLES.items() for name, column in schema.columns.items()
+        }
+        for name in sorted(settings.csv.formats):
+            if name not in known:
+                hint = f"is no column, name one as table.column: {next(iter(known))}"
+            elif known[name].dtype.type not in (pl.Date, pl.Datetime, pl.Time):
+                hint = f"is of type {known[name].dtype.type}: formats are of dates and times, remove it"
+            else:
+                continue
+            raise UserError(f"infra.yaml: source.csv.formats: {name!r} {hint}")
 
     def partitions(self) -> list[str]:
         """List every partition of which at least one table is there; raise `UserError` for one that is no name."""
@@ -70,8 +78,9 @@ class Files:
     def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
         csv = self._settings.is_csv
         try:
-            with self._files.open(path, "rb", compression=self._settings.compression if csv else None) as file:
-                content = file.read()
+            compression = self._settings.compression if csv else None
+            with self._files.open(path, "rb", compression=None if compression == "zip" else compression) as file:
+                content = csv_files.unzipped(file.read()) if compression == "zip" else file.read()
             rows = csv_files.read(content, self._settings.csv, TABLES[table].columns) if csv else _parquet(content)
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
@@ -91,7 +100,22 @@ class Files:
 def _parquet(content: bytes) -> pl.DataFrame:
     if not content.startswith(b"PAR1") and (told := csv_files.other_kind(content)):
         raise UserError(told)
-    return pl.read_parquet(content)
+    # Zones that polars does not know, such as +05:30, would end the process; the values are in UTC whatever the zone.
+    os.environ["POLARS_IGNORE_TIMEZONE_PARSE_ERROR"] = "1"
+    try:
+        table = pl.read_parquet(content)
+    finally:
+        del os.environ["POLARS_IGNORE_TIMEZONE_PARSE_ERROR"]
+    return table.with_columns(_in_utc(column) for column in table if _has_unknown_zone(column.dtype))
+
+
+def _has_unknown_zone(dtype: pl.DataType) -> bool:
+    zone = getattr(dtype, "time_zone", None)
+    return zone is not None and zone not in available_timezones()
+
+
+def _in_utc(times: pl.Series) -> pl.Series:
+    return times.to_physical().cast(pl.Datetime(times.dtype.time_unit, "UTC"))  # type: ignore[attr-defined]
 
 
 def _told(error: Exception) -> str:
