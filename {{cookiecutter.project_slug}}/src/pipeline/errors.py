@@ -3,6 +3,7 @@
 import errno
 import locale
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -38,6 +39,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     except UserError as error:
         _tell(str(error))
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REFUSED:
             _tell(f"{error.filename or Path.cwd()}: {error.strerror}: mend the disk or its permissions, run it again")
@@ -47,6 +50,11 @@ def run(main: Callable[[], None]) -> NoReturn:
             print(*map(inert, trace), sep="\n", file=sys.stderr)
         else:
             raise
+        sys.exit(1)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        _tell(f"polars stopped: {error}")  # this is no `Exception`, and its trace is printed already
         sys.exit(1)
     sys.exit(0)
 
