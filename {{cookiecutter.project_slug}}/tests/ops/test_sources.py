@@ -75,6 +75,33 @@ def test_files_anywhere_give_the_rows_they_hold(
     same(source.read("2013-01"), month)
 
 
+@pytest.mark.inputs
+@pytest.mark.parametrize("folder", ["a[1]", "a*b", "a?b", "a b", "a#b", "a%20b", "a{b}", "[", "März"])
+def test_a_folder_may_have_any_name(
+    folder: str, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for table, rows in month.items():
+        path = Path(folder, "2013-01", f"{table}.parquet")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(path)
+    source = open_source(FilesSource(kind="files", url=f"{folder}/{{partition}}/{{table}}.parquet"))
+
+    assert attempt("folder of files", folder, source.partitions) == ["2013-01"]
+    same(source.read("2013-01"), month)
+
+
+@pytest.mark.inputs
+@pytest.mark.parametrize("place", ["nowhere", "$HOME/x", "C:\\data", "~/nowhere-at-all", "."])
+def test_a_place_without_files_is_named(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = open_source(FilesSource(kind="files", url=f"{place}/{{partition}}/{{table}}.parquet"))
+
+    refused = attempt("folder of files", place, source.partitions)
+
+    assert str(refused).startswith("infra.yaml: source.url: no file of the contract's tables lies at ")
+
+
 def test_a_file_that_is_missing_empty_or_cut_short_is_named(month: Tables, tmp_path: Path) -> None:
     source = open_source(FilesSource(kind="files", url=f"{tmp_path}/{{partition}}-{{table}}.parquet"))
     file = tmp_path / "2013-01-flights.parquet"

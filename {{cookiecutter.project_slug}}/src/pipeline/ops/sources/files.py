@@ -1,5 +1,6 @@
 """A folder or bucket of parquet or CSV files: any address that fsspec can open."""
 
+import glob
 import os
 import re
 from zoneinfo import available_timezones
@@ -45,10 +46,12 @@ class Files:
         before, *after = re.escape(self._path).replace(r"\{table\}", f"(?:{tables})").split(r"\{partition\}")
         pattern = re.compile(f"{before}(?P<name>[^/]+)" + "(?P=name)".join(after))
         try:
-            paths = self._files.glob(self._fill("*", "*"))
+            paths = self._files.glob(_fill(glob.escape(self._path), "*", "*"))
         except Exception as error:  # noqa: BLE001, each store raises its own kind
             raise UserError(f"infra.yaml: source.url: {self._path} cannot be listed: {_told(error)}") from None
         names = {match["name"] for path in paths if (match := pattern.fullmatch(path))}
+        if not names:
+            raise UserError(f"infra.yaml: source.url: no file of the contract's tables lies at {self._path!r}")
         return sorted(partition(name, self._path) for name in names if not left_behind(name))
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
@@ -57,7 +60,7 @@ class Files:
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
         """Read one table from its file, or from all the parts in a folder of that name."""
-        where, path = f"{partition}/{table}", self._fill(partition, table)
+        where, path = f"{partition}/{table}", _fill(self._path, partition, table)
         try:
             paths = self._parts(path) if self._files.info(path)["type"] == "directory" else [path]
         except FileNotFoundError:
@@ -93,8 +96,9 @@ class Files:
         decimal = self._settings.csv.decimal
         return conform(where, rows, TABLES[table], text=csv, decimal=decimal, formats=formats)
 
-    def _fill(self, partition: str, table: str) -> str:
-        return self._path.replace("{partition}", partition).replace("{table}", table)
+
+def _fill(path: str, partition: str, table: str) -> str:
+    return path.replace("{partition}", partition).replace("{table}", table)
 
 
 def _parquet(content: bytes) -> pl.DataFrame:
