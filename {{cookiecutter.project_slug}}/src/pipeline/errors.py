@@ -3,7 +3,6 @@
 import errno
 import locale
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -40,7 +39,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         _tell(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(130)  # 128 and the number of Ctrl-C's signal
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REFUSED:
             _tell(f"{error.filename or Path.cwd()}: {error.strerror}: mend the disk or its permissions, run it again")

@@ -27,7 +27,8 @@ def default_branch() -> str:
     """Return the name of the repository's default branch.
 
     In CI the event's payload says it. On a laptop it is what a clone noted of its remote; or else `main`, `master` or
-    git's own `init.defaultBranch`, whichever exists, at the remote before here; `main` if none does.
+    git's own `init.defaultBranch`, whichever exists, at the remote before here; if none does,
+    the only branch that there is, or `main`.
     """
     payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
     if payload and Path(payload).is_file():
@@ -42,7 +43,8 @@ def default_branch() -> str:
         for name in filter(None, usual):
             if resolve(f"{place}/{name}"):
                 return name
-    return "main"
+    only = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes").stdout.decode().split()
+    return only[0] if len(only) == 1 else "main"
 
 
 def require_top() -> None:
