@@ -113,9 +113,6 @@ def test_the_default_branch_is_the_repositorys_own(commits: list[str], monkeypat
     subprocess.run(["git", "update-ref", "-d", "refs/remotes/origin/main"], check=True)
     subprocess.run(["git", "branch", "-qm", "main", "master"], check=True)
     assert git.default_branch() == "master"
-    # given a repository of one branch
-    subprocess.run(["git", "branch", "-qD", "master"], check=True)
-    assert git.default_branch() == "work"
     # given a clone's note of its remote, then an event that says it
     subprocess.run(["git", "update-ref", "refs/remotes/origin/trunk", commits[0]], check=True)
     subprocess.run(["git", "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk"], check=True)

@@ -27,8 +27,7 @@ def default_branch() -> str:
     """Return the name of the repository's default branch.
 
     In CI the event's payload says it. On a laptop it is what a clone noted of its remote; or else `main`, `master` or
-    git's own `init.defaultBranch`, whichever exists, at the remote before here; if none does,
-    the only branch that there is, or `main`.
+    git's own `init.defaultBranch`, whichever exists, at the remote before here; `main` if none does.
     """
     payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
     if payload and Path(payload).is_file():
@@ -43,8 +42,7 @@ def default_branch() -> str:
         for name in filter(None, usual):
             if resolve(f"{place}/{name}"):
                 return name
-    only = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes").stdout.decode().split()
-    return only[0] if len(only) == 1 else "main"
+    return "main"
 
 
 def require_top() -> None:
