@@ -1,6 +1,7 @@
 """Refuses answers that would make a broken project: every problem at once, one sentence each."""
 
 import json
+import posixpath
 import re
 import sys
 
@@ -17,6 +18,7 @@ TAKEN = frozenset(
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 USER = "[A-Za-z0-9](?:[A-Za-z0-9_]|-(?=[A-Za-z0-9])){0,38}"
 CRON = {"minute": (0, 59), "hour": (0, 23), "day of month": (1, 31), "month": (1, 12), "day of week": (0, 6)}
+LONGEST = {month: 30 if month in (4, 6, 9, 11) else 29 if month == 2 else 31 for month in range(1, 13)}
 REMOTE = re.compile(r"(?:(?:s3|gs|azure)://|(?:\.\./)+|~/|/)[A-Za-z0-9_][A-Za-z0-9._/@=+-]*")
 
 
@@ -66,6 +68,7 @@ def cron(value: str) -> list[str]:
     fields = value.split(" ")
     if len(fields) != len(CRON):
         return [f"drift_schedule: {value!r} must have five fields, as in '23 5 * * 1' (minute hour day month weekday)."]
+    days: list[set[int]] = []
     for field, (name, (low, high)) in zip(fields, CRON.items(), strict=True):
         try:
             chosen = cron_field(field, low, high)
@@ -77,6 +80,9 @@ def cron(value: str) -> list[str]:
             return [
                 "drift_schedule: must avoid minute 0, when GitHub is busiest and drops scheduled jobs; take 23, say."
             ]
+        days.append(chosen)
+    if fields[4] == "*" and all(min(days[2]) > LONGEST[month] for month in days[3]):
+        return [f"drift_schedule: {value!r} names a day that none of its months has."]
     return []
 
 
@@ -100,6 +106,8 @@ def problems(answers: dict[str, str]) -> list[str]:
             f"dvc_remote: {answers['dvc_remote']!r} must be s3://…, gs://…, azure://… or a folder outside the checkout "
             "(../…, ~/… or /…), in letters, digits and ._/@=+-."
         )
+    elif posixpath.normpath(answers["dvc_remote"]).split("/")[:2] == ["..", answers["project_slug"]]:
+        found.append(f"dvc_remote: {answers['dvc_remote']!r} lies in the project itself; take a folder beside it.")
     return found + cron(answers["drift_schedule"])
 
 

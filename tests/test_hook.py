@@ -30,11 +30,13 @@ BAD = {
     "owner": ["", "-octo", "octo-", "a--b", "acme/team", "@octo", "o" * 40, "octo cat", "a\n"],
     "reviewers": ["", "a/b/c", "@octo", "a/", "a b", "one, two"],
     "dvc_remote": [
+        "../flight-delays", "../flight-delays/data", "../x/../flight-delays/y",
         "", "remote", "./remote", "../", "/", "~", "ftp://host/x", "http://host/x", "s3://", "S3://b", "C:\\data",
         "/with#hash", "/with,comma", "/with space", "s3://bucket/a\nb",
     ],
     "drift_schedule": [
-        "", "weekly", "@daily", "0 5 * * 1", "* 5 * * 1", "*/15 5 * * 1", "60 5 * * 1", "23 24 * * 1", "23 5 0 * 1",
+        "", "weekly", "@daily", "0 5 * * 1", "23 5 31 2,4 *", "* 5 * * 1", "*/15 5 * * 1", "60 5 * * 1", "23 24 * * 1",
+        "23 5 0 * 1",
         "23 5 * 13 1", "23 5 * * 7", "23 5 * *", "23 5 * * 1 2", "23 5 * * MON", "23  5 * * 1", "a 5 * * 1",
         "23/0 5 * * 1", "30-20 5 * * 1", "23, 5 * * 1", "-1 5 * * 1", "２３ 5 * * 1",
     ],
@@ -45,7 +47,7 @@ FINE = {
     "owner": ["o", "octo-cat", "OctoCat", "octo_acme", "o" * 39],
     "reviewers": ["octo-cat", "acme/ml-judges", "acme/judges_2"],
     "dvc_remote": ["../data", "../../data", "~/data", "/srv/dvc", "s3://b", "gs://b/p-q", "azure://container/path"],
-    "drift_schedule": ["7 * * * *", "59 23 31 12 6", "5-55/10 */6 1,15 1-6 1-5", "17 4 * * 0"],
+    "drift_schedule": ["7 * * * *", "59 23 31 12 6", "5-55/10 */6 1,15 1-6 1-5", "17 4 31 2 0", "17 4 29 2 *"],
 }
 
 

@@ -207,6 +207,7 @@ def test_verbs_do_not_depend_on_locale_or_on_what_is_active(product: Folder) -> 
     habits = {
         "LC_ALL": "de_DE.ISO-8859-1",
         "PYTHONIOENCODING": "ascii",
+        "PYTHONHOME": "/nowhere",
         "UV_PROJECT_ENVIRONMENT": "/nowhere/env",
         "VIRTUAL_ENV": "/nowhere/env",
         "CONDA_PREFIX": "/nowhere/conda",
@@ -218,4 +219,4 @@ def test_verbs_do_not_depend_on_locale_or_on_what_is_active(product: Folder) -> 
     for variables in product.variables():
         assert variables["PYTHONUTF8"] == "1"
         assert variables["UV_PROJECT_ENVIRONMENT"] == str(product.path / ".venv")
-        assert not {"PYTHONIOENCODING", "VIRTUAL_ENV", "CONDA_PREFIX"} & variables.keys()
+        assert not {"PYTHONIOENCODING", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"} & variables.keys()

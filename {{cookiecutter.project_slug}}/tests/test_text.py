@@ -261,3 +261,18 @@ def test_what_a_disk_refuses_is_one_line(code: str, told: str, tmp_path: Path) -
     done = command(code, tmp_path)
     assert done.returncode == 1
     assert told in refused(done.stderr.decode())
+
+
+def test_what_ends_polars_is_named_in_the_last_line(tmp_path: Path) -> None:
+    done = command(
+        'import polars; polars.DataFrame({"x": [2, 1]}).lazy().sort("x").collect()', tmp_path, POLARS_MAX_THREADS="0"
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr.decode()
+    assert done.stderr.decode().splitlines()[-1].startswith("error: polars stopped: ")
+
+
+def test_an_interrupted_verb_ends_as_a_shell_expects(tmp_path: Path) -> None:
+    done = command("raise KeyboardInterrupt", tmp_path)
+    assert done.returncode == 130
+    assert b"Traceback" not in done.stderr

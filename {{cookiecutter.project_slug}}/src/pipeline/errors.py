@@ -38,6 +38,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     except UserError as error:
         _tell(str(error))
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 and the number of Ctrl-C's signal
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REFUSED:
             _tell(f"{error.filename or Path.cwd()}: {error.strerror}: mend the disk or its permissions, run it again")
@@ -47,6 +49,11 @@ def run(main: Callable[[], None]) -> NoReturn:
             print(*map(inert, trace), sep="\n", file=sys.stderr)
         else:
             raise
+        sys.exit(1)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        _tell(f"polars stopped: {error}")  # this is no `Exception`, and its trace is printed already
         sys.exit(1)
     sys.exit(0)
 

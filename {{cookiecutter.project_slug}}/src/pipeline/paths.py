@@ -25,8 +25,12 @@ LOCK = Path("dvc.lock")
 DATA_DVC = Path("data.dvc")
 
 
-# What file managers, editors and office programs leave behind is not data; .dvcignore says the same to DVC.
-LEFT_BEHIND = re.compile(r"[.~].*|.*~|Thumbs\.db|desktop\.ini|__MACOSX", re.DOTALL)
+# What file managers, editors, office programs and disks leave behind is not data; .dvcignore says the same to DVC.
+LEFT_BEHIND = re.compile(
+    r"[.~].*|.*~|Thumbs\.db|desktop\.ini|__MACOSX|__pycache__|CVS|lost\+found|@eaDir|#recycle|\$RECYCLE\.BIN"
+    "|System Volume Information",
+    re.DOTALL,
+)
 PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,99}")
 
 

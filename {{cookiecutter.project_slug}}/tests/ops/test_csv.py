@@ -53,10 +53,11 @@ def change(*pairs: str) -> bytes:
     return text.encode()
 
 
-def zipped() -> bytes:
+def zipped(*names: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("trips.csv", GOOD)
+        for name in names or ("trips.csv",):
+            archive.writestr(name, GOOD)
     return content.getvalue()
 
 
@@ -103,6 +104,11 @@ WORKS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "remarks above the header": (b"# exported\n# by hand, on Monday\n" + GOOD, {"skip_lines": 2}),
     "words for null": (change("Zoë,Bob,,3.0", "Zoë,Bob,NA,3.0", ",,Cy", ",NULL,Cy"), {"nulls": ["", "NA", "NULL"]}),
     "dates of the United States": (US, {"formats": {"trips.start": "%m/%d/%Y %H:%M"}}),
+    "carriage returns twice": (GOOD.replace(b"\n", b"\r\r\n"), {}),
+    "UTF-32": (TEXT.encode("utf-32"), {"encoding": "utf-32"}),
+    "tabs, named as in a plain text": (GOOD.replace(b",", b"\t"), {"separator": r"\t"}),
+    "a unit separator": (GOOD.replace(b",", b"\x1f"), {"separator": "\x1f"}),
+    "a fraction of a second": (change(" 10:00", " 10:00:00.000"), {"formats": {"trips.start": "%Y-%m-%d %H:%M:%S%.f"}}),
     "half days": (change(" 10:00", " 10:00 AM"), {"formats": {"trips.start": "%Y-%m-%d %I:%M %p"}}),
 }
 
@@ -124,7 +130,7 @@ COMPRESSED = {
     "trips.Csv.GZ": gzip.compress(GOOD),
     "trips.csv.bz2": bz2.compress(GOOD),
     "trips.csv.xz": lzma.compress(GOOD),
-    "trips.csv.zip": zipped(),
+    "trips.csv.zip": zipped("trips.csv", "__MACOSX/._trips.csv", ".DS_Store"),
 }
 
 
@@ -135,6 +141,23 @@ def test_a_compressed_file_is_known_by_its_ending(name: str, take: Callable[...,
 
     assert not isinstance(came, str), came
     assert came.equals(TABLE)
+
+
+@pytest.mark.parametrize("names", [("a.csv", "b.csv"), (".DS_Store",)])
+def test_an_archive_of_other_than_one_file_is_refused(
+    names: tuple[str, ...], take: Callable[..., pl.DataFrame]
+) -> None:
+    came = attempt(f"archive of {names}", lambda: take(zipped(*names), "trips.csv.zip"))
+
+    assert isinstance(came, str)
+    assert "trips.csv.zip is a ZIP archive of " in came
+
+
+def test_a_quoted_line_end_is_kept(take: Callable[..., pl.DataFrame]) -> None:
+    came = attempt("a quoted line end of Windows", lambda: take(change("Orly", '"Or\r\nly"')))
+
+    assert not isinstance(came, str), came
+    assert came["place"][0] == "Or\r\nly"
 
 
 def test_a_compression_can_be_named(take: Callable[..., pl.DataFrame]) -> None:
@@ -151,7 +174,44 @@ def test_text_that_looks_like_null_stays_text(take: Callable[..., pl.DataFrame])
     assert came["place"].to_list() == ["NA", "", None]
 
 
+PARTS_OF_SECONDS = change("04 10:00", "04 10:00:00.500000")
+MIDNIGHT = change("04 10:00", "04 23:59:60")
+FORM = "%Y-%m-%d %H:%M:%S"
 REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
+    "UTF-32": (TEXT.encode("utf-32"), {}, "is UTF-32: set source.csv.encoding to utf-32"),
+    "a file of Zstandard": (b"\x28\xb5\x2f\xfd" + GOOD, {}, "is compressed by Zstandard"),
+    "an XML document": (b"<?xml version='1.0'?><Error/>", {}, "is an XML document"),
+    "lines that end in two ways": (
+        GOOD.replace(b"\n", b"\r").replace(b"Orly", b'"Or\nly"'),
+        {},
+        "ends some lines by CR alone",
+    ),
+    "a quote in the header": (change("place", '"place'), {}, "has a quote in its header that the same line does not"),
+    "whole numbers with points between thousands": (
+        change(",5,", ",1.000,"),
+        {},
+        "column count .* e.g. '1.000': export numbers without signs between the thousands",
+    ),
+    "a percentage": (change(",5,", ",5%,"), {}, "column count .* e.g. '5%': a whole number of this type"),
+    "a second 60": (MIDNIGHT, {}, "column start .* e.g. '2013-03-04 23:59:60'"),
+    "a second 60 in a format": (MIDNIGHT, {"formats": {"trips.start": FORM}}, "column start .* e.g. '2013-03-04"),
+    "Python's sign of a fraction": (
+        PARTS_OF_SECONDS,
+        {"formats": {"trips.start": FORM + ".%f"}},
+        "'%Y-%m-%d %H:%M:%S.%f' of start: write a point and fraction of a second as %.f",
+    ),
+    "more digits than microseconds": (
+        change("04 10:00", "04 10:00:00.0000001"),
+        {"formats": {"trips.start": FORM + "%.f"}},
+        "column start .* e.g. '2013-03-04 10:00:00.0000001'",
+    ),
+    "seconds of UTC": (
+        GOOD,
+        {"formats": {"trips.start": "%s"}},
+        "%s counts seconds in UTC, but the column has no zone",
+    ),
+    "a format of a text": (GOOD, {"formats": {"trips.place": "%Y"}}, "'trips.place' is of type String: formats are of"),
+    "a year 0": (change("2013-03-04", "0000-03-04"), {}, "column start .* e.g. '0000-03-04 10:00'"),
     "semicolons": (GERMAN, {}, r"separates by semicolons: set source.csv.separator to ';' in infra.yaml"),
     "tabs": (GOOD.replace(b",", b"\t"), {}, r"separates by tabs: set source.csv.separator to '\\t'"),
     "commas where semicolons are set": (GOOD, GERMAN_CSV, "separates by commas: set source.csv.separator to ','"),

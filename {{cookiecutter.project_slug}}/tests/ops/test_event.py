@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.attempts import attempt
 
 from pipeline.errors import UserError
 from pipeline.ops import git, workflow
@@ -61,6 +62,30 @@ def test_a_push_is_held_against_what_it_replaced(
     monkeypatch.setenv("GITHUB_EVENT_NAME", "push")
     happens(before=before)
     assert current().champion == (None if before == NEVER else before)
+
+
+@pytest.mark.attempts("variables of the machine")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GITHUB_EVENT_PATH", None),
+        ("GITHUB_EVENT_PATH", "nowhere.json"),
+        ("GITHUB_SHA", None),
+        ("GITHUB_EVENT_NAME", None),
+        ("GITHUB_REF_NAME", None),
+        ("PULL_REQUEST", "#7"),
+        ("PULL_REQUEST", "7"),
+    ],
+)
+def test_a_variable_of_the_runner_that_is_missing_is_named(
+    name: str, value: str | None, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+
+    refused = attempt(f"{name}={value}", current)
+
+    assert isinstance(refused, str)
+    assert {"7": "COMMIT", "nowhere.json": "nowhere.json"}.get(str(value), name) in refused
 
 
 def test_a_pull_request_that_did_not_start_the_run_can_be_named(

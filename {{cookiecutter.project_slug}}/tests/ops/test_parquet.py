@@ -159,3 +159,21 @@ def test_no_refusal_shows_a_private_value(rows: pl.DataFrame, unique: list[str],
 
     assert "Oakley" not in str(error.value)
     assert "Bob" not in str(error.value)
+
+
+@pytest.mark.attempts("parquet")
+@pytest.mark.usefixtures("take")
+@pytest.mark.parametrize("zone", ["+05:30", "-03:00", "UTC"])
+def test_a_zone_that_is_an_offset_gives_its_moments(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given times as pandas writes them, whose zone polars may not know
+    schema = pa.DataFrameSchema({**TRIPS.columns, "start": pa.Column(pl.Datetime("us", "UTC"))}, unique=["start"])
+    monkeypatch.setattr(files, "TABLES", {"trips": schema})
+    frame = TABLE.to_pandas()
+    frame["start"] = frame["start"].dt.tz_localize("UTC").dt.tz_convert(zone)
+    frame.to_parquet(FILE)
+
+    source = open_source(FilesSource(kind="files", url="{partition}/{table}.parquet"))
+    came = attempt(f"zone {zone}", lambda: source.read("2013-03")["trips"])
+
+    assert not isinstance(came, str), came
+    assert came["start"].dt.replace_time_zone(None).to_list() == TABLE["start"].to_list()

@@ -1,5 +1,6 @@
 """Each kind of source delivers the same month in the contract's types, or one sentence."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +10,13 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 from sqlalchemy import create_engine
+from tests.attempts import attempt
 
 from pipeline.errors import UserError
 from pipeline.ml.schema import TABLES
 from pipeline.ops.drift import current
 from pipeline.ops.sources import open_source
+from pipeline.ops.sources import sql as module
 from pipeline.ops.sources.casting import conform
 from pipeline.settings import FilesSource, SqlSource
 
@@ -70,6 +73,33 @@ def test_files_anywhere_give_the_rows_they_hold(
     # then it is the same month
     assert source.partitions() == ["2013-01"]
     same(source.read("2013-01"), month)
+
+
+@pytest.mark.attempts("folder of files")
+@pytest.mark.parametrize("folder", ["a[1]", "a*b", "a?b", "a b", "a#b", "a%20b", "a{b}", "[", "März"])
+def test_a_folder_may_have_any_name(
+    folder: str, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for table, rows in month.items():
+        path = Path(folder, "2013-01", f"{table}.parquet")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(path)
+    source = open_source(FilesSource(kind="files", url=f"{folder}/{{partition}}/{{table}}.parquet"))
+
+    assert attempt(folder, source.partitions) == ["2013-01"]
+    same(source.read("2013-01"), month)
+
+
+@pytest.mark.attempts("folder of files")
+@pytest.mark.parametrize("place", ["nowhere", "$HOME/x", "C:\\data", "~/nowhere-at-all", "."])
+def test_a_place_without_files_is_named(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = open_source(FilesSource(kind="files", url=f"{place}/{{partition}}/{{table}}.parquet"))
+
+    refused = attempt(place, source.partitions)
+
+    assert str(refused).startswith("infra.yaml: source.url: no file of the contract's tables lies at ")
 
 
 def test_a_file_that_is_missing_empty_or_cut_short_is_named(month: Tables, tmp_path: Path) -> None:
@@ -144,6 +174,43 @@ def test_a_query_that_fails_over_a_private_value_does_not_show_it(
         open_source(sql(queries=queries)).read("2013-01")
 
     assert "N14228" not in str(refused.value)
+
+
+@pytest.mark.attempts("SQL")
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"url_env": "postgresql://me:hunter2@host/x"}, "source.url_env must be the name of an environment variable"),
+        ({"url_env": ""}, "source.url_env must be the name of an environment variable"),
+        ({"url": "sqlite:///{}/none.db"}, "SOURCE_URL names the SQLite file '.*none.db', which is not there"),
+        ({"url": "sqlite://"}, "SOURCE_URL names the SQLite file ':memory:', which is not there"),
+        ({"partitions": "select null"}, "source.partitions returns null: leave it out"),
+        ({"partitions": "-- nothing"}, "source.partitions returns no table: it must be one SELECT"),
+        ({"query": ""}, "2013-01/flights: source.queries.flights returns no table: it must be one SELECT"),
+        ({"query": "create table x (y int)"}, "2013-01/flights: source.queries.flights returns no table"),
+        ({"query": "select 1 as flight, 2 as flight"}, "source.queries.flights failed: .*more than once"),
+        ({"query": "select 1 as flight where 1 = 0"}, "works"),
+    ],
+)
+def test_a_database_that_delivers_no_table_is_one_line(
+    changed: dict[str, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a database with nothing in it, beside which there is no other
+    create_engine(f"sqlite:///{tmp_path}/some.db").connect().exec_driver_sql("vacuum")
+    monkeypatch.setenv("SOURCE_URL", changed.pop("url", "sqlite:///{}/some.db").format(tmp_path))
+    monkeypatch.setattr(module, "TABLES", {"flights": TABLES["flights"]})
+    query = changed.pop("query", "select 1 as flight")
+    settings = sql(**{"partitions": "select '2013-01'", **changed, "queries": {"flights": query}})
+
+    came = attempt(f"{changed} {query}", lambda: [open_source(settings).partitions(), read_first(settings)])
+
+    assert re.search(told, came if isinstance(came, str) else "works")
+    assert "hunter2" not in str(came)
+    assert [path.name for path in tmp_path.iterdir()] == ["some.db"]
+
+
+def read_first(settings: SqlSource) -> Tables:
+    return open_source(settings).read("2013-01")
 
 
 def test_a_partition_of_a_database_is_no_path(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,9 +55,11 @@ DELIVERED: dict[str, pl.Series] = {
     "midnights": pl.Series([MOMENT.replace(hour=0, minute=0), None]),
     "another word": pl.Series(["LGA", None]),
     "a far future": pl.Series([datetime(3000, 1, 1), None]),
+    "a year that Python does not hold": pl.Series([2**62, None]).cast(pl.Datetime("us")),
 }
 TEXTS: dict[str, list[str | None]] = {  # as CSV holds them
     "text: an integer": ["5", None],
+    "text: pandas' truth beside nulls": ["1.0", None],
     "text: pandas' integer beside nulls": ["5.0", None],
     "text: a fraction": ["2.5", None],
     "text: a large integer": [str(2**53 + 1), None],
@@ -79,7 +81,7 @@ TEXTS: dict[str, list[str | None]] = {  # as CSV holds them
 INTEGERS = "Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Int128"
 NUMBERS = {*INTEGERS.split(), "Float32", "Float64", "Decimal", "zero and one"}
 WORDS = {"String", "Categorical", "Enum", "another word"}
-WHOLE_TEXT = {"text: an integer", "text: pandas' integer beside nulls"}
+WHOLE_TEXT = {"text: an integer", "text: pandas' integer beside nulls", "text: pandas' truth beside nulls"}
 DAYS = {"Date", "midnights", "text: a date"}
 MOMENTS = {*DAYS, "Datetime ms", "Datetime us", "Datetime ns", "text: a moment", "text: a moment in full"}
 ZONED = {"Datetime UTC", "Datetime New York", "text: a moment in UTC", "text: a moment with an offset"}
@@ -91,7 +93,7 @@ TAKES: dict[str, set[str]] = {
     "Float32": NUMBERS | WHOLE_TEXT | FRACTIONS | {"text: a large integer"},
     "Float64": NUMBERS | WHOLE_TEXT | FRACTIONS | {"text: a large integer"},
     "Decimal": NUMBERS | WHOLE_TEXT | FRACTIONS,
-    "Boolean": {"Boolean", "zero and one", "text: a truth"},
+    "Boolean": {"Boolean", "zero and one", "text: a truth", "text: pandas' truth beside nulls"},
     "String": WORDS | set(TEXTS),
     "Categorical": WORDS | set(TEXTS),
     "Enum": (WORDS - {"another word"}) | {"text: a word"},
@@ -109,7 +111,7 @@ TAKES: dict[str, set[str]] = {
 def read(text: str, like: Any) -> Any:
     """What a text says, by Python's own readers."""
     if isinstance(like, bool):
-        return {"True": True}[text]
+        return {"True": True, "1.0": True}[text]
     if isinstance(like, datetime):
         return datetime.fromisoformat(text)
     if isinstance(like, date | time):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -28,7 +28,7 @@ class Features(Strict):
 class Train(Strict):
     """Network and optimiser."""
 
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Count
     batch_rows: Count
     learning_rate: Annotated[float, Field(gt=0, lt=1)]

@@ -1,14 +1,16 @@
 """What caused this run: read from GitHub's variables and payload in CI, from git on a laptop."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import files
+from ..errors import UserError
 from . import git
 
 NEVER = "0" * 40
+OUTSIDE = "outside of GitHub's runner unset GITHUB_ACTIONS"
 
 
 @dataclass(frozen=True)
@@ -34,23 +36,26 @@ def current() -> Event:
     """Tell what this run is for; `champion` is the commit whose model is to be beaten, None where git has none.
 
     A workflow that trains a pull request which did not start it, as a retraining does, names it in COMMIT, BRANCH and
-    PULL_REQUEST. LAPTOP says that a runner is somebody's own machine, as under `make act`.
+    PULL_REQUEST. LAPTOP says that a runner is somebody's own machine, as under `make act`. Raises `UserError` if a
+    variable that GitHub's runner sets is missing.
     """
     git.require_top()
     if not os.environ.get("GITHUB_ACTIONS") or os.environ.get("LAPTOP"):
         return Event(name="", commit=git.resolve("HEAD") or NEVER, champion=None)
     repository = os.environ.get("GITHUB_REPOSITORY")
     if number := os.environ.get("PULL_REQUEST"):
+        if not number.isdecimal():
+            raise UserError(f"PULL_REQUEST must be the number of a pull request, not {number!r}")
         return Event(
             name="pull_request",
-            commit=os.environ["COMMIT"],
+            commit=_variable("COMMIT"),
             champion=git.resolve(f"origin/{git.default_branch()}"),
-            branch=os.environ["BRANCH"],
+            branch=_variable("BRANCH"),
             pull_request=int(number),
             repository=repository,
             on_behalf=True,
         )
-    payload: dict[str, Any] = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text())
+    payload: dict[str, Any] = files.read_mapping(Path(_variable("GITHUB_EVENT_PATH")), OUTSIDE)
     if pull := payload.get("pull_request"):
         return Event(
             name="pull_request",
@@ -63,14 +68,21 @@ def current() -> Event:
         )
     if group := payload.get("merge_group"):
         return Event(name="merge_group", commit=group["head_sha"], champion=group["base_sha"], repository=repository)
-    commit = os.environ["GITHUB_SHA"]
+    commit = _variable("GITHUB_SHA")
     return Event(
-        name=os.environ["GITHUB_EVENT_NAME"],
+        name=_variable("GITHUB_EVENT_NAME"),
         commit=commit,
         champion=_before(payload, commit),
-        branch=os.environ["GITHUB_REF_NAME"],
+        branch=_variable("GITHUB_REF_NAME"),
         repository=repository,
     )
+
+
+def _variable(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise UserError(f"GITHUB_ACTIONS is set, but {name} is not: {OUTSIDE}") from None
 
 
 def _before(payload: dict[str, Any], commit: str) -> str | None:

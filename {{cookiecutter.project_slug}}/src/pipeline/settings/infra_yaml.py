@@ -24,7 +24,7 @@ class Csv(Strict):
     dates or times (`%m/%d/%Y %H:%M`); without one they must be ISO 8601. `skip_lines` stand before the header.
     """
 
-    separator: Annotated[str, Field(pattern=r"^[\x01-\x09\x20\x21\x23-\x7e]$")] = ","
+    separator: str = ","
     decimal: Literal[".", ","] = "."
     encoding: str = "utf-8"
     nulls: list[str] = Field(default_factory=lambda: [""])
@@ -32,12 +32,20 @@ class Csv(Strict):
     skip_lines: Annotated[int, Field(ge=0)] = 0
     compression: Literal["auto", "none", "gzip", "bz2", "xz", "zip"] = "auto"  # auto: by the ending of `url`
 
+    @field_validator("separator")
+    @classmethod
+    def _is_one_character(cls, separator: str) -> str:
+        separator = "\t" if separator == r"\t" else separator
+        if len(separator) != 1 or not separator.isascii() or separator in '\0\n\r"':
+            raise ValueError(r"must be one ASCII character other than a quote or a line's end: ';', '|', '\t', …")
+        return separator
+
     @field_validator("encoding")
     @classmethod
     def _is_known(cls, encoding: str) -> str:
         try:
             "x".encode(encoding)
-        except LookupError:
+        except (LookupError, ValueError):
             raise ValueError("must be an encoding that Python knows: utf-8, latin-1, cp1252, utf-16, …") from None
         return encoding
 

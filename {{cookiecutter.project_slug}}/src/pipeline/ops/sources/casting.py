@@ -1,5 +1,6 @@
 """From the types that files and databases deliver to those of the contract, exactly or not at all."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,11 @@ from pandera.polars import DataFrameSchema
 
 from ...contract import example
 from ...errors import BrokenDataError
-from .text import NULL_WORDS, Type, parse
+from .text import NULL_WORDS, TRUTH, Type, parse
 
 DICTIONARY = (pl.Categorical, pl.Enum)  # text, each word stored once
+YEARS = (1, 9999)  # what Python's own dates hold
+GROUPED = re.compile(r"[+-]?\d{1,3}([.,'_ \u00a0\u202f]\d{3})+([.,]\d*)?")  # thousands apart
 
 
 def conform(
@@ -38,9 +41,9 @@ def conform(
             cast = parse(values, target, decimal, (formats or {}).get(name))
         if cast is None:
             continue
-        lost = values.is_not_null() & (cast.is_null() | _differ(values, cast))
+        lost = values.is_not_null() & (cast.is_null() | _differ(values, cast) | _beyond(cast))
         if lost.any():
-            first = values.filter(lost)[0]
+            first = _first(values.filter(lost))
             raise BrokenDataError(
                 f"{where}: column {name} must be {target}, but {lost.sum():,} of {len(values):,} do not fit"
                 f"{example(schema, name, first)}{_advice(first, target, text=text)}"
@@ -85,6 +88,21 @@ def _differ(values: pl.Series, cast: pl.Series) -> pl.Series:
     return none
 
 
+def _beyond(times: pl.Series) -> pl.Series:
+    """Return which dates lie in a year that Python cannot show."""
+    if times.dtype not in (pl.Date, pl.Datetime):
+        return pl.repeat(False, len(times), eager=True)
+    return times.is_not_null() & ~times.dt.year().is_between(*YEARS).fill_null(value=False)
+
+
+def _first(values: pl.Series) -> Any:
+    """Return the first value, or a text about it if it is a date that Python cannot show."""
+    values = values.head(1)
+    if not _beyond(values).any():
+        return values[0]
+    return f"a year before {YEARS[0]} or after {YEARS[1]} ({values.to_physical()[0]} as stored)"
+
+
 def _advice(value: Any, target: Type, *, text: bool) -> str:
     """Return how to mend a text that does not fit, if its look tells."""
     if not (text and isinstance(value, str)):
@@ -96,6 +114,13 @@ def _advice(value: Any, target: Type, *, text: bool) -> str:
     if target.is_temporal():
         kind = "without a zone" if not _zone(target) else "with a zone"
         return f": times are ISO 8601 {kind}, or of the format that infra.yaml names in source.csv.formats"
+    if target == pl.Boolean:
+        return f": yes and no are written as one of {', '.join(TRUTH)}"
+    if (target.is_integer() or target.is_float()) and GROUPED.fullmatch(value):
+        comma = " (or, if that is a decimal comma, set source.csv.decimal to ',' in infra.yaml)"
+        return f": export numbers without signs between the thousands{comma if value.count(',') == 1 else ''}"
     if target.is_numeric() and value.count(",") == 1 and value.replace(",", "").lstrip("+-").isdigit():
         return ": if that is a decimal comma, set source.csv.decimal to ',' in infra.yaml"
-    return ""
+    if target.is_integer():
+        return ": a whole number of this type is written in digits alone, as 5 or -5"
+    return ": a number is written as 5 or -2.5" if target.is_numeric() else ""

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import zipfile
 from collections.abc import Iterable
 
 import polars as pl
 
 from ...errors import BrokenDataError, UserError
+from ...paths import left_behind
 from ...settings import Csv
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -18,16 +20,39 @@ KINDS = {  # how files of another kind begin
     b"\xfd7zXZ": "is compressed by xz: end its name in .csv.xz, or set source.csv.compression",
     b"PK\x03\x04": "is a ZIP archive or an Excel workbook: export it as CSV, or end its name in .csv.zip",
     b"\xd0\xcf\x11\xe0": "is an Excel workbook: export it as CSV",
+    b"\x28\xb5\x2f\xfd": "is compressed by Zstandard, which is not read: compress it by gzip and end it in .csv.gz",
+    b"7z\xbc\xaf\x27\x1c": "is a 7z archive: export it as CSV, which may be compressed as .csv.gz",
+    b"SQLite format 3": "is an SQLite database: set source.kind to sql",
+    b"ARROW1": "is an Arrow file: write it as parquet",
+    b"%PDF-": "is a PDF document: export it as CSV",
+    b"<?xml": "is an XML document, maybe the error of a store: look into it",
     b"<!doctype html": "is a web page, maybe one that asks to log in",
     b"<html": "is a web page, maybe one that asks to log in",
 }
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
+UTF8, UTF16, UTF32 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff"), (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 
 
 def other_kind(content: bytes) -> str | None:
     """Return what a file is that begins like one of another kind, and what to do."""
     begin = content[:40].lower()
     return next((told for magic, told in KINDS.items() if begin.startswith(magic.lower())), None)
+
+
+def unzipped(content: bytes) -> bytes:
+    """Return the one file in a ZIP archive; raise `UserError` if it holds none or several."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name for name in archive.namelist() if not (name.endswith("/") or _left_behind(name))]
+            if len(names) != 1:
+                listed = ": " + ", ".join(map(repr, names[:5])) if names else ""
+                raise UserError(f"is a ZIP archive of {len(names)} files{listed}: put one CSV file into each")
+            return archive.read(names[0])
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+        raise UserError(f"is not a whole ZIP archive that can be read: {error}") from None
+
+
+def _left_behind(path: str) -> bool:
+    return any(map(left_behind, path.split("/")))
 
 
 def read(content: bytes, dialect: Csv, columns: Iterable[str]) -> pl.DataFrame:
@@ -41,7 +66,7 @@ def read(content: bytes, dialect: Csv, columns: Iterable[str]) -> pl.DataFrame:
     text = _decoded(content, dialect)
     header, text = _header(text, dialect, list(columns))
     if len(header) > 1:
-        text = text.rstrip("\n")  # lines that are empty at the end are no rows
+        text = text.rstrip("\r\n")  # lines that are empty at the end are no rows
     try:
         table = pl.read_csv(
             text.encode(),
@@ -61,6 +86,8 @@ def read(content: bytes, dialect: Csv, columns: Iterable[str]) -> pl.DataFrame:
 
 def _decoded(content: bytes, dialect: Csv) -> str:
     name = dialect.encoding.lower().replace("_", "-")
+    if content.startswith(UTF32) and not name.startswith("utf-32"):
+        raise UserError("is UTF-32: set source.csv.encoding to utf-32 in infra.yaml")
     if content.startswith(UTF16) and not name.startswith(("utf-16", "utf-32")):
         raise UserError("is UTF-16: set source.csv.encoding to utf-16 in infra.yaml")
     try:
@@ -76,14 +103,18 @@ def _decoded(content: bytes, dialect: Csv) -> str:
         raise UserError("holds NUL characters: it is UTF-16 (set source.csv.encoding in infra.yaml), or damaged")
     if "\n" not in text:
         return text.replace("\r", "\n")
-    return text.replace("\r\n", "\n")
+    return text.replace("\r\r\n", "\r\n")  # Windows' own lines, written in text mode
 
 
 def _header(text: str, dialect: Csv, columns: list[str]) -> tuple[list[str], str]:
     """Return the names of the columns, and the text from their line on."""
     for _ in range(dialect.skip_lines):
         text = text.partition("\n")[2]
-    line = text.partition("\n")[0]
+    line = text.partition("\n")[0].rstrip("\r")
+    if "\r" in line:
+        raise BrokenDataError("ends some lines by CR alone and others not: save it with one kind of line end")
+    if line.count('"') % 2:
+        raise BrokenDataError("has a quote in its header that the same line does not close")
     if not line.strip():
         raise BrokenDataError("begins with an empty line" if text.strip() else "is empty, it has not even a header")
     if line.lower().startswith("sep=") and len(line) == 5:
@@ -113,7 +144,7 @@ def _header(text: str, dialect: Csv, columns: list[str]) -> tuple[list[str], str
 
 def _later(text: str, dialect: Csv, columns: list[str]) -> int | None:
     """Return after how many lines a header stands that names most of `columns`."""
-    lines = text.split("\n", 20)[:20]
+    lines = text.replace("\r\n", "\n").split("\n", 20)[:20]
     found = [len(set(_fields(line, dialect.separator)) & set(columns)) * 2 > len(columns) for line in lines]
     return found.index(True) + dialect.skip_lines if True in found else None
 

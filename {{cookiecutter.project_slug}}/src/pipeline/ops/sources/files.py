@@ -1,6 +1,9 @@
 """A folder or bucket of parquet or CSV files: any address that fsspec can open."""
 
+import glob
+import os
 import re
+from zoneinfo import available_timezones
 
 import fsspec
 import polars as pl
@@ -26,11 +29,17 @@ class Files:
             self._path = str(path)
         except (ImportError, ValueError) as error:
             raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None
-        known = [f"{table}.{column}" for table, schema in TABLES.items() for column in schema.columns]
-        if unknown := sorted(settings.csv.formats.keys() - set(known)):
-            raise UserError(
-                f"infra.yaml: source.csv.formats: {unknown[0]!r} is no column, name one as table.column: {known[0]}"
-            )
+        known = {
+            f"{table}.{name}": column for table, schema in TABLES.items() for name, column in schema.columns.items()
+        }
+        for name in sorted(settings.csv.formats):
+            if name not in known:
+                hint = f"is no column, name one as table.column: {next(iter(known))}"
+            elif known[name].dtype.type not in (pl.Date, pl.Datetime, pl.Time):
+                hint = f"is of type {known[name].dtype.type}: formats are of dates and times, remove it"
+            else:
+                continue
+            raise UserError(f"infra.yaml: source.csv.formats: {name!r} {hint}")
 
     def partitions(self) -> list[str]:
         """List every partition of which at least one table is there; raise `UserError` for one that is no name."""
@@ -38,10 +47,12 @@ class Files:
         before, *after = re.escape(self._path).replace(r"\{table\}", f"(?:{tables})").split(r"\{partition\}")
         pattern = re.compile(f"{before}(?P<name>[^/]+)" + "(?P=name)".join(after))
         try:
-            paths = self._files.glob(self._fill("*", "*"))
+            paths = self._files.glob(_fill(glob.escape(self._path), "*", "*"))
         except Exception as error:  # noqa: BLE001, each store raises its own kind
             raise UserError(f"infra.yaml: source.url: {self._path} cannot be listed: {_told(error)}") from None
         names = {match["name"] for path in paths if (match := pattern.fullmatch(path))}
+        if not names:
+            raise UserError(f"infra.yaml: source.url: no file of the contract's tables lies at {self._path!r}")
         return sorted(partition(name, self._path) for name in names if not left_behind(name))
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
@@ -50,7 +61,7 @@ class Files:
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
         """Read one table from its file, or from all the parts in a folder of that name."""
-        where, path = f"{partition}/{table}", self._fill(partition, table)
+        where, path = f"{partition}/{table}", _fill(self._path, partition, table)
         try:
             paths = self._parts(path) if self._files.info(path)["type"] == "directory" else [path]
         except FileNotFoundError:
@@ -71,8 +82,11 @@ class Files:
     def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
         csv = self._settings.is_csv
         try:
-            with self._files.open(path, "rb", compression=self._settings.compression if csv else None) as file:
+            compression = self._settings.compression if csv else None
+            with self._files.open(path, "rb", compression=None if compression == "zip" else compression) as file:
                 content = read(file, self._who)
+            if compression == "zip":
+                content = csv_files.unzipped(content)
             rows = csv_files.read(content, self._settings.csv, TABLES[table].columns) if csv else _parquet(content)
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
@@ -87,14 +101,30 @@ class Files:
         decimal = self._settings.csv.decimal
         return conform(where, rows, TABLES[table], text=csv, decimal=decimal, formats=formats)
 
-    def _fill(self, partition: str, table: str) -> str:
-        return self._path.replace("{partition}", partition).replace("{table}", table)
+
+def _fill(path: str, partition: str, table: str) -> str:
+    return path.replace("{partition}", partition).replace("{table}", table)
 
 
 def _parquet(content: bytes) -> pl.DataFrame:
     if not content.startswith(b"PAR1") and (told := csv_files.other_kind(content)):
         raise UserError(told)
-    return pl.read_parquet(content)
+    # Zones that polars does not know, such as +05:30, would end the process; the values are in UTC whatever the zone.
+    os.environ["POLARS_IGNORE_TIMEZONE_PARSE_ERROR"] = "1"
+    try:
+        table = pl.read_parquet(content)
+    finally:
+        del os.environ["POLARS_IGNORE_TIMEZONE_PARSE_ERROR"]
+    return table.with_columns(_in_utc(column) for column in table if _has_unknown_zone(column.dtype))
+
+
+def _has_unknown_zone(dtype: pl.DataType) -> bool:
+    zone = getattr(dtype, "time_zone", None)
+    return zone is not None and zone not in available_timezones()
+
+
+def _in_utc(times: pl.Series) -> pl.Series:
+    return times.to_physical().cast(pl.Datetime(times.dtype.time_unit, "UTC"))  # type: ignore[attr-defined]
 
 
 def _told(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """What text means in the types of the contract: plain numbers, ISO 8601, or a format that was named."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +11,14 @@ from ...errors import UserError
 
 NULL_WORDS = {"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".", "\\n", "missing", "unknown"}
 TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+FLOAT_TRUTH = {"1.0": True, "0.0": False}  # as pandas writes 1 and 0 beside nulls
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-WHOLE = r"^[+-]?\d+(\.0*)?$"  # pandas writes integers beside nulls as 125.0
+# pandas writes integers beside nulls as 125.0; but 1.000 may be a thousand.
+WHOLE = r"^[+-]?\d+(\.(0{0,2}|0{4,}))?$"
 DAY = r"(\d{4}-\d\d-\d\d)"
 DIGITS = {"ms": 3, "us": 6, "ns": 9}  # of a second
 CLOCK = ("%H", "%I", "%k", "%l", "%T", "%R", "%r", "%X", "%c", "%s", "%+")  # what of a format is time of day
+FRACTION, SECOND = re.compile(r"%[.\d]*f"), re.compile(r"%[STXcr]")
 PROBE = datetime(2013, 3, 14, 22, 35)
 NANOSECONDS = (1678, 2261)  # whole years that 64 bits of them hold
 
@@ -27,7 +31,7 @@ def parse(values: pl.Series, target: Type, decimal: str, form: str | None) -> pl
     `form` is the format of dates and times. Raises `UserError` if it does not give the type.
     """
     if target == pl.Boolean:
-        return values.str.to_lowercase().replace_strict(TRUTH, default=None, return_dtype=pl.Boolean)
+        return values.str.to_lowercase().replace_strict(TRUTH | FLOAT_TRUTH, default=None, return_dtype=pl.Boolean)
     if target.is_numeric():
         return _number(values, target, decimal)
     if target not in (pl.Date, pl.Datetime, pl.Time):
@@ -49,7 +53,7 @@ def _iso(values: pl.Series, target: Type) -> pl.Series:
     """Parse `2013-03-04`, `10:00[:00[.0]]` or both with a blank or T between, and a zone if the type has one."""
     zone = getattr(target, "time_zone", None)
     digits = DIGITS[getattr(target, "time_unit", "ns")]
-    clock = rf"(\d\d:\d\d)(:\d\d)?(?:(\.\d{{1,{digits}}})0*)?"
+    clock = rf"(\d\d:\d\d)(:[0-5]\d)?(?:(\.\d{{1,{digits}}})0*)?"  # a second 60 would be the next minute
     if target == pl.Date:
         return _only(values, f"^{DAY}$").str.to_date("%Y-%m-%d", strict=False)
     if target == pl.Time:
@@ -79,7 +83,11 @@ def _filled(values: pl.Series, pattern: str) -> pl.Series:
 def _formatted(values: pl.Series, target: Type, form: str) -> pl.Series:
     """Parse by a format that was named; one that cannot bring back a moment that it wrote itself is refused."""
     zone, where = getattr(target, "time_zone", None), f"infra.yaml: source.csv.formats: {form!r} of {values.name}"
-    if (zone is not None) != ("%z" in form):
+    if "%f" in form:  # which here counts nanoseconds: half a second would be 500 of them
+        raise UserError(f"{where}: write a point and fraction of a second as %.f, digits alone as %3f, %6f or %9f")
+    if zone is None and "%s" in form:
+        raise UserError(f"{where}: %s counts seconds in UTC, but the column has no zone")
+    if (zone is not None) != ("%z" in form) and "%s" not in form:
         asked = "must hold %z, for the column has a zone" if zone else "holds %z, but the column has no zone"
         raise UserError(f"{where} {asked}")
     moment = PROBE if any(clock in form for clock in CLOCK) else PROBE.replace(hour=0, minute=0)
@@ -111,9 +119,18 @@ def _moments(values: pl.Series, form: str, target: Type) -> pl.Series:
     unit: Any = getattr(target, "time_unit", "us")
     zone = getattr(target, "time_zone", None)
     parsed = values.str.to_datetime(form, time_unit=unit, strict=False)
-    if unit == "ns":  # what its 64 bits cannot count comes out as another year
-        year = values.str.to_datetime(form, time_unit="us", strict=False).dt.year()
-        parsed = parsed.set(~year.is_between(*NANOSECONDS), None)
+    # What 64 bits of nanoseconds cannot count comes out as another year.
+    countable = values.str.to_datetime(form, time_unit="us", strict=False).dt.year().is_between(*NANOSECONDS)
+    if unit == "ns":
+        parsed = parsed.set(~countable, None)
+    elif FRACTION.search(form):  # digits that the unit cannot hold
+        fine = values.str.to_datetime(form, time_unit="ns", strict=False).dt.nanosecond() % 10 ** (9 - DIGITS[unit])
+        parsed = parsed.set((countable & (fine != 0)).fill_null(value=False), None)
+    if SECOND.search(form):  # a second 60 comes out as the next minute
+        sixty = values.str.count_matches("60") > parsed.dt.to_string(form).str.count_matches("60")
+        parsed = parsed.set(((parsed.dt.second() == 0) & sixty).fill_null(value=False), None)
+    if zone and parsed.dtype.time_zone is None:  # type: ignore[attr-defined]
+        parsed = parsed.dt.replace_time_zone("UTC")
     return parsed.dt.convert_time_zone(zone) if zone else parsed
 
 
