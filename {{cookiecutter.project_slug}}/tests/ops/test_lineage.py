@@ -37,7 +37,7 @@ def test_a_folder_without_a_commit_has_no_commit_to_name(project: Path) -> None:
 @pytest.mark.parametrize("name", ["dvc.lock", "data.dvc"])
 def test_a_broken_file_is_named(project: Path, name: str) -> None:
     (project / name).write_text("<<<<<<< ours\n- :")
-    with pytest.raises(UserError, match=f"{name} is not the YAML that DVC writes"):
+    with pytest.raises(UserError, match=f"{name}, line 1: git's conflict markers"):
         lineage()
     (project / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing"):

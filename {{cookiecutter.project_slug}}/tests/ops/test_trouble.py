@@ -37,6 +37,7 @@ def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PullRequest:
 def failed(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
     """Say that training failed, and whether a report was sent."""
     needs = {
+        "checks": {"result": "success"},
         "plan": {"result": "success", "outputs": {"work": "train"}},
         "train": {"result": "failure", "outputs": {"reported": reported}},
     }
@@ -77,7 +78,8 @@ def test_a_job_without_words_of_its_own_has_githubs(pull: PullRequest, monkeypat
 
 def test_a_plan_that_failed_is_quoted_too(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     pull.change(jobs=[JOBS[0], {**JOBS[1], "name": "plan"}])
-    monkeypatch.setenv("NEEDS", json.dumps({"plan": {"result": "failure"}, "train": {"result": "skipped"}}))
+    needs = {"checks": {"result": "success"}, "plan": {"result": "failure"}, "train": {"result": "skipped"}}
+    monkeypatch.setenv("NEEDS", json.dumps(needs))
     with pytest.raises(UserError, match="not green: plan: failure, train: skipped"):
         verdict.run()
     assert "**plan** failed:" in pull.by_us()[0]

@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.paths import FEATURES, METRICS, MODEL
 from pipeline.stages import evaluate, features, reference, train
 
+GATES = Path("gates.yaml").read_text()
 PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
 REFUSED = {
     "minutes": pl.Series([-5, 144, None, 0]),
@@ -73,6 +74,7 @@ def test_a_stage_writes_nothing_of_such_a_label(
         table(kind).write_parquet(FEATURES / f"{month}.parquet")
     MODEL.parent.mkdir()
     MODEL.write_bytes(model(signal=1.0))
+    Path("gates.yaml").write_text(GATES)
     if stage is train.training_files and spoiled == "2013-06":
         assert len(train.training_files()) == 1  # it does not read the holdout
         return
