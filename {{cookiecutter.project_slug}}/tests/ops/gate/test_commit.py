@@ -257,6 +257,16 @@ def test_features_cannot_rename_a_slice_away(project: Project, renamed: pl.Expr)
     assert "EWR by" in check.why
 
 
+def test_features_cannot_make_blocks_of_single_rows(project: Project) -> None:
+    # given a champion whose days are known, and features in which each row is a day of its own
+    project.ship(**GOOD, noise=0.2)
+    days = project.gate().comparisons[0].days
+    project.rewrite(lambda table: table.with_columns(date=pl.int_range(pl.len())))
+    project.ship(**GOOD, noise=0.2)
+    # then the days are the champion's
+    assert project.gate().comparisons[0].days == days < 100
+
+
 def test_a_block_that_has_no_text_is_named(project: Project) -> None:
     project.rewrite(lambda table: table.with_columns(date=pl.concat_list("flight")))
     project.ship(**GOOD)

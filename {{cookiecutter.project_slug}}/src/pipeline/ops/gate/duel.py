@@ -40,7 +40,8 @@ class Duel:
 class Arena:
     """The challenger's scores of the holdout's N rows, shape (N,), and what each comparison of them takes.
 
-    Blocks and slices are what the main table says of them, if it has such columns: features could rename their values.
+    Blocks and slices are what the main table says of them, if it has such columns, or else what the champion's features
+    say: the challenger's could rename their values.
     `labels` holds key and label of every row of the main table, whether or not the features have it.
     """
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from ...contract import private
 from ...errors import UserError
@@ -64,6 +65,7 @@ def _against(arena: Arena, found: Champion, judges: Judge, ledger: Ledger) -> No
     if found.newest and found.newest > arena.holdout.partition:
         ledger.add(_unfair(found, arena.holdout.partition))
     scored = judges.score(found)
+    arena = _as_champion_has_them(arena, found, scored, judges, ledger)
     duel, common = arena.duel(scored.rows)
     ledger.add(_origin(scored, int(common.sum()), arena.holdout.table.height))
     ledger.add(*label.check(arena.labels, scored, found, judges))
@@ -74,6 +76,26 @@ def _against(arena: Arena, found: Champion, judges: Judge, ledger: Ledger) -> No
         ledger.comparisons += comparisons
     with ledger.check("anchor"):
         ledger.add(*anchor.judge(arena, found, judges))
+
+
+def _as_champion_has_them(arena: Arena, found: Champion, scored: Scored, judges: Judge, ledger: Ledger) -> Arena:
+    """Take blocks and slices that only features have from the champion's: the challenger's could suit its needs."""
+    rules, main = arena.rules, judges.data.main(arena.holdout.partition).collect_schema().names()
+    names = [name for name in (rules.bootstrap.block, *rules.slices.columns) if name not in main]
+    try:
+        theirs = judges.features(found, scored.how) if names else None
+        if theirs is None:
+            return arena
+        types = {name: arena.holdout.table.schema[name] for name in key()}
+        table = partition.described(arena.holdout.table, theirs.cast(types).lazy(), names)
+    except (UserError, pl.exceptions.PolarsError) as error:
+        why = (
+            f"{', '.join(names)} are as this commit's features have them, for the champion's cannot be had "
+            f"({str(error).splitlines()[0]}): a reviewer looks at what changed in them."
+        )
+        ledger.add(Check(name="champion: columns", result="warn", why=why))
+        return arena
+    return replace(arena, holdout=replace(arena.holdout, table=table))
 
 
 def _origin(scored: Scored, common: int, rows: int) -> Check:

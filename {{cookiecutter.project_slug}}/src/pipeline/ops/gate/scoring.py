@@ -16,7 +16,7 @@ from ... import files, ml
 from ...artifact import predict, session
 from ...errors import UserError
 from ...holdout import Holdout
-from ...paths import DATA_DVC, LOCK, MODEL, PREDICTIONS
+from ...paths import DATA_DVC, FEATURES, LOCK, MODEL, PREDICTIONS
 from ...stats.bootstrap import Floats
 from .. import dvc_files, git, provenance
 from ..dvc_store import Store
@@ -75,6 +75,23 @@ class Judge:
                 f"Its own code cannot be used: {error}"
             )
             return self._scored(former, self._on_todays_features(former), "todays features", why)
+
+    def features(self, former: Champion, how: How) -> pl.DataFrame | None:
+        """Return the holdout's features as a commit that was scored has them; None if they are this commit's.
+
+        Raise `UserError` if they cannot be had.
+        """
+        if how in ("same code", "todays features"):
+            return None
+        path = FEATURES / f"{self.holdout.partition}.parquet"
+        folder = dvc_files.outs(former.lock).get(FEATURES.as_posix())
+        if how == "own code" or folder is None:
+            return self.workshop.features(former, self.holdout.partition)
+        name = f"the champion's {path} (commit {former.name})"
+        md5 = self.store.files(folder, f"the list of the champion's features ({folder})").get(path.name)
+        if md5 is None:
+            raise UserError(f"{name} is not in the list of its features: run `make pipeline` on main and commit {LOCK}")
+        return files.parse_parquet(self.store.read(md5, name), name, "restore it in DVC's remote")
 
     def _recorded(self, former: Champion) -> pl.DataFrame | None:
         """Return the recorded predictions if they are of today's rows and can be had; raise `UserError` if altered."""
