@@ -35,7 +35,7 @@ def decree(home: Home, floors: dict[str, Any], margin: float, **drift: Any) -> N
     margins = dict.fromkeys(gates["champion"]["margins"], margin)
     gates |= {"floors": floors, "beats_baseline": ["log_loss"], "drift": gates["drift"] | drift}
     gates["champion"]["margins"], gates["slices"]["margin"] = margins, margin
-    del gates["anchor"]  # its margins follow the champion's
+    gates.pop("anchor", None)  # its margins follow the champion's
     home.alice.commit("Another policy", {"gates.yaml": yaml.safe_dump(gates, sort_keys=False)})
     home.alice.push("main")
     home.events()

@@ -87,7 +87,7 @@ def _as_champion_has_them(arena: Arena, found: Champion, scored: Scored, judges:
         if theirs is None:
             return arena
         types = {name: arena.holdout.table.schema[name] for name in key()}
-        table = partition.described(arena.holdout.table, theirs.cast(types).lazy(), names)
+        table = partition.described(arena.holdout.table, theirs.cast(pl.Schema(types)).lazy(), names)
     except (UserError, pl.exceptions.PolarsError) as error:
         why = (
             f"{', '.join(names)} are as this commit's features have them, for the champion's cannot be had "
