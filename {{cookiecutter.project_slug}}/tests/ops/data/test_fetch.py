@@ -59,6 +59,19 @@ def test_recorded_months_come_from_the_source_where_no_remote_has_them(project: 
     assert seen() == before
 
 
+def test_a_folder_that_somebody_copied_here_is_kept_by_dvc(project: Path) -> None:
+    # given all that data.dvc records in data/, and nothing in DVC's cache or remote
+    shutil.rmtree(".dvc/cache")
+    before = seen()
+
+    fetch(None)
+
+    # then it can be pushed
+    assert seen() == before
+    dvc("push", "data.dvc")
+    assert json.loads(dvc("status", "--cloud", "--json", "data.dvc")) == {}
+
+
 def test_a_recorded_month_that_the_source_restated_is_taken_only_on_purpose(project: Path) -> None:
     # given a recorded month that is in no cache, and that the source now tells otherwise
     for lost in ("data/2013-02", ".dvc/cache"):

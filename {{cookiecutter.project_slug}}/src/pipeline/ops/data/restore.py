@@ -17,7 +17,9 @@ def restore(recorded: Pointer) -> list[str]:
 
     Raises `UserError` where data/ holds what no one recorded: it is never overwritten or taken in unseen.
     """
+    uncached = False
     if recorded.names and not _is_true(recorded) and (reason := _from_remote(recorded)):
+        uncached = True
         say(f"{reason}: reading the source")
         for name in sorted(set(partitions()) & set(recorded.names)):
             if folder_md5(DATA / name) != recorded.md5.get(name):
@@ -27,7 +29,10 @@ def restore(recorded: Pointer) -> list[str]:
             f"data/{unknown[0]} is not recorded in {DATA_DVC}: delete that folder, "
             f"`make data UNTIL={unknown[0]}` then fetches, validates and records it"
         )
-    return sorted(set(recorded.names) - set(partitions()))
+    missing = sorted(set(recorded.names) - set(partitions()))
+    if uncached and not missing:  # somebody copied data/ here: DVC keeps it from now on, so that it can be pushed
+        dvc("commit", "--force", str(DATA_DVC))
+    return missing
 
 
 def _is_true(recorded: Pointer) -> bool:
