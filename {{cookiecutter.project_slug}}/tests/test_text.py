@@ -276,3 +276,15 @@ def test_an_interrupted_verb_ends_as_a_shell_expects(tmp_path: Path) -> None:
     done = command("raise KeyboardInterrupt", tmp_path)
     assert done.returncode == 130
     assert b"Traceback" not in done.stderr
+
+
+def test_a_verb_leaves_the_next_line_at_its_start() -> None:
+    # given a terminal, on which colorama, which DVC loads, ends its process with an escape sequence
+    ours, theirs = os.openpty()
+    code = "import colorama; from pipeline.errors import run; run(colorama.init)"
+    subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=theirs, check=True)
+    os.close(theirs)
+    # then nothing stands before a workflow command of the next one
+    with pytest.raises(OSError, match="Input/output error"):
+        assert os.read(ours, 100) == b""
+    os.close(ours)

@@ -1,5 +1,6 @@
 """A user's mistake is one line and a non-zero exit, never a traceback; `run` is how every command begins."""
 
+import atexit
 import errno
 import locale
 import os
@@ -32,6 +33,13 @@ def run(main: Callable[[], None]) -> NoReturn:
     """
     _speak_utf8()
     try:
+        _run(main)
+    finally:
+        _keep_line_start()
+
+
+def _run(main: Callable[[], None]) -> NoReturn:
+    try:
         if folder := project():
             os.chdir(folder)
         main()
@@ -56,6 +64,15 @@ def run(main: Callable[[], None]) -> NoReturn:
         _tell(f"polars stopped: {error}")  # this is no `Exception`, and its trace is printed already
         sys.exit(1)
     sys.exit(0)
+
+
+def _keep_line_start() -> None:
+    """Keep colorama, which DVC loads, from writing an escape sequence at exit.
+
+    On a terminal the next process's workflow command would not begin its line, and not be one.
+    """
+    if colorama := sys.modules.get("colorama.initialise"):
+        atexit.unregister(colorama.reset_all)
 
 
 def project() -> Path | None:
