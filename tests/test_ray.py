@@ -119,6 +119,7 @@ def cluster(small: Path) -> Iterator[Cluster]:
 
 def test_without_the_package_or_a_cluster_it_ends_in_a_sentence(small: Path, tmp_path: Path) -> None:
     folder = clone(small, tmp_path / "alone")
+    shutil.copytree(small / "features", folder / "features")
     change(folder, "infra.yaml", ray={"address": "ray://127.0.0.1:1"})
     (line,) = told(start(folder, *STAGE), status=1)
     assert line == "error: infra.yaml: ray: the package is not installed here: run `make setup`"
