@@ -16,7 +16,14 @@ Problems = Callable[[dict[str, str]], list[str]]  # what the hook says of a set 
 def outside() -> dict[str, str]:
     """Variables for a command that must not see this environment: neither its tools nor the state of its make."""
     path = os.pathsep.join(entry for entry in os.environ["PATH"].split(os.pathsep) if Path(entry) != BIN)
-    return {"PATH": path, "VIRTUAL_ENV": "", "MAKEFLAGS": "", "MAKELEVEL": "", "PYTHONPATH": ""}
+    return {
+        "PATH": path,
+        "VIRTUAL_ENV": "",
+        "UV_PROJECT_ENVIRONMENT": "",
+        "MAKEFLAGS": "",
+        "MAKELEVEL": "",
+        "PYTHONPATH": "",
+    }
 
 
 def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
