@@ -87,7 +87,7 @@ def cron(value: str) -> list[str]:
 
 
 def too_old(answers: dict[str, str]) -> list[str]:
-    """Say so if this cookiecutter leaves keys that begin with __ as they are: those before 2.0 do."""
+    """Return a sentence if this cookiecutter is too old: before 2.0 keys that begin with __ were left as they are."""
     if "cookiecutter.project_name" not in answers["__name_markdown"]:
         return []
     return ["cookiecutter: this version is too old, the template needs 2.1 or later: `pip install -U cookiecutter`."]
