@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checked(folder: Path) -> tuple[int, str]:
-    command = ["lint-imports", "--no-logo", f"--cache-dir={folder / 'cache'}"]
+    program = str(Path(sys.executable).with_name("lint-imports"))  # tests also run where no environment is active
+    command = [program, "--no-logo", f"--cache-dir={folder / 'cache'}"]
     environment = os.environ | {"PYTHONPATH": "src", "COLUMNS": "1000"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, " ".join(done.stdout.split())
