@@ -18,12 +18,12 @@ from pathlib import Path
 from tests.bake import bake, export, outside
 
 STAGES = """
-from pipeline.stages import evaluate, features, reference, train, validate
+from mergeworthy.stages import evaluate, features, reference, train, validate
 for stage in (validate, features, train, evaluate, reference):
     stage.main()
 """
 SLACK = float(os.environ.get("SLACK", "1"))  # a busy machine is given more
-FEATURES = ("python", "-m", "pipeline.stages.features")
+FEATURES = ("python", "-m", "mergeworthy.stages.features")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def work(project: Path, copy: Path) -> list[Line]:
     anew("python", "-c", STAGES)  # Python compiles what it imports, once
     in_process, full = anew("python", "-c", STAGES), anew("dvc", "repro", "--force")
     nothing = seconds(copy, "dvc", "repro")
-    seconds(copy, "python", "-m", "pipeline", "data", "--until", "2013-12")
+    seconds(copy, "python", "-m", "mergeworthy", "data", "--until", "2013-12")
     year = anew(*FEATURES)
     next((copy / ".cache/features").glob("2013-12-*")).unlink()
     return [

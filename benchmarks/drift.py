@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pipeline.ops.drift.decide import decide
-from pipeline.reference.bins import learn
-from pipeline.reference.counts import batches, count
-from pipeline.reference.performance import LABELLED
-from pipeline.reference.record import SCORE, summarise
-from pipeline.settings.drift import Drift
+from mergeworthy.ops.drift.decide import decide
+from mergeworthy.reference.bins import learn
+from mergeworthy.reference.counts import batches, count
+from mergeworthy.reference.performance import LABELLED
+from mergeworthy.reference.record import SCORE, summarise
+from mergeworthy.settings.drift import Drift
 from tests.ops.drift.simulation import SETTINGS, SHIFTS, World
 
 TABLES = {

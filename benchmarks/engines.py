@@ -19,7 +19,7 @@ ORDER = ["sched_dep", "carrier", "flight"]
 
 def by_polars(paths: list[Path], out: Path) -> None:
     """The project's own functions, for some of its histories."""
-    from pipeline.ml.features import history
+    from ml.features import history
 
     flights, weather, planes = (
         pl.concat([pl.scan_parquet(path / f"{table}.parquet") for path in paths])

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import polars as pl
 import yaml
-from pipeline.ml.schema import TABLES
-from pipeline.ops.sources.flights import Flights
+from ml.schema import TABLES
+from mergeworthy.ops.sources.flights import Flights
 
 MEMORY_GB = 0.25  # that training may hold of rows: even a year needs more
 YEARS = [year for year in range(2013, 2200) if not isleap(year)]
 STAGES = ("validate", "features", "train")
-RUN = "from pipeline.stages import {0}; {0}.main()"
+RUN = "from mergeworthy.stages import {0}; {0}.main()"
 # A small process between: what is forked from this one would be as large from the start.
 LAUNCH = """
 import resource, subprocess, sys

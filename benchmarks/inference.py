@@ -16,14 +16,14 @@ import numpy as np
 import polars as pl
 import torch
 import yaml
-from pipeline import ml
-from pipeline.artifact import session
-from pipeline.ml.model import inputs, values
-from pipeline.ml.model.encoding import Encoding
-from pipeline.ml.model.export import to_onnx
-from pipeline.ml.model.fit import fit
-from pipeline.ml.model.network import Score
-from pipeline.stages.train import training_files
+from mergeworthy import ml
+from mergeworthy.artifact import session
+from ml.model import inputs, values
+from ml.model.encoding import Encoding
+from ml.model.export import to_onnx
+from ml.model.fit import fit
+from ml.model.network import Score
+from mergeworthy.stages.train import training_files
 
 LIMIT = float(os.environ.get("SLACK", "1"))  # of torch's time; a busy machine is given more
 SECONDS = 1.5  # of each measurement

@@ -19,8 +19,8 @@ warnings.simplefilter("ignore")
 import polars as pl
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
-from pipeline.artifact import session
-from pipeline.ml.model import inputs
+from mergeworthy.artifact import session
+from ml.model import inputs
 from pathlib import Path
 names = inputs(session(Path("models/model.onnx").read_bytes()))
 words = [name for name, (kind, _) in names.items() if kind == pl.String]
@@ -42,7 +42,7 @@ def seconds(*command: str) -> float:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         theirs = seconds("-c", EVIDENTLY, str(Path(folder, "evidently.html")))
-    ours = seconds("-m", "pipeline", "drift", "--until", MONTH)
+    ours = seconds("-m", "mergeworthy", "drift", "--until", MONTH)
     print("| | `make drift`, s | Evidently's defaults, s | |\n|---|---|---|---|")
     print(f"| a month against five | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} × |")
     sys.exit(ours > LIMIT * theirs)

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import yaml
-from pipeline import ml
-from pipeline.artifact import predict, session
-from pipeline.ml.features import inputs
-from pipeline.ml.schema import TABLES
-from pipeline.ops.sources.flights import Flights
+from mergeworthy import ml
+from mergeworthy.artifact import predict, session
+from ml.features import inputs
+from ml.schema import TABLES
+from mergeworthy.ops.sources.flights import Flights
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 SLACK = float(os.environ.get("SLACK", "1"))  # with more, fewer months are looked at

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pipeline.artifact import session
-from pipeline.holdout import read
-from pipeline.ops.image import golden
-from pipeline.paths import MODEL
+from mergeworthy.artifact import session
+from mergeworthy.holdout import read
+from mergeworthy.ops.image import golden
+from mergeworthy.paths import MODEL
 
 SLACK = float(os.environ.get("SLACK", "1"))  # a busy machine is given more, and measured for a shorter time
 SECONDS, ROUNDS = (4.0, 3) if SLACK == 1 else (2.0, 1)
@@ -29,7 +29,7 @@ LOADS = [(1, 1), (1, 16), (100, 8)]  # rows in a request, requests at once
 FEEDS = """
 import numpy as np
 from pathlib import Path
-from pipeline.artifact import session as load
+from mergeworthy.artifact import session as load
 session = load(Path("models/model.onnx").read_bytes())
 INPUTS = [(i.name, object if "string" in i.type else np.float32) for i in session.get_inputs()]
 def score(rows):
@@ -72,7 +72,7 @@ def commands(folder: Path, port: int) -> dict[str, list[str]]:
     return {
         "FastAPI, bare": [*plain, "bare_fastapi:app"],
         "BentoML, bare": [*bento, "bare_bento:Bare"],
-        "the service": [sys.executable, "-m", "pipeline.service", "--host", "127.0.0.1", "--port", str(port)],
+        "the service": [sys.executable, "-m", "mergeworthy.service", "--host", "127.0.0.1", "--port", str(port)],
     }
 
 

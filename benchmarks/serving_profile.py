@@ -18,9 +18,9 @@ from serving import bodies, commands, environment, free_port, load, wait
 SECONDS = 8.0
 WHOSE = {  # the innermost frame that matches; numpy and the standard library count for whoever calls them
     r"onnxruntime/": "onnxruntime",
-    r"pipeline/serving/store": "the lookup of history",
-    r"pipeline/serving/(log|metrics)|prometheus_client/": "log and metrics",
-    r"pipeline/serving/(app|contract)|pydantic": "reading and checking the request, writing the answer",
+    r"mergeworthy/serving/store": "the lookup of history",
+    r"mergeworthy/serving/(log|metrics)|prometheus_client/": "log and metrics",
+    r"mergeworthy/serving/(app|contract)|pydantic": "reading and checking the request, writing the answer",
     r"pipeline/": "features and the rest of scoring",
     r"bentoml|simple_di|opentelemetry|asgi/": "BentoML",
     r"starlette/|uvicorn/": "HTTP: starlette and uvicorn",
@@ -66,7 +66,7 @@ def main() -> None:
         samples = [line.rsplit(" ", 1) for line in (folder / "samples").read_text().splitlines()]
     found: Counter[str] = Counter()
     for stack, times in samples:
-        if "serve (" in stack and "pipeline/serving/server.py" in stack:
+        if "serve (" in stack and "mergeworthy/serving/server.py" in stack:
             found[whose(stack)] += int(times)
     print("| where the time of a row goes | share |\n|---|---|")
     for name, times in found.most_common():

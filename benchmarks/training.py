@@ -15,12 +15,12 @@ from typing import Any
 import polars as pl
 import torch
 import yaml
-from pipeline import holdout, ml
-from pipeline.ml.model.encoding import Encoding
-from pipeline.ml.model.fit import fit
-from pipeline.settings import infra
-from pipeline.stages import workers
-from pipeline.stages.train import training_files
+from mergeworthy import holdout, ml
+from ml.model.encoding import Encoding
+from ml.model.fit import fit
+from mergeworthy.settings import infra
+from mergeworthy.stages import workers
+from mergeworthy.stages.train import training_files
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

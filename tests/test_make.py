@@ -94,7 +94,7 @@ def template_folder(tmp_path: Path) -> Folder:
         ("release", "gate", "publish"),
         ("release", "verify-image", "sign"),
         ("pipeline", "data", "repro"),
-        ("train", "pipeline.ops.training", "push"),
+        ("train", "mergeworthy.ops.training", "push"),
         ("restore", "fetch", "repro"),
         ("check", "ruff", "mypy"),
         ("lint", "check", "format"),

@@ -20,7 +20,7 @@ from tests.work import clone, make, python
 pytestmark = pytest.mark.dear
 
 PATIENCE = 180  # seconds for what takes some
-STAGE = ["python", "-m", "pipeline.stages.train"]
+STAGE = ["python", "-m", "mergeworthy.stages.train"]
 REPRO = ["dvc", "repro", "--single-item", "--force", "--no-run-cache", "train"]
 CUT = """
 import pathlib, polars

@@ -60,7 +60,7 @@ def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
     # given what messages advise, and the options that the program has behind its verbs
     makefile, sources = (fresh / "Makefile").read_text(), list((fresh / "src").rglob("*.py"))
     code = "".join(path.read_text() for path in sources)
-    options = set(re.findall(r'"(--[a-z-]+)"', (fresh / "src/pipeline/__main__.py").read_text())) | {"--champion"}
+    options = set(re.findall(r'"(--[a-z-]+)"', (fresh / "engine/src/mergeworthy/__main__.py").read_text())) | {"--champion"}
     hints = [(str(path.relative_to(fresh)), hint) for path in sources for hint in HINT.findall(path.read_text())]
     assert len(hints) > 40
     for who, hint in hints:
@@ -90,7 +90,7 @@ def test_the_templates_verbs_exist() -> None:
 
 def test_every_module_and_command_exists(fresh: Path) -> None:
     # given the commands that the program knows
-    tree = ast.parse((fresh / "src/pipeline/__main__.py").read_text())
+    tree = ast.parse((fresh / "engine/src/mergeworthy/__main__.py").read_text())
     commands = {node.name.replace("_", "-") for node in tree.body if isinstance(node, ast.FunctionDef)}
     # then whoever calls a module or a command finds it
     for who, text in callers(fresh).items():
@@ -150,7 +150,7 @@ def test_every_path_and_link_on_a_page_exists(fresh: Path, page: str) -> None:
         for span in spans(readme)
         if re.fullmatch(r"(?!\.\./)[\w.][\w./-]*/[\w./-]*|[\w.-]+\.(yaml|md|dvc|lock|json|db)", span)
     ]
-    places = [home, fresh, fresh / "src/pipeline", ROOT]
+    places = [home, fresh, fresh / "engine/src/mergeworthy", ROOT]
     for path in [*(link.replace("%7B", "{").replace("%7D", "}") for link in links), *paths]:
         found = path in MADE or path.startswith("reports/") or any((place / path).exists() for place in places)
         assert found, path

@@ -90,10 +90,10 @@ def test_everything_is_owned_but_what_a_data_scientist_edits(fresh: Path, tmp_pa
     git(tmp_path, "init", "-q")
     git(tmp_path, f"--work-tree={fresh}", "add", "-A")
     known = git(tmp_path, "ls-files").splitlines()
-    free = re.compile(r"(src/pipeline/ml|tests/ml)/|(params|sweep)\.yaml$|dvc\.lock$")
-    judges = {f"src/pipeline/ml/{name}.py" for name in ("schema", "metrics", "calibration")}
+    free = re.compile(r"(src/ml|tests/ml)/|(params|sweep)\.yaml$|dvc\.lock$")
+    judges = {f"src/ml/{name}.py" for name in ("schema", "metrics", "calibration")}
     assert judges <= set(known)
-    for path in [*known, "dvc.lock", "sitecustomize.py", "deploy/cosign.pub", "src/pipeline/new.py"]:
+    for path in [*known, "dvc.lock", "sitecustomize.py", "deploy/cosign.pub", "engine/src/mergeworthy/new.py"]:
         expected = ["@octo-org"] if path in judges or not free.match(path) else []
         assert owners(fresh, path) == expected, path
 
@@ -102,10 +102,10 @@ def test_everything_is_owned_but_what_a_data_scientist_edits(fresh: Path, tmp_pa
 @pytest.mark.parametrize(
     ("file", "pattern", "becomes"),
     [
-        ("dvc.yaml", r"\n +- src/pipeline/ml\S*", ""),  # a stage that no longer depends on code
+        ("dvc.yaml", r"\n +- src/ml\S*", ""),  # a stage that no longer depends on code
         ("Makefile", r"(pipeline gate[^\n]*)", r"\1 || true"),
         ("gates.yaml", r"min: \S+", "min: 0,"),
-        ("src/pipeline/holdout.py", r"def ", "def other_"),
+        ("engine/src/mergeworthy/holdout.py", r"def ", "def other_"),
         ("pyproject.toml", r"\[tool\.importlinter\]", "[tool.nothing]"),
         (".github/CODEOWNERS", r"\* @octo-org", "* @mallory"),
     ],

@@ -33,13 +33,13 @@ SERVE = """
 import sys
 sys.path.insert(0, "src")
 import numpy as np
-from pipeline.artifact import session
-from pipeline.ops.image import golden
-from pipeline.paths import MODEL, ONLINE
-from pipeline.serving.start import SCHEMA
-from pipeline.serving.contract import request
-from pipeline.serving.scorer import Scorer
-from pipeline.serving.store import Embedded
+from mergeworthy.artifact import session
+from mergeworthy.ops.image import golden
+from mergeworthy.paths import MODEL, ONLINE
+from mergeworthy.serving.start import SCHEMA
+from mergeworthy.serving.contract import request
+from mergeworthy.serving.scorer import Scorer
+from mergeworthy.serving.store import Embedded
 
 known = golden.read()
 rows = request(SCHEMA, 1000).validate_json(known.many)["rows"]
@@ -53,7 +53,7 @@ def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path
     # given the project with another ml/, its own settings and a folder as source
     swapped, delivered = clone(project, tmp_path / "swapped"), tmp_path / "delivered"
     delivered.mkdir()
-    ml = swapped / "src/pipeline/ml"
+    ml = swapped / "src/ml"
     for path in ml.iterdir():
         if path.name not in ("metrics.py", "calibration.py"):  # a probability is measured the same way
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -80,4 +80,4 @@ def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path
     changed = {line[3:].split("/")[0] for line in git(swapped, "status", "--porcelain").splitlines()}
     assert changed <= {"src", "params.yaml", "gates.yaml", "infra.yaml", "data.dvc", "dvc.lock"}
     outside = git(swapped, "status", "--porcelain", "--", "src").splitlines()
-    assert all("src/pipeline/ml/" in line for line in outside)
+    assert all("src/ml/" in line for line in outside)

@@ -35,7 +35,7 @@ def verb(alice: Clone, project: Path) -> Verb:
             "GITHUB_EVENT_NAME": "workflow_dispatch", "GITHUB_EVENT_PATH": str(event), "GITHUB_SHA": "0" * 40,
             "PYTHONPATH": str(ROOT / PRODUCT / "src"), "RELEASE": json.dumps(release),
         }  # fmt: skip
-        command = [str(project / ".venv/bin/python"), "-m", "pipeline", "release", step]
+        command = [str(project / ".venv/bin/python"), "-m", "mergeworthy", "release", step]
         done = run(command, by.folder, **environment)
         assert done.returncode == 0 or by is not alice, done.stderr
         return done.stdout + done.stderr

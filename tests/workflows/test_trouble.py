@@ -12,10 +12,10 @@ pytestmark = pytest.mark.dear
 
 
 def test_broken_data_is_refused_in_one_line(home: Home) -> None:
-    schema = home.alice.git("show", "origin/main:src/pipeline/ml/schema.py")
+    schema = home.alice.git("show", "origin/main:src/ml/schema.py")
     stricter = schema.replace('"distance": number(pl.Int16, 1, 6000', '"distance": number(pl.Int16, 1, 100')
     assert stricter != schema
-    run = home.run(home.propose("strict", {"src/pipeline/ml/schema.py": f"{stricter}\n"}))
+    run = home.run(home.propose("strict", {"src/ml/schema.py": f"{stricter}\n"}))
     red = {"train / train": "failure", "train / report": "skipped", "verdict": "failure"}
     assert results(run) == GREEN | red, run.log
     # the reason is one line of the log, and stands where the report would

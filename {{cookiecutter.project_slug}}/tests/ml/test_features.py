@@ -9,9 +9,9 @@ import pytest
 import yaml
 from polars.testing import assert_frame_equal
 
-from pipeline import ml
-from pipeline.ml.features import NOT_INPUTS, inputs
-from pipeline.ml.schema import TABLES
+from mergeworthy import ml
+from ml.features import NOT_INPUTS, inputs
+from ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]
 PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))

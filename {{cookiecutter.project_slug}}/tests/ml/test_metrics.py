@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from pipeline.ml.metrics import METRICS, Metric
+from ml.metrics import METRICS, Metric
 
 Floats = NDArray[np.float64]
 

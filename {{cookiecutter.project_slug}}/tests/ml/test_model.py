@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from pipeline import ml
-from pipeline.ml.model.encoding import quantiles
-from pipeline.ml.model.export import to_onnx
-from pipeline.ml.model.fit import fit
+from mergeworthy import ml
+from ml.model.encoding import quantiles
+from ml.model.export import to_onnx
+from ml.model.fit import fit
 
 PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
 SMALL = PARAMS.model_copy(update={"train": PARAMS.train.model_copy(update={"epochs": 1, "width": 16})})
@@ -96,7 +96,7 @@ def test_the_file_tells_nothing_of_where_it_was_made(model: bytes) -> None:
 
 
 def test_whoever_only_predicts_needs_no_torch() -> None:
-    code = "import sys, pipeline.ml; sys.exit('torch' in sys.modules)"
+    code = "import sys, ml; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from pipeline.contract import validate
-from pipeline.ml.schema import TABLES
-from pipeline.ops.sources.flights import Flights
+from mergeworthy.contract import validate
+from ml.schema import TABLES
+from mergeworthy.ops.sources.flights import Flights
 
 
 @pytest.fixture(scope="module")

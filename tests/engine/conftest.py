@@ -1,0 +1,25 @@
+"""What tests share: real months of the sample, read once a session, and a real database."""
+
+import os
+
+import polars as pl
+import pytest
+from tests.engine.postgres import postgres_url
+from tests.engine.small import january
+from tests.engine.turns import pytest_runtest_protocol, pytest_xdist_make_scheduler
+
+from mergeworthy.ops.sources.flights import Flights
+
+pytest_plugins = ["tests.engine.attempts"]
+
+__all__ = ["january", "postgres_url", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
+
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the Makefile says
+os.environ.pop("GITHUB_ACTIONS", None)  # CI runs the tests too: what they test is on a laptop unless they say otherwise
+
+
+@pytest.fixture(scope="session")
+def flights() -> dict[str, dict[str, pl.DataFrame]]:
+    """The sample's first six months: month → table → rows. Frames are immutable; share them."""
+    source = Flights()
+    return {month: source.read(month) for month in source.partitions()[:6]}

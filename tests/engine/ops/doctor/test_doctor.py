@@ -1,0 +1,209 @@
+"""`make doctor` whole: a real project folder, a real DVC remote, and a `gh` that gives recorded answers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mergeworthy.ops import doctor
+
+TOKEN = "ghp_not_to_be_seen"  # noqa: S105 - made up
+INFRA = """\
+source: {kind: flights}
+tracking: {uri: "sqlite:///mlflow.db", experiment: flights}
+image: {repository: ghcr.io/acme/flights}
+"""
+GH = """\
+#!{python}
+import json, pathlib, sys
+path = sys.argv[-1]
+assert sys.argv[1:5] == ["api", "--hostname", "github.com", "--include"], sys.argv
+status, body = json.loads(pathlib.Path({answers!r}).read_text()).get(path, [404, {{"message": "Not Found"}}])
+print(f"HTTP/2.0 {{status}} Some Words\\r\\nX-Oauth-Scopes: repo, workflow\\r\\n\\r\\n" + json.dumps(body))
+sys.exit(0 if status == 200 else 1)
+"""
+
+Answers = dict[str, tuple[int, object]]
+AT = "repos/acme/flights"
+WELL: Answers = {
+    AT: (
+        200,
+        {
+            "private": True,
+            "default_branch": "trunk",
+            "permissions": {"push": True},
+            "owner": {"login": "acme", "type": "User"},
+        },
+    ),
+    f"{AT}/actions/variables/GPU_RUNNER": (200, {"name": "GPU_RUNNER", "value": '["self-hosted", "gpu"]'}),
+    f"{AT}/actions/runners?per_page=100": (
+        200,
+        {"runners": [{"name": "a", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "gpu"}]}]},
+    ),
+    f"{AT}/actions/permissions/workflow": (200, {"can_approve_pull_request_reviews": True}),
+    f"{AT}/rules/branches/trunk": (200, []),
+    f"{AT}/branches/trunk": (
+        200,
+        {"protected": True, "protection": {"required_status_checks": {"contexts": ["verdict"]}}},
+    ),
+    f"{AT}/branches/trunk/protection": (
+        200,
+        {
+            "required_status_checks": {"strict": True},
+            "required_pull_request_reviews": {"require_code_owner_reviews": True},
+        },
+    ),
+    f"{AT}/codeowners/errors": (200, {"errors": []}),
+    f"{AT}/environments/release": (
+        200,
+        {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}},
+    ),
+    f"{AT}/environments/release/deployment-branch-policies": (200, {"branch_policies": [{"name": "trunk"}]}),
+    f"{AT}/actions/secrets?per_page=100": (200, {"secrets": [{"name": "DVC_CONFIG"}]}),
+    f"{AT}/actions/permissions/fork-pr-workflows-private-repos": (
+        200,
+        {"run_workflows_from_fork_pull_requests": False},
+    ),
+    f"{AT}/pulls?per_page=1": (200, []),
+    f"{AT}/commits/HEAD/check-runs?per_page=1": (200, {"check_runs": []}),
+}
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def store(url: str, **options: str) -> None:
+    """Write .dvc/config, as `dvc remote add` does in a second more."""
+    Path(".dvc").mkdir(exist_ok=True)
+    settings = "".join(f"    {name} = {value}\n" for name, value in {"url": url, **options}.items())
+    Path(".dvc/config").write_text(f"[core]\n    remote = storage\n['remote \"storage\"']\n{settings}")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed project whose DVC remote is a folder beside it, not yet made; a driver that does not answer."""
+    folder, programs = tmp_path / "flights", tmp_path / "bin"
+    folder.mkdir()
+    programs.mkdir()
+    for name in ("uv", "gh", "nvidia-smi"):
+        (programs / name).write_text("#!/bin/sh\nexit 1\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("GH_TOKEN", TOKEN)
+    for name in ("MLFLOW_TRACKING_URI", "GH_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    Path("infra.yaml").write_text(INFRA)
+    run("git", "init", "-q", "-b", "main")
+    store("../../remotes/flights")
+    Path(".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")  # DVC makes it where it is not
+    return folder
+
+
+@pytest.fixture
+def on_github(project: Path) -> Callable[[Answers], None]:
+    """Give the project a remote on GitHub, which answers as told."""
+
+    def answer(answers: Answers) -> None:
+        recorded = project.parent / "answers.json"
+        recorded.write_text(json.dumps(answers))
+        gh = project.parent / "bin" / "gh"
+        gh.write_text(GH.format(python=sys.executable, answers=str(recorded)))
+        run("git", "remote", "add", "origin", "git@github.com:acme/flights.git")
+
+    return answer
+
+
+def lines(output: str) -> dict[str, str]:
+    """Topic → its line."""
+    return {line[2:].partition(":")[0]: line for line in output.splitlines() if line[:1] in "✓!✗-" and line}
+
+
+def test_a_new_project_without_github_is_well(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(project.parent.rglob("*"))
+    assert doctor.run() == 0
+    told = lines(capsys.readouterr().out)
+    assert told["GitHub"] == "- GitHub: skipped: no GitHub remote yet"
+    assert told["DVC remote"].startswith("✓ DVC remote: ")
+    assert told["tracking"].startswith("✓ tracking: sqlite:///mlflow.db")
+    # and nothing of the visit stays: no object, no folder on the way to it, no database
+    visible = [path for path in sorted(project.parent.rglob("*")) if ".dvc/tmp" not in str(path)]
+    assert visible == [path for path in before if ".dvc/tmp" not in str(path)]
+
+
+def test_all_is_well_on_github(on_github: Callable[[Answers], None], capsys: pytest.CaptureFixture[str]) -> None:
+    on_github(WELL)
+    assert doctor.run() == 0
+    output = capsys.readouterr().out
+    told = lines(output)
+    topics = ["repository", "GPU_RUNNER", "CPU_RUNNER", "runner", "forks", "token", "pull requests", "required check"]
+    topics += ["code owners", "up to date", "environment", "secrets"]
+    assert {topic: told[topic][0] for topic in topics} == dict.fromkeys(topics, "✓")
+    assert told["DVC remote"].startswith("!")  # a folder of this machine
+    assert TOKEN not in output
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "topic", "mark", "code"),
+    [
+        (f"{AT}/actions/variables/GPU_RUNNER", (200, {"value": "gpu"}), "GPU_RUNNER", "✗", 1),
+        (f"{AT}/actions/runners?per_page=100", (200, {"runners": []}), "runner", "✗", 1),
+        (f"{AT}/actions/runners?per_page=100", (403, {}), "runner", "!", 0),
+        (f"{AT}/branches/trunk", (200, {"protected": False}), "required check", "!", 0),
+        (f"{AT}/branches/trunk/protection", (200, {}), "code owners", "!", 0),
+        (f"{AT}/branches/trunk/protection", (200, {}), "up to date", "!", 0),
+        (f"{AT}/environments/release", (404, {}), "environment", "!", 0),
+        (f"{AT}/actions/secrets?per_page=100", (200, {"secrets": [{"name": "APP_PRIVATE_KEY"}]}), "secrets", "!", 0),
+        (f"{AT}/actions/permissions/fork-pr-workflows-private-repos", (403, {}), "forks", "!", 0),
+        (AT, (404, {}), "repository", "✗", 1),
+    ],
+)
+def test_one_thing_amiss_is_told_and_only_a_problem_fails(
+    path: str,
+    answer: tuple[int, object],
+    topic: str,
+    mark: str,
+    code: int,
+    on_github: Callable[[Answers], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    on_github(WELL | {path: answer})
+    assert doctor.run() == code
+    assert lines(capsys.readouterr().out)[topic][0] == mark
+
+
+def test_a_remote_that_cannot_be_written_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project.parent / "remotes").touch()  # a file where the folder should be
+    assert doctor.run() == 1
+    output = capsys.readouterr().out
+    assert "✗ DVC remote: " in output
+    assert "Not a directory" in output
+    assert "Traceback" not in output
+
+
+def test_a_remote_that_never_answers_does_not_hang(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dvc_s3")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes the connection and says nothing
+        store("s3://acme/flights", endpointurl=f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        assert doctor.run() == 1
+    assert "✗ DVC remote: s3://acme/flights: no answer within 5 s" in capsys.readouterr().out
+
+
+def test_a_mistake_in_infra_yaml_is_a_line_and_the_rest_is_still_told(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("infra.yaml").write_text(INFRA + "trackng: {}\n")
+    assert doctor.run() == 1
+    output = capsys.readouterr().out
+    assert "✗ infra.yaml: infra.yaml: trackng" in output
+    assert "GitHub: skipped" in output

@@ -1,0 +1,196 @@
+"""What the token may do and what the repository's settings allow."""
+
+import pytest
+
+from mergeworthy.ops.doctor import rights
+from mergeworthy.ops.doctor.answers import Answer, read
+from mergeworthy.ops.doctor.finding import Level
+from mergeworthy.ops.doctor.origin import parse
+
+MINE = Answer(200, {"private": True, "permissions": {"push": True}})
+FINE, FORBIDDEN, MISSING, SILENT = Answer(200, []), Answer(403), Answer(404), Answer(0)
+RULE = {"type": "required_status_checks", "parameters": {"required_status_checks": [{"context": "verdict"}]}}
+PROTECTION = {"protected": True, "protection": {"required_status_checks": {"contexts": ["verdict"]}}}
+
+
+@pytest.mark.parametrize(
+    ("url", "gh_host", "found"),
+    [
+        ("https://github.com/acme/flights.git", None, ("github.com", "acme/flights")),
+        ("https://someone:secret@github.com/acme/flights", None, ("github.com", "acme/flights")),
+        ("git@github.com:acme/flights.git", None, ("github.com", "acme/flights")),
+        ("ssh://git@ssh.github.com:443/acme/flights.git", None, ("github.com", "acme/flights")),
+        ("https://git.acme.example/acme/flights/", "ghe.acme.example", ("ghe.acme.example", "acme/flights")),
+        ("/srv/git/flights.git", None, None),
+        ("../flights.git", None, None),
+        ("file:///srv/git/flights", None, None),
+        ("git@github.com:flights.git", None, None),
+    ],
+)
+def test_the_remote_tells_the_repository(url: str, gh_host: str | None, found: tuple[str, str] | None) -> None:
+    assert parse(url, gh_host) == found
+
+
+def test_an_answer_is_read_whatever_line_ends_gh_prints() -> None:
+    text = 'HTTP/2.0 403 Forbidden\r\nX-Oauth-Scopes: repo, gist\r\n\r\n{"message": "no"}\n'
+    answer = read(text)
+    assert (
+        answer == read(text.replace("\r\n", "\n")) == Answer(403, {"message": "no"}, {"x-oauth-scopes": "repo, gist"})
+    )
+    assert read("") is read("error connecting to api.github.com\n") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "says"),
+    [
+        (MINE, Level.OK, "private"),
+        (Answer(401), Level.WARNING, "gh is not signed in to github.com"),
+        (MISSING, Level.PROBLEM, "your token may not see it"),
+        (SILENT, Level.WARNING, "did not answer within 5 s"),
+    ],
+)
+def test_a_repository_nobody_sees_is_a_problem_and_a_network_that_is_down_is_not(
+    answer: Answer, level: Level, says: str
+) -> None:
+    finding = rights.repository("acme/flights", answer, "github.com")
+    assert finding.level == level
+    assert says in finding.says
+
+
+@pytest.mark.parametrize(
+    ("repository", "pulls", "checks", "lacks"),
+    [
+        (MINE, FINE, FINE, None),
+        (Answer(200, {"permissions": {"push": False}}), FINE, FINE, "contents: write"),
+        (MINE, FORBIDDEN, FORBIDDEN, "pull requests: read, checks: read"),
+        (MINE, FINE, Answer(409), None),  # an empty repository has no commit to have checks
+        (Answer(200, MINE.body, {"x-oauth-scopes": "repo, gist"}), FINE, FINE, "scope workflow"),
+        (Answer(200, MINE.body, {"x-oauth-scopes": ""}), FINE, FINE, None),  # fine-grained: has none
+    ],
+)
+def test_what_the_token_lacks_is_named(repository: Answer, pulls: Answer, checks: Answer, lacks: str | None) -> None:
+    finding = rights.token(repository, pulls, checks)
+    assert finding.level == (Level.WARNING if lacks else Level.OK)
+    assert (lacks or "open to it") in finding.says
+
+
+@pytest.mark.parametrize(
+    ("rules", "branch", "level"),
+    [
+        (Answer(200, [RULE]), Answer(200, {"protected": True}), Level.OK),
+        (FORBIDDEN, Answer(200, PROTECTION), Level.OK),  # rulesets cost money in private repositories
+        (Answer(200, [{"type": "deletion"}]), Answer(200, {"protected": False}), Level.WARNING),
+        (FORBIDDEN, FORBIDDEN, Level.WARNING),
+        (MISSING, MISSING, Level.WARNING),
+    ],
+)
+def test_main_demands_the_verdict_by_ruleset_or_by_protection(rules: Answer, branch: Answer, level: Level) -> None:
+    assert rights.required_check(rules, branch).level == level
+
+
+@pytest.mark.parametrize(("allowed", "level"), [(True, Level.OK), (False, Level.WARNING)])
+def test_a_retraining_must_be_allowed_to_open_its_pull_request(allowed: bool, level: Level) -> None:
+    assert rights.may_open_pull_requests(Answer(200, {"can_approve_pull_request_reviews": allowed})).level == level
+    assert "Administration: read" in rights.may_open_pull_requests(FORBIDDEN).mend
+
+
+SENDS = {"run_workflows_from_fork_pull_requests": True, "require_approval_for_fork_pr_workflows": True}
+
+
+@pytest.mark.parametrize(
+    ("private", "settings", "level", "says"),
+    [
+        (False, Answer(200, {"approval_policy": "all_external_contributors"}), Level.OK, "waits for approval"),
+        (False, Answer(200, {"approval_policy": "first_time_contributors"}), Level.WARNING, "unseen"),
+        (True, Answer(200, {"run_workflows_from_fork_pull_requests": False}), Level.OK, "run no workflow"),
+        (True, Answer(200, SENDS), Level.OK, "wait for approval"),
+        (True, Answer(200, SENDS | {"require_approval_for_fork_pr_workflows": False}), Level.WARNING, "unseen"),
+        (True, Answer(200, SENDS | {"send_secrets_and_variables": True}), Level.WARNING, "your secrets"),
+        (True, FORBIDDEN, Level.WARNING, "may not read this"),
+    ],
+)
+def test_a_fork_must_not_reach_machines_of_ones_own(private: bool, settings: Answer, level: Level, says: str) -> None:
+    finding = rights.forks(Answer(200, {"private": private}), settings)
+    assert finding.level == level
+    assert says in finding.says
+
+
+def rule(kind: str, **parameters: object) -> dict[str, object]:
+    return {"type": kind, "parameters": parameters}
+
+
+PROTECTED, BARE = Answer(200, {"protected": True}), Answer(200, {"protected": False})
+OWNED = Answer(200, [rule("pull_request", require_code_owner_review=True)])
+STRICT = Answer(200, [rule("required_status_checks", strict_required_status_checks_policy=True)])
+CLASSIC = Answer(
+    200,
+    {
+        "required_pull_request_reviews": {"require_code_owner_reviews": True},
+        "required_status_checks": {"strict": True},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "owners", "current"),
+    [
+        (rights.Rules(OWNED, PROTECTED, MISSING), "required", "not"),
+        (rights.Rules(STRICT, PROTECTED, MISSING), "not", "required"),
+        (rights.Rules(Answer(200, [rule("merge_queue", grouping="x")]), PROTECTED, FORBIDDEN), "not", "required"),
+        (rights.Rules(FORBIDDEN, PROTECTED, CLASSIC), "required", "required"),
+        (rights.Rules(FINE, PROTECTED, Answer(200, {})), "not", "not"),
+        (rights.Rules(FINE, BARE, MISSING), "not", "not"),
+        (rights.Rules(FINE, PROTECTED, MISSING), "unknown", "unknown"),  # not an administrator
+        (rights.Rules(SILENT, SILENT, SILENT), "unknown", "unknown"),
+    ],
+)
+def test_main_must_demand_an_owners_review_and_branches_that_hold_all_of_it(
+    rules: rights.Rules, owners: str, current: str
+) -> None:
+    for finding, expected in ((rights.code_owners(rules, FINE_OWNERS), owners), (rights.up_to_date(rules), current)):
+        unread = "may not read" in finding.says or "did not answer" in finding.says
+        assert finding.level == (Level.OK if expected == "required" else Level.WARNING)
+        assert unread == (expected == "unknown")
+
+
+FINE_OWNERS = Answer(200, {"errors": []})
+
+
+def test_an_owner_whom_github_does_not_know_is_a_problem() -> None:
+    error = {"path": ".github/CODEOWNERS", "line": 3, "kind": "Unknown owner"}
+    finding = rights.code_owners(rights.Rules(OWNED, PROTECTED, CLASSIC), Answer(200, {"errors": [error]}))
+    assert finding.level == Level.PROBLEM
+    assert ".github/CODEOWNERS, line 3: Unknown owner" in finding.says
+
+
+CUSTOM = Answer(200, {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}})
+
+
+@pytest.mark.parametrize(
+    ("environment", "branches", "level", "says"),
+    [
+        (CUSTOM, ["main"], Level.OK, "open to main alone"),
+        (CUSTOM, ["main", "release/*"], Level.WARNING, "open to main, release/*"),
+        (CUSTOM, None, Level.WARNING, "may not read this"),
+        (Answer(200, {"deployment_branch_policy": {"protected_branches": True}}), [], Level.OK, "protected branches"),
+        (Answer(200, {"deployment_branch_policy": None}), [], Level.WARNING, "open to every branch"),
+        (MISSING, None, Level.WARNING, "`release` is missing"),
+        (FORBIDDEN, None, Level.WARNING, "may not read this"),
+    ],
+)
+def test_what_releases_is_open_to_main_alone(
+    environment: Answer, branches: list[str] | None, level: Level, says: str
+) -> None:
+    policies = (
+        FORBIDDEN if branches is None else Answer(200, {"branch_policies": [{"name": name} for name in branches]})
+    )
+    finding = rights.release_environment(environment, policies, "main")
+    assert finding.level == level
+    assert says in finding.says
+
+
+def test_what_signs_must_not_be_a_secret_of_the_repository() -> None:
+    assert rights.exposed_secrets(Answer(200, {"secrets": [{"name": "DVC_CONFIG"}]})).level == Level.OK
+    warned = rights.exposed_secrets(Answer(200, {"secrets": [{"name": "REGISTRY_PASSWORD"}, {"name": "DVC_CONFIG"}]}))
+    assert warned.level == Level.WARNING
+    assert "can read REGISTRY_PASSWORD of the repository" in warned.says

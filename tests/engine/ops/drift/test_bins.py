@@ -1,0 +1,90 @@
+"""Our figure is Evidently's own, on all rows at once."""
+
+from datetime import date, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mergeworthy.ops.drift.decide import compare
+from mergeworthy.reference.bins import Bins, learn
+from mergeworthy.reference.counts import batches, count
+from mergeworthy.stats.distance import jensen_shannon
+
+
+@pytest.fixture(scope="module")
+def sides() -> tuple[pl.DataFrame, pl.DataFrame]:
+    def draw(rows: int, shift: float, seed: int) -> pl.DataFrame:
+        rng = np.random.default_rng(seed)
+        return pl.DataFrame(
+            {
+                "day": [date(2024, 1, 1) + timedelta(days=int(i) * 20 // rows) for i in range(rows)],
+                "number": np.where(rng.random(rows) < 0.05, np.nan, rng.normal(shift, size=rows)),
+                "count": rng.poisson(2 + shift, rows),
+                "flag": rng.random(rows) < 0.1,
+                "city": rng.choice([*"abcdefgh", None, f"only {seed}"], rows),
+                "id": [f"{seed}-{i}" for i in range(rows)],
+            }
+        )
+
+    return draw(8000, 0, 1), draw(3000, 0.4, 2)
+
+
+KINDS = {"number": "number", "count": "number", "flag": "number", "city": "category", "id": "category"}
+
+
+def test_the_distance_is_evidentlys(sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    from evidently import DataDefinition, Dataset, Report  # takes long to import
+    from evidently.metrics import ValueDrift
+
+    # given columns in the reference's bins / when Evidently is told its method
+    bins = learn(sides[0].lazy(), KINDS)
+    cut = [side.select(one.code(name).cast(pl.String) for name, one in bins.items()).to_pandas() for side in sides]
+    reference, current = (Dataset.from_pandas(one, DataDefinition(categorical_columns=[*bins])) for one in cut)
+    metrics = [ValueDrift(column=name, method="jensenshannon") for name in bins]
+    told = Report(metrics).run(current, reference).dict()["metrics"]
+    # then both say the same of each column
+    before, now = (count([side], bins, "day").total() for side in sides)
+    ours = [float(jensen_shannon(now[name], before[name])) for name in bins]
+    assert [float(metric["value"]) for metric in told] == pytest.approx(ours, abs=1e-9)
+    assert ours[0] > 0.1
+
+
+def test_every_row_has_a_bin_and_batches_make_no_difference(sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    bins = learn(sides[0].lazy(), KINDS)
+    whole = count([sides[1]], bins, "day")
+    parts = count((sides[1].slice(start, 700) for start in range(0, 3000, 700)), bins, "day")
+    streamed = count(batches(sides[1].lazy(), [*bins, "day"]), bins, "day")
+    for name, counts in whole.columns.items():
+        assert counts.sum() == 3000
+        assert (counts == parts.columns[name]).all()
+        assert (counts == streamed.columns[name]).all()
+    labelled = dict(zip(bins["city"].labels, whole.total()["city"], strict=True))
+    assert labelled["(missing)"] == sides[1]["city"].null_count()
+    assert labelled["(new)"] == (sides[1]["city"] == "only 2").sum()
+
+
+def test_nothing_at_all_is_no_error() -> None:
+    bins = learn(pl.LazyFrame({"n": pl.Series([None, None], dtype=pl.Float32)}), {"n": "number"})
+    assert bins == {"n": Bins(kind="number")}
+    assert count([], bins, "n").blocks == []
+
+
+def test_blocks_keep_the_order_of_their_values() -> None:
+    rows = pl.DataFrame({"batch": [2, 10, 10, 1], "n": [1.0, 2.0, 3.0, 4.0]})
+    counts = count([rows[:2], rows[2:]], learn(rows.lazy(), {"n": "number"}), "batch")
+    assert counts.blocks == ["1", "2", "10"]
+    assert counts.rows.tolist() == [1, 1, 2]
+
+
+@pytest.mark.parametrize(("column", "shown"), [("carrier", True), ("tailnum", False)])
+def test_values_of_a_private_column_are_not_named(column: str, shown: bool) -> None:
+    # given a column whose values the contract keeps private, and one whose values it does not
+    bins = Bins(kind="category", values=["N42"])
+    reference = SimpleNamespace(bins={column: bins}, counts={column: [0, 9, 0, 0]}, limit=lambda *_: 0.1)
+    now = SimpleNamespace(columns={column: np.array([[0, 1, 0, 8]])})
+    (found,) = compare(cast("Any", reference), cast("Any", now), [slice(0, 1)])
+    assert ("N42" in found.model_dump_json()) == shown
+    assert len(set(found.labels)) == 4

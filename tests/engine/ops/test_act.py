@@ -1,0 +1,42 @@
+"""The workflows on a laptop: what act is told, and what it must not learn."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mergeworthy.errors import UserError
+from mergeworthy.ops import act
+
+CONFIG = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://bucket/flights\n"
+LOCAL = "['remote \"storage\"']\n    secret_access_key = hush\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose remote has credentials, and a folder beside it."""
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(CONFIG)
+    (tmp_path / ".dvc/config.local").write_text(LOCAL)
+    (tmp_path / "beside").mkdir()
+    return tmp_path
+
+
+def test_credentials_reach_the_jobs_and_nobody_else(checkout: Path) -> None:
+    told = act.command(checkout / "beside")
+    secrets = checkout / "beside/secrets.yaml"
+    assert "hush" not in " ".join(told)
+    assert secrets.stat().st_mode & 0o077 == 0
+    config = yaml.safe_load(secrets.read_text())["DVC_CONFIG"]
+    assert "url = s3://bucket/flights\n" in config
+    assert "secret_access_key = hush\n" in config
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_machine_without_act_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path.cwd()}/.venv/bin")
+    with pytest.raises(UserError, match="act is not on the PATH"):
+        act.run()

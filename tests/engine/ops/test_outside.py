@@ -1,0 +1,347 @@
+"""Nothing waits for ever: against a server that accepts and is silent, each outside call ends, and says who it was."""
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.engine.attempts import refused
+
+from mergeworthy import outside, settings
+from mergeworthy.errors import UserError
+from mergeworthy.ops import cml, comment, dvc_cli, github, resolve
+from mergeworthy.ops.doctor import answers, here
+from mergeworthy.ops.dvc_cli import DvcError, dvc, push, show
+from mergeworthy.ops.dvc_store import opened
+from mergeworthy.ops.event import Event
+from mergeworthy.ops.image import engine, scan
+from mergeworthy.ops.release import commit, registry
+from mergeworthy.ops.sources import open_source
+from mergeworthy.ops.sources.predictions import read_predictions
+from mergeworthy.ops.tracking.reach import reach
+from mergeworthy.ops.tracking.server import connected
+from mergeworthy.outside import Deadline
+from mergeworthy.serving import shipping
+
+PAGE = b'<a href="a.ndjson">a</a>'
+ROOT = Path(__file__).parents[2]
+EVENT = Event(name="pull_request", commit="1" * 40, champion=None, pull_request=7, repository="octo-org/x")
+# Speaks to the silent server for ever, as gh, cml and docker would.
+CLIENT = f"""#!{sys.executable}
+import os, socket
+socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))).recv(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def silent() -> Iterator[str]:
+    """Give the address of a server that accepts whatever comes, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    held.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    for one in held:
+        one.close()
+
+
+@pytest.fixture
+def folder(silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose surroundings are the silent server; a second is an answer's deadline."""
+    infra = yaml.safe_load(settings.INFRA.read_text())
+    infra["image"] = {"repository": "localhost/test"}
+    infra["advisories"] = f"http://{silent}/v1/query"
+    (tmp_path / "infra.yaml").write_text(yaml.safe_dump(infra))
+    (tmp_path / "bin").mkdir()
+    for name in ("gh", "cml", "docker", "nvidia-smi"):
+        (tmp_path / "bin" / name).write_text(CLIENT)
+        (tmp_path / "bin" / name).chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("PORT", silent.rpartition(":")[2])
+    monkeypatch.setenv("GH_TOKEN", "secret")
+    for name in ("GLANCE", "ANSWER", "EXCHANGE"):
+        monkeypatch.setenv(f"{name}_SECONDS", "1")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+class Halting(BaseHTTPRequestHandler):
+    """Answers the first question: pages and sizes come at once, of a file only the first bytes."""
+
+    def do_HEAD(self) -> None:
+        """Send the headers."""
+        self.send_response(200)
+        self.send_header("Content-Length", "100000" if self._is_file() else str(len(PAGE)))
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """Send a page, or the beginning of a file."""
+        self.do_HEAD()
+        self.wfile.write(b"PAR1" if self._is_file() else PAGE)
+        if self._is_file():
+            self.rfile.read(1)  # until the client gives up
+
+    def _is_file(self) -> bool:
+        return "." in self.path or "/files/md5/" in self.path
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def halting() -> Iterator[str]:
+    """Give the address of a server that falls silent in the middle of each file."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Halting) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def files(silent: str) -> object:
+    source = settings.FilesSource(kind="files", url=f"http://{silent}/{{partition}}/{{table}}.parquet")
+    return open_source(source)
+
+
+def sql(silent: str) -> object:
+    os.environ["SOURCE_URL"] = f"postgresql+psycopg://user:password@{silent}/data"
+    queries = dict.fromkeys(("flights", "weather", "planes"), "select 1")
+    return open_source(settings.SqlSource(kind="sql", url_env="SOURCE_URL", partitions="select 1", queries=queries))
+
+
+def locked(_: str) -> object:
+    """Ask a database that accepts the connection and lets the query wait, for another writes."""
+    holder = sqlite3.connect("locked.db", isolation_level=None)
+    holder.execute("create table months (name text)")
+    holder.execute("begin exclusive")
+    os.environ["SOURCE_URL"] = "sqlite:///locked.db?timeout=20"
+    queries = dict.fromkeys(("flights", "weather", "planes"), "select 1")
+    query = "select name from months"
+    try:
+        source = settings.SqlSource(kind="sql", url_env="SOURCE_URL", partitions=query, queries=queries)
+        return open_source(source).partitions()
+    finally:
+        holder.close()
+
+
+def searched(silent: str) -> object:
+    with connected(f"http://{silent}") as client:
+        return client.search_experiments()
+
+
+def git_fetch(silent: str) -> object:
+    for words in (["init", "-q"], ["remote", "add", "origin", f"http://{silent}/x.git"]):
+        subprocess.run(["git", *words], check=True)
+    return commit.fetch("main", {})
+
+
+def git_merge(silent: str) -> None:
+    for words in (["init", "-q"], ["remote", "add", "origin", f"http://{silent}/x.git"]):
+        subprocess.run(["git", *words], check=True)
+    resolve._merge()
+
+
+CALLS: dict[str, tuple[Callable[[str], object], str]] = {
+    "files: list": (lambda at: files(at).partitions(), "the source http://"),  # type: ignore[attr-defined]
+    "files: read": (lambda at: files(at).read("2013-01"), "the source http://"),  # type: ignore[attr-defined]
+    "sql": (lambda at: sql(at).partitions(), "the database"),  # type: ignore[attr-defined]
+    "sql: query": (locked, "the database"),
+    "prediction log": (lambda at: read_predictions(f"http://{at}/log"), "the prediction log http://"),
+    "mlflow: call": (searched, "the tracking server http://"),
+    "mlflow: database": (lambda at: reach(f"postgresql+psycopg://user:password@{at}/x"), "the tracking "),
+    "cml": (lambda _: cml.install(record=True), "GitHub (cml-"),
+    "git: merge": (git_merge, "origin (git fetch)"),
+    "git": (git_fetch, "origin (git ls-remote)"),
+    "gh": (lambda _: github.api("user"), "GitHub (GET user)"),
+    "registry": (lambda at: registry.digest(f"{at}/x/y:1"), "the registry 127.0.0.1:"),
+    "registry: log in": (lambda at: registry.log_in("docker", at), "the registry 127.0.0.1:"),
+    "engine": (lambda _: engine.call("docker", "inspect", "x"), "docker inspect"),
+    "advisories": (lambda _: scan.find({"jinja2": "2.0"}), "http://127.0.0.1:"),
+    "mlflow": (lambda at: reach(f"http://{at}"), "the tracking server http://"),
+}
+
+
+@pytest.mark.attempts("silent server")
+@pytest.mark.parametrize("name", CALLS)
+def test_who_does_not_answer_is_named(name: str, silent: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_PASSWORD", "password")
+    act, who = CALLS[name]
+    with pytest.raises(UserError) as error:
+        act(silent)
+    said = refused(error.value)
+    assert who in said
+    assert re.search("answer|timed out", said)
+    assert "password" not in said
+
+
+@pytest.mark.parametrize(
+    ("act", "who"),
+    [
+        (lambda at: files(at).read("2013-01"), "2013-01/flights: http://"),
+        (lambda at: read_predictions(f"http://{at}/log/"), "the prediction log http://"),
+    ],
+)
+def test_a_file_that_stops_in_the_middle_is_given_up(
+    act: Callable[[str], object], who: str, halting: str, folder: Path
+) -> None:
+    with pytest.raises(UserError, match="did not answer within 1 s") as refused:
+        act(halting)
+    assert str(refused.value).startswith(who)
+
+
+def test_a_store_that_is_silent_does_not_hold_the_shipping_up(
+    silent: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.ndjson").touch()
+    shipper = shipping.Shipper(settings.PredictionLog(url=f"http://{silent}/log"), retry=0.01)
+    shipper.put(folder / "a.ndjson")
+    shipper.close()
+    assert "a.ndjson was not copied to http://" in (said := capsys.readouterr().err)
+    assert "the store did not answer within 1 s" in said
+    assert (folder / "a.ndjson").exists()
+
+
+def test_a_driver_that_hangs_is_none(folder: Path) -> None:
+    assert here.driver() is None
+
+
+@pytest.fixture(scope="module")
+def remote(silent: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a file at a DVC remote that is silent."""
+    path = tmp_path_factory.mktemp("remote")
+    (path / "file").write_text("content")
+    commands = [["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "add", "-q", "file"]]
+    commands.append(["dvc", "remote", "add", "-q", "--default", "storage", f"http://{silent}/storage"])
+    for words in commands:
+        whole = [sys.executable, "-m", *words] if words[0] == "dvc" else words
+        subprocess.run(whole, cwd=path, check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
+    return path
+
+
+@pytest.mark.attempts("silent server")
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda: dvc("pull", "file.dvc"), id="pull"),
+        pytest.param(push, id="push"),
+        pytest.param(lambda: show(["repro", "--pull"]), id="repro"),
+    ],
+)
+def test_a_silent_dvc_remote_is_named(
+    act: Callable[[], object], remote: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(remote)
+    with pytest.raises(
+        DvcError, match=r"^the DVC remote http://127\.0\.0\.1:\d+/storage did not answer within 1 s"
+    ) as error:
+        act()
+    refused(error.value)
+
+
+def test_a_dvc_remote_that_falls_silent_is_named(
+    halting: str, remote: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a remote that has answered the first question
+    monkeypatch.setattr(dvc_cli, "reach", lambda: None)
+    monkeypatch.chdir(remote)
+    shutil.rmtree(remote / ".dvc/cache", ignore_errors=True)
+    local = remote / ".dvc/config.local"
+    local.write_text(f"['remote \"storage\"']\nurl = http://{halting}/storage\n")
+    # when / then
+    try:
+        with pytest.raises(DvcError, match=r"^the DVC remote http://\S+/storage did not answer within 1 s"):
+            dvc("fetch", "file.dvc")
+        md5 = hashlib.md5(b"content", usedforsecurity=False).hexdigest()
+        with opened() as store, pytest.raises(UserError, match=r"file is .*the DVC remote did not answer within 1 s"):
+            store.read(md5, "file")
+        # and a timeout that somebody configured counts
+        assert "read_timeout = 1" in (remote / ".dvc/tmp/deadlines/config").read_text()
+        local.write_text(f"{local.read_text()}read_timeout = 7\n")
+        shown = subprocess.run(
+            [sys.executable, "-m", "dvc", "config", "remote.storage.read_timeout"],
+            env=os.environ | dvc_cli._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert shown.stdout.strip() == "7"
+    finally:
+        local.unlink()
+
+
+def test_what_has_another_way_takes_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # given a silent CML, GitHub and docker / then each is given up, and the next is tried
+    assert not comment._with_cml(EVENT)
+    assert "CML did not answer within 1 s" in capsys.readouterr().out
+    assert answers.ask("github.com", {"user": "user"})["user"].status == 0
+    with pytest.raises(UserError, match="no container engine answers"):
+        engine.engine(("docker",))
+
+
+def test_a_helper_that_outlives_its_program_holds_nobody(folder: Path) -> None:
+    # given a program whose child keeps its output open
+    done = outside.call(["sh", "-c", "sleep 300 & echo $!"], "the program", Deadline.ANSWER)
+    os.kill(int(done.stdout), 9)
+    # and one that does not end when it is asked to
+    (folder / "stubborn").write_text("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(300)\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outside, "GRACE", 0.1)
+        with pytest.raises(UserError, match=r"^the program did not answer"):
+            outside.call([sys.executable, "stubborn"], "the program", Deadline.ANSWER)
+
+
+def test_programs_and_libraries_give_what_they_gave() -> None:
+    done = outside.call(["sh", "-c", "cat; echo bad >&2; exit 3"], "sh", Deadline.ANSWER, text="ü")
+    assert (done.stdout, done.stderr, done.returncode) == ("ü", "bad\n", 3)
+    assert outside.within(Deadline.ANSWER, "it", lambda: 7) == 7
+    with pytest.raises(KeyError):
+        outside.within(Deadline.ANSWER, "it", lambda: {}["x"])
+    assert outside.Patient({"a": 1}, "it").get("a") == 1
+    with pytest.raises(FileNotFoundError):
+        outside.call(["no-such-program"], "it", Deadline.ANSWER)
+
+
+@pytest.mark.attempts("deadline")
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", "1e99"])
+def test_a_deadline_that_is_none_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSWER_SECONDS", value)
+    with pytest.raises(
+        UserError, match=rf"^ANSWER_SECONDS: must be a number of seconds above 0, not '{value}'"
+    ) as error:
+        assert Deadline.ANSWER.seconds
+    refused(error.value)
+
+
+@pytest.mark.attempts("silent server")
+def test_a_command_ends_though_a_library_still_waits(silent: str, folder: Path) -> None:
+    code = (
+        "from mergeworthy import settings; from mergeworthy.errors import run; from mergeworthy.ops.sources import open_source\n"
+        f"source = settings.FilesSource(kind='files', url='http://{silent}/{{partition}}/{{table}}.csv')\n"
+        "run(lambda: open_source(source).read('2013-01'))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert refused(done.stderr).startswith("error: ")
+    assert "did not answer within 1 s" in done.stderr

@@ -1,0 +1,143 @@
+"""A small model made by the real stages, and the real service in front of it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+import yaml
+
+from ml.schema import TABLES
+from mergeworthy.serving.contract import asked
+
+ROOT = Path(__file__).parents[2]
+STAGES = """
+from mergeworthy.stages import evaluate, features, train
+for stage in (features, train, evaluate): stage.main()
+"""
+
+
+@pytest.fixture(scope="session")
+def trained(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two months were trained and scored, with the settings of the project but a tiny network."""
+    folder = tmp_path_factory.mktemp("trained")
+    for month in ("2013-01", "2013-02"):
+        (folder / "data" / month).mkdir(parents=True)
+        for table, rows in flights[month].items():
+            rows.write_parquet(folder / "data" / month / f"{table}.parquet")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["train"] |= {"epochs": 1, "width": 8, "bins": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    infra = yaml.safe_load((ROOT / "infra.yaml").read_text())
+    infra["image"]["repository"] = "registry.example/model"  # unrendered, the template's own
+    (folder / "infra.yaml").write_text(yaml.safe_dump(infra))
+    (folder / "dvc.lock").write_text("schema: '2.0'\n")
+    subprocess.run([sys.executable, "-c", STAGES], cwd=folder, check=True, env=environment())
+    return folder
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This environment, in which the package of this checkout is found first."""
+    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "BENTOML_DO_NOT_TRACK": "True"} | more
+
+
+@dataclass
+class Server:
+    """A running service."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    folder: Path
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End the service by a signal, and wait."""
+        self.process.send_signal(how)
+        self.process.wait(timeout=30)
+
+    def log(self) -> Path:
+        """Where its predictions are noted."""
+        return self.folder / "predictions"
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def start(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start a service in a copy of the folder, with what infra.yaml should say of `serving`."""
+    running: list[Server] = []
+
+    def begin(
+        folder: Path | None = None,
+        token: str | None = None,
+        through: Sequence[str] = (),
+        options: Sequence[str] = (),
+        **serving: Any,
+    ) -> Server:
+        if folder is None:
+            folder = tmp_path_factory.mktemp("service")
+            shutil.copytree(trained, folder, dirs_exist_ok=True)
+        infra = yaml.safe_load((folder / "infra.yaml").read_text())
+        infra["serving"] = infra.get("serving", {}) | {"drain_seconds": 0.5} | serving
+        (folder / "infra.yaml").write_text(yaml.safe_dump(infra))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "mergeworthy.service"]
+        with (folder / f"{port}.out").open("wb") as out:
+            process = subprocess.Popen(
+                [*through, *command, "--host", "127.0.0.1", "--port", str(port), *options],
+                cwd=folder,
+                env=environment(BENTOML_HOME=str(folder / "bentoml"), **({"SERVICE_TOKEN": token} if token else {})),
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        running.append(server := Server(process, f"http://127.0.0.1:{port}", folder))
+        wait(server, folder / f"{port}.out")
+        return server
+
+    yield begin
+    for server in running:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def wait(server: Server, out: Path) -> None:
+    """Until it is ready; raises with what it said where it is not within a minute."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and server.process.poll() is None:
+        try:
+            if httpx.get(f"{server.url}/readyz", timeout=1).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise RuntimeError(out.read_text())
+
+
+@pytest.fixture(scope="session")
+def server(start: Start) -> Server:
+    """One service that many tests share."""
+    return start()
+
+
+@pytest.fixture(scope="session")
+def golden(trained: Path) -> tuple[list[dict[str, Any]], list[float]]:
+    """Rows of the holdout as a client sends them, and their scores by the stage `evaluate`."""
+    schema = TABLES["flights"]
+    sent = pl.read_parquet(trained / "data/2013-02/flights.parquet").select(*asked(schema))
+    scored = pl.read_parquet(trained / "reports/predictions.parquet")
+    rows = scored.join(sent, on=schema.unique, maintain_order="left").with_columns(
+        pl.col("sched_dep").dt.to_string("%Y-%m-%dT%H:%M:%S")
+    )
+    return rows.select(*asked(schema)).to_dicts(), rows["score"].to_list()

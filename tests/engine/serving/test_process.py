@@ -1,0 +1,121 @@
+"""How the service's process begins and ends: a failed start is one line, and an end resets nobody."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from tests.engine.attempts import refused, works
+from tests.engine.serving.conftest import Server, Start, environment
+from tests.engine.serving.test_refusals import GOOD
+
+COMMAND = [sys.executable, "-m", "mergeworthy.service", "--host", "127.0.0.1"]
+PARENT = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+
+
+def lost(folder: Path) -> dict[str, str]:
+    (folder / "models/model.onnx").unlink()
+    return {}
+
+
+def broken(folder: Path) -> dict[str, str]:
+    (folder / "models/model.onnx").write_bytes(b"no model")
+    return {}
+
+
+def torn(folder: Path) -> dict[str, str]:
+    next((folder / "models/online").iterdir()).write_bytes(b"PAR1")
+    return {}
+
+
+def guessable(folder: Path) -> dict[str, str]:
+    return {"SERVICE_TOKEN": ""}
+
+
+@pytest.mark.attempts("start of the service")
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lost, "models/model.onnx is missing: run `make pipeline`"),
+        (broken, "models/model.onnx is not an ONNX model"),
+        (torn, ".parquet is not a whole parquet file"),
+        (guessable, "SERVICE_TOKEN must hold 16"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line_and_an_exit(trained: Path, tmp_path: Path, spoil: Any, told: str) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(trained, folder)
+    more = spoil(folder)
+    done = subprocess.run(
+        [*COMMAND, "--port", "0"], cwd=folder, env=environment(**more), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert told in refused(done.stderr + done.stdout)
+
+
+@pytest.mark.attempts("start of the service")
+def test_a_port_that_is_taken_is_one_line(server: Server, trained: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    done = subprocess.run(
+        [*COMMAND, "--port", port], cwd=trained, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"port {port} of 127.0.0.1 cannot be had" in refused(done.stderr)
+
+
+@pytest.mark.attempts("end of the service")
+def test_a_killed_parent_leaves_nobody_on_the_port(start: Start) -> None:
+    # given a service that was started as `make serve` does, and whose parent is killed
+    server = start(through=[sys.executable, "-c", PARENT], options=["--with-parent"])
+    (child,) = psutil.Process(server.process.pid).children()
+    server.stop(signal.SIGKILL)
+    # then it ends too
+    child.wait(timeout=60)
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    works("the port is free")
+
+
+@pytest.mark.attempts("end of the service")
+def test_sigterm_under_load_resets_nobody(start: Start) -> None:
+    # given clients that ask over new and over kept connections, until the service is not ready any more
+    server, failed, statuses, left = start(drain_seconds=4), list[str](), list[int](), threading.Event()
+
+    def ask(*, keep: bool) -> None:
+        client = httpx.Client(base_url=server.url)
+        while not left.is_set():
+            try:
+                statuses.append(client.post("/predict", json={"rows": [GOOD]}).status_code)
+            except httpx.TransportError as error:
+                failed.append(repr(error))
+            if not keep:
+                client.close()
+                client = httpx.Client(base_url=server.url)
+        client.close()
+
+    clients = [threading.Thread(target=ask, kwargs={"keep": bool(number % 2)}) for number in range(6)]
+    for client in clients:
+        client.start()
+    # when it is told to stop
+    server.process.send_signal(signal.SIGTERM)
+    while httpx.get(f"{server.url}/readyz").status_code == 200:
+        time.sleep(0.05)
+    before = len(statuses)
+    closing = httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}).headers["connection"]
+    while len(statuses) < before + 50:
+        time.sleep(0.05)
+    left.set()
+    for client in clients:
+        client.join()
+    # then all were answered to the last, on connections that the answers close
+    assert server.process.wait(timeout=60) == 0
+    assert (failed, set(statuses), closing) == ([], {200}, "close")
+    works("every connection was answered")

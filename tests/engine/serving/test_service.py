@@ -1,0 +1,73 @@
+"""The running service: its scores are those that the model was judged by, and it says which model gave them."""
+
+from typing import Any
+
+import httpx
+import numpy as np
+from tests.engine.serving.conftest import Server
+
+from mergeworthy.serving.contract import asked
+from mergeworthy.serving.start import SCHEMA
+
+Golden = tuple[list[dict[str, Any]], list[float]]
+
+
+def test_every_row_of_the_holdout_has_the_score_that_was_judged(server: Server, golden: Golden) -> None:
+    rows, expected = golden
+    with httpx.Client(base_url=server.url) as client:
+        answers = [
+            client.post("/predict", json={"rows": rows[at : at + 1000]}).raise_for_status().json()["scores"]
+            for at in range(0, len(rows), 1000)
+        ]
+    np.testing.assert_allclose(np.concatenate(answers), expected, atol=1e-5)
+
+
+def test_a_row_alone_and_among_others_has_the_same_score(server: Server, golden: Golden) -> None:
+    rows, expected = golden
+    alone = [httpx.post(f"{server.url}/predict", json={"rows": [row]}).json()["scores"][0] for row in rows[:20]]
+    np.testing.assert_allclose(alone, expected[:20], atol=1e-5)
+
+
+def test_what_only_the_event_tells_is_not_asked_for() -> None:
+    assert {"dep_delay", "arr_delay", "air_time"}.isdisjoint(asked(SCHEMA))
+    assert {"sched_dep", "origin", "tailnum"} <= asked(SCHEMA).keys()
+
+
+def test_an_airline_and_a_route_never_seen_are_scored(server: Server, golden: Golden) -> None:
+    strange = golden[0][0] | {"carrier": "ZZ", "dest": "QQQ", "tailnum": None, "sched_dep": "2031-01-01T05:00:00"}
+    answer = httpx.post(f"{server.url}/predict", json={"rows": [strange]})
+    assert answer.status_code == 200
+    assert 0 < answer.json()["scores"][0] < 1
+
+
+def test_it_says_which_model_answers(server: Server, golden: Golden) -> None:
+    # given the identity that the endpoint tells
+    identity = httpx.get(f"{server.url}/model").json()
+    # then every answer, refusals too, and the metrics tell the same
+    for body in ({"rows": golden[0][:1]}, {"rows": []}):
+        answer = httpx.post(f"{server.url}/predict", json=body)
+        assert {name: answer.headers[f"x-model-{name}"] for name in identity} == identity
+    told = httpx.get(f"{server.url}/metrics").text
+    assert f'model="{identity["model"]}"' in told
+    assert "model_data_until_timestamp_seconds 1.36" in told  # the end of February 2013
+    assert 'le="0.0005"' in told
+
+
+def test_its_score_distribution_is_told(server: Server, golden: Golden) -> None:
+    def total() -> float:
+        lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith("model_score_count"))
+
+    before = total()
+    httpx.post(f"{server.url}/predict", json={"rows": golden[0][:37]})
+    assert total() == before + 37
+
+
+def test_a_request_keeps_the_id_that_it_came_with(server: Server, golden: Golden) -> None:
+    body = {"rows": golden[0][:1]}
+    assert (
+        httpx.post(f"{server.url}/predict", json=body, headers={"x-request-id": "abc-1"}).headers["x-request-id"]
+        == "abc-1"
+    )
+    odd = httpx.post(f"{server.url}/predict", json=body, headers={"x-request-id": "a b"}).headers["x-request-id"]
+    assert len(odd) == 32

@@ -1,0 +1,34 @@
+"""A small project to train in: January's features, cut in two, to train on and to measure on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from mergeworthy import ml
+
+PARAMS = yaml.safe_load(Path("params.yaml").read_text())
+
+
+@pytest.fixture
+def january(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flights: dict[str, dict[str, pl.DataFrame]]
+) -> Callable[..., None]:
+    """Called with what is to be other in `compute` of infra.yaml, and with epochs, it writes the settings."""
+    tables = {name: table.lazy() for name, table in flights["2013-01"].items()}
+    rows = ml.build_features(tables, ml.Params.model_validate(PARAMS)).collect()
+    monkeypatch.chdir(tmp_path)
+    Path("features").mkdir(exist_ok=True)
+    for name, part in (("2013-01", rows.head(20_000)), ("2013-02", rows.tail(6_000))):
+        part.write_parquet(f"features/{name}.parquet")
+
+    def write(*, epochs: int = 2, **compute: object) -> None:
+        settings = PARAMS | {"train": PARAMS["train"] | {"epochs": epochs, "width": 64, "batch_rows": 256}}
+        Path("params.yaml").write_text(yaml.safe_dump(settings))
+        compute = {"device": "cpu", "threads": 1} | compute
+        infra = {"source": {"kind": "flights"}, "tracking": {"uri": "x", "experiment": "x"}, "compute": compute}
+        Path("infra.yaml").write_text(yaml.safe_dump(infra))
+
+    return write

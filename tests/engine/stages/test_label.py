@@ -1,0 +1,96 @@
+"""A label that is not yes or no is refused by every stage that reads it, in one line; it is never cast."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from tests.engine.attempts import refusal, works
+from tests.engine.ops.gate.project import model
+
+from mergeworthy import holdout, label, ml
+from mergeworthy.errors import UserError
+from mergeworthy.paths import FEATURES, METRICS, MODEL
+from mergeworthy.stages import evaluate, features, reference, train
+
+GATES = Path("gates.yaml").read_text()
+PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
+REFUSED = {
+    "minutes": pl.Series([-5, 144, None, 0]),
+    "fractions": pl.Series([0.0, 0.5, None, 1.0]),
+    "NaN": pl.Series([0.0, float("nan"), None, 1.0]),
+    "words": pl.Series(["yes", "no", None, "yes"]),
+    "dates": pl.Series([datetime(2013, 1, 1)] * 4),
+    "nothing but nulls, of no type": pl.Series([None] * 4, dtype=pl.Null),
+}
+TAKEN = {
+    "booleans": pl.Series([False, True, None, True]),
+    "integers": pl.Series([0, 1, None, 1], dtype=pl.Int8),
+    "floats": pl.Series([0.0, 1.0, None, 1.0], dtype=pl.Float32),
+}
+
+
+def table(values: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"signal": [0.5] * 4, ml.LABEL: values})
+
+
+@pytest.mark.attempts("label")
+@pytest.mark.parametrize("kind", TAKEN)
+def test_yes_and_no_may_be_zero_and_one(kind: str) -> None:
+    rows = table(TAKEN[kind]).drop_nulls()
+    label.check(table(TAKEN[kind]).lazy(), "here")
+    np.testing.assert_array_equal(label.values(rows, "here"), [False, True, True])
+    works()
+
+
+@pytest.mark.attempts("label")
+@pytest.mark.parametrize("kind", REFUSED)
+def test_anything_else_is_refused_with_file_type_and_value(kind: str) -> None:
+    with refusal(rf"^features/2013-05.parquet: the label {ml.LABEL} is not binary \(type "):
+        label.check(table(REFUSED[kind]).lazy(), Path("features/2013-05.parquet"))
+    with pytest.raises(UserError):
+        label.values(table(REFUSED[kind]), "here")
+
+
+@pytest.mark.attempts("label")
+def test_a_table_without_a_label_is_told() -> None:
+    with refusal(f"no label column {ml.LABEL}"):
+        label.check(pl.LazyFrame({"signal": [0.5]}), "here")
+
+
+@pytest.mark.parametrize("spoiled", ["2013-05", "2013-06"])
+@pytest.mark.parametrize("stage", [train.training_files, holdout.read, evaluate.main, reference.main])
+def test_a_stage_writes_nothing_of_such_a_label(
+    stage: Callable[[], object], spoiled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given feature files of two months, in one of which the label counts minutes
+    monkeypatch.chdir(tmp_path)
+    FEATURES.mkdir()
+    for month in ("2013-05", "2013-06"):
+        kind = REFUSED["minutes"] if month == spoiled else TAKEN["booleans"]
+        table(kind).write_parquet(FEATURES / f"{month}.parquet")
+    MODEL.parent.mkdir()
+    MODEL.write_bytes(model(signal=1.0))
+    Path("gates.yaml").write_text(GATES)
+    if stage is train.training_files and spoiled == "2013-06":
+        assert len(train.training_files()) == 1  # it does not read the holdout
+        return
+    # then
+    with pytest.raises(UserError, match=f"features/{spoiled}.parquet: the label {ml.LABEL} is not binary"):
+        stage()
+    assert not METRICS.exists()
+
+
+def test_features_keep_no_file_of_such_a_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/2013-05").mkdir(parents=True)
+    rows = pl.LazyFrame({"sched_dep": [datetime(2013, 5, 1)] * 4, ml.LABEL: REFUSED["minutes"]})
+    rows.collect().write_parquet("data/2013-05/flights.parquet")
+    features.BUILT.mkdir(parents=True)
+    monkeypatch.setattr(features, "build_features", lambda tables, params: rows)
+    with pytest.raises(UserError, match="features of 2013-05: the label late is not binary"):
+        features.built("2013-05", None, PARAMS)
+    assert not list(features.BUILT.glob("*.parquet"))

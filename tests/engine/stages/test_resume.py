@@ -1,0 +1,48 @@
+"""A training that was killed in the middle ends with the same bytes as one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from mergeworthy.stages import checkpoint, train
+
+RUN = "from mergeworthy.stages import train; train.main()"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_goes_on_where_it_was_killed(
+    january: Callable[..., None], capfd: pytest.CaptureFixture[str], processes: int
+) -> None:
+    # given a training that is killed once an epoch is done
+    january(processes=processes, epochs=6)
+    paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    stopped = subprocess.Popen([sys.executable, "-c", RUN], env=paths)
+    while not list(checkpoint.FOLDER.glob("*.pt")):
+        assert stopped.poll() is None
+        time.sleep(0.005)
+    stopped.kill()
+    assert stopped.wait() == -signal.SIGKILL
+    assert not train.MODEL.exists()
+    capfd.readouterr()
+    # when it is started again
+    train.main()
+    assert "going on" in capfd.readouterr().out
+    assert not checkpoint.FOLDER.exists()
+    resumed = train.MODEL.read_bytes(), train.TRAINING.read_bytes()
+    # then the model is that of a training which was never stopped
+    train.main()
+    assert "going on" not in capfd.readouterr().out
+    assert (train.MODEL.read_bytes(), train.TRAINING.read_bytes()) == resumed
+
+
+def test_what_belongs_to_another_training_is_left_alone(january: Callable[..., None]) -> None:
+    january(epochs=1)
+    checkpoint.Checkpoint("of other rows").save(b"not to be read")
+    train.main()
+    assert pl.read_csv(train.TRAINING).height == 1
