@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from tests.engine.postgres import postgres_url
 from tests.engine.small import january
-from tests.engine.turns import pytest_runtest_protocol, pytest_xdist_make_scheduler
+from tests.turns import pytest_runtest_protocol, pytest_xdist_make_scheduler
 
 from mergeworthy.ops.sources.flights import Flights
 
-pytest_plugins = ["tests.engine.attempts"]
+pytest_plugins = ["tests.attempts"]
 
 __all__ = ["january", "postgres_url", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TESTS = """
 import pytest
-from tests.engine.attempts import attempt, refused, warned, works
+from tests.attempts import attempt, refused, warned, works
 from mergeworthy.errors import UserError
 
 def fail(error):
@@ -38,7 +38,7 @@ def test_not_tried(): pytest.skip("no network")
 """
 
 
-COMMAND = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "tests.engine.attempts"]
+COMMAND = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "tests.attempts"]
 WITHIN = f"""
 import subprocess
 

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from dvc.cli import main as dvc
 from starlette.applications import Starlette
-from tests.engine.attempts import refused, works
+from tests.attempts import refused, works
 from tests.engine.ops.trained import onnx_bytes
 
 from mergeworthy import files, paths, settings

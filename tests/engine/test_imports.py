@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.engine.attempts import refused
+from tests.attempts import refused
 
 FORBIDDEN = [
     ("ml/calibration.py", "import httpx", "ml.calibration imports httpx"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.utils.serialize import parse_yaml as read_as_dvc
-from tests.engine.attempts import refused, works
+from tests.attempts import refused, works
 
 from mergeworthy import files, settings
 from mergeworthy.errors import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.engine.attempts import refused, works
+from tests.attempts import refused, works
 from tests.engine.ops.markdown_tables import PARSER
 
 from mergeworthy.ops import workflow

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pandera.polars as pa
 import polars as pl
 import pytest
-from tests.engine.attempts import attempt, refusal
+from tests.attempts import attempt, refusal
 
 from mergeworthy.contract import period, validate
 from mergeworthy.errors import UserError

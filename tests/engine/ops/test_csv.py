@@ -13,7 +13,7 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 from pydantic import ValidationError
-from tests.engine.attempts import attempt, refusal
+from tests.attempts import attempt, refusal
 
 from mergeworthy.contract import validate
 from mergeworthy.ops.sources import files, open_source

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.engine.attempts import attempt
+from tests.attempts import attempt
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops import git, workflow

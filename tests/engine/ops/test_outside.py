@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.engine.attempts import refused
+from tests.attempts import refused
 
 from mergeworthy import outside, settings
 from mergeworthy.errors import UserError

@@ -9,7 +9,7 @@ import pandas as pd
 import pandera.polars as pa
 import polars as pl
 import pytest
-from tests.engine.attempts import attempt, refusal
+from tests.attempts import attempt, refusal
 from tests.engine.ops.test_csv import TABLE, TRIPS
 
 from mergeworthy.contract import validate

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 from sqlalchemy import create_engine
-from tests.engine.attempts import attempt
+from tests.attempts import attempt
 
 from mergeworthy.errors import UserError
 from ml.schema import TABLES

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pandera.polars as pa
 import polars as pl
 import pytest
-from tests.engine.attempts import attempt
+from tests.attempts import attempt
 
 from mergeworthy.contract import validate
 from mergeworthy.ops.sources.casting import conform

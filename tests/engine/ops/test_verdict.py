@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.engine.attempts import refused, works
+from tests.attempts import refused, works
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops.verdict import ON_BEHALF, judge, run

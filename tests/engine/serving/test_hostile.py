@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.engine.attempts import refused, works
+from tests.attempts import refused, works
 from tests.engine.serving.conftest import Server, Start, environment
 from tests.engine.serving.test_refusals import GOOD
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.engine.attempts import refused, works
+from tests.attempts import refused, works
 from tests.engine.serving.conftest import Server, Start, environment
 
 Golden = tuple[list[dict[str, Any]], list[float]]

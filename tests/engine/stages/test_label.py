@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from tests.engine.attempts import refusal, works
+from tests.attempts import refusal, works
 from tests.engine.ops.gate.project import model
 
 from mergeworthy import holdout, label, ml

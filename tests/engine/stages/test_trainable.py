@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.engine.attempts import refusal
+from tests.attempts import refusal
 
 from mergeworthy.errors import UserError
 from mergeworthy.stages import train, trainable

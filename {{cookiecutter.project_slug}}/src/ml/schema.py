@@ -13,7 +13,6 @@ only the event tells), and its prediction log leaves out columns that are `priva
 import polars as pl
 from pandera.polars import Check, Column, DataFrameSchema
 
-from .features import TIME
 
 CODE = Check.str_matches(r"^[A-Z0-9]{2,3}$")
 AIRPORTS = ["EWR", "JFK", "LGA"]
@@ -50,7 +49,7 @@ FLIGHTS = DataFrameSchema(
     },
     strict=True,
     unique=["sched_dep", "carrier", "flight"],
-    metadata={"time": TIME, "time_zone": "America/New_York", "max_gap_hours": 24},
+    metadata={"time": "sched_dep", "time_zone": "America/New_York", "max_gap_hours": 24},
 )
 
 WEATHER = DataFrameSchema(

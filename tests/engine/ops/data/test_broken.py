@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.engine.attempts import refusal
+from tests.attempts import refusal
 from tests.engine.ops.data.delivered import NEW, seen
 
 from mergeworthy.ops.data import fetch

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.engine.attempts import refusal, works
+from tests.attempts import refusal, works
 from tests.engine.ops.data.delivered import ROOT, Tables, recorded, seen
 
 from mergeworthy import paths

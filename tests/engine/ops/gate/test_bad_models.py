@@ -1,7 +1,7 @@
 """Every bad model of the table is found, by the check that is for it."""
 
 import pytest
-from tests.engine.attempts import refused, warned
+from tests.attempts import refused, warned
 from tests.engine.ops.gate.bad_models import MODELS, Bad, judged
 from tests.engine.ops.gate.project import Project
 

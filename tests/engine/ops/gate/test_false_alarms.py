@@ -50,7 +50,7 @@ def month(seed: int, worse: float = 0.0, days: int = DAYS) -> tuple[Duel, dict[s
         "origin": NAMES[rng.integers(0, 3, rows)],
         "hour": NAMES[rng.integers(5, 22, rows)],
     }
-    weights = bootstrap.draw(days, Bootstrap(block="date", resamples=400, seed=seed))
+    weights = bootstrap.draw(days, resamples=400, seed=seed)
     return Duel(label, score(0.6), score(0.6 + worse), day, weights), columns
 
 

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 import yaml
-from tests.engine.attempts import refusal
+from tests.attempts import refusal
 from tests.engine.ops.image import osv
 
 from mergeworthy.ops.image.scan import find, judge, read

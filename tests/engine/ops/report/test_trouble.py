@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.engine.attempts import refusal
+from tests.attempts import refusal
 from tests.engine.ops.pull_request import opened
 from tests.engine.ops.reported import BLOCK, Project, git, written
 

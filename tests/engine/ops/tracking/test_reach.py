@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from tests.engine.attempts import refusal, refused
+from tests.attempts import refusal, refused
 from tests.engine.ops.tracking.servers import Server, free_port, wait
 
 from mergeworthy.ops import tracking

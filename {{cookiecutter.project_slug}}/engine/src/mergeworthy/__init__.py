@@ -1,5 +1,57 @@
-"""From monthly data to a judged model: ml/ (what a data scientist edits), stages/ (DVC), ops/ (the outside world)."""
+"""The public names: all that a team's code in `src/ml` imports, beside `mergeworthy.training` for models in PyTorch.
+
+A name is imported when it is asked for, so that a verb does not wait for polars if it needs none.
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read as ONNX Runtime is imported, whoever started the process
+if TYPE_CHECKING:
+    from .dataset import Checkpoint, Compute, Dataset, split_inputs
+    from .errors import UserError
+    from .history import History, asof
+    from .project import Online, Project
+    from .stats.metric import Metric, by_rows, mean
+    from .tasks.binary import Binary
+
+__all__ = [
+    "Binary",
+    "Checkpoint",
+    "Compute",
+    "Dataset",
+    "History",
+    "Metric",
+    "Online",
+    "Project",
+    "UserError",
+    "asof",
+    "by_rows",
+    "mean",
+    "split_inputs",
+]
+
+_MODULES = {
+    "Binary": "tasks.binary",
+    "Checkpoint": "dataset",
+    "Compute": "dataset",
+    "Dataset": "dataset",
+    "History": "history",
+    "Metric": "stats.metric",
+    "Online": "project",
+    "Project": "project",
+    "UserError": "errors",
+    "asof": "history",
+    "by_rows": "stats.metric",
+    "mean": "stats.metric",
+    "split_inputs": "dataset",
+}
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it when it is imported
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

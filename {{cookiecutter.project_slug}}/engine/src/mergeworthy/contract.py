@@ -13,7 +13,7 @@ from pandera.errors import SchemaErrors
 from pandera.polars import Column, DataFrameSchema
 
 from .errors import BrokenDataError, UserError
-from .ml.schema import TABLES
+from .project import registered
 
 RULES = {  # pandera's names of rules in a reader's words
     "not_nullable": "must not be null",
@@ -26,9 +26,10 @@ LONGEST = 80  # characters of a value that are shown
 
 
 def validate(
-    partition: str, tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, DataFrameSchema] = TABLES
+    partition: str, tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, DataFrameSchema] | None = None
 ) -> None:
     """Raise `BrokenDataError` for the first violation found in `tables` (name → rows of one partition)."""
+    schemas = registered().schemas if schemas is None else schemas
     if odd := sorted(schemas.keys() ^ tables.keys()):
         told = "is missing" if odd[0] in schemas else "is not in the contract"
         raise BrokenDataError(f"{partition}/{odd[0]}: the table {told}")

@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from . import files, ml
+from . import files
 from .errors import UserError
 from .label import check
 from .label import values as binary
 from .paths import FEATURES
+from .project import registered
 
 MEND = "run `make pipeline`"
 
@@ -41,21 +42,26 @@ def read() -> Holdout:
         raise UserError(f"features/ holds {len(found)} partition(s), a holdout needs two: run `make pipeline`")
     *training, newest = found
     for path in found:
-        check(files.scan_parquet([path], MEND, [ml.LABEL]), path)
-    labelled = pl.col(ml.LABEL).is_not_null()
+        check(files.scan_parquet([path], MEND, [registered().target]), path)
+    labelled = pl.col(registered().target).is_not_null()
     with files.whole(training, MEND):
-        prior = files.scan_parquet(training, MEND, [ml.LABEL]).select(pl.col(ml.LABEL).mean()).collect().item()
-    table = files.read_parquet(newest, MEND, [ml.LABEL]).filter(labelled)
+        prior = (
+            files.scan_parquet(training, MEND, [registered().target])
+            .select(pl.col(registered().target).mean())
+            .collect()
+            .item()
+        )
+    table = files.read_parquet(newest, MEND, [registered().target]).filter(labelled)
     if table.is_empty() or prior is None:
         raise UserError(
-            f"{newest}: no row has a known {ml.LABEL}, so nothing can be measured: choose a newer partition"
+            f"{newest}: no row has a known {registered().target}, so nothing can be measured: choose a newer partition"
         )
     return Holdout(newest.stem, table, float(prior))
 
 
 def figures(label: NDArray[np.bool_], score: NDArray[np.floating[Any]]) -> dict[str, float | None]:
     """Give every metric by name; None where it cannot be told, which JSON has no other word for."""
-    values = {name: metric(label, score.astype(np.float64)) for name, metric in ml.METRICS.items()}
+    values = {name: metric(label, score.astype(np.float64)) for name, metric in registered().all_metrics.items()}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 

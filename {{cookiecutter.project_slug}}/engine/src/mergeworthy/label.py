@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .errors import UserError
-from .ml.features import LABEL
+from .project import registered
 
 
 def check(rows: pl.LazyFrame, where: str | Path) -> None:
@@ -16,7 +16,7 @@ def check(rows: pl.LazyFrame, where: str | Path) -> None:
 
     Booleans are known by their type; of numbers the column is read, and the first other value is named.
     """
-    name, schema = LABEL, rows.collect_schema()
+    name, schema = registered().target, rows.collect_schema()
     if name not in schema:
         raise UserError(f"{where}: there is no label column {name}: build_features must give it")
     if (dtype := schema[name]) == pl.Boolean:
@@ -35,5 +35,5 @@ def check(rows: pl.LazyFrame, where: str | Path) -> None:
 def values(table: pl.DataFrame, where: str | Path) -> NDArray[np.bool_]:
     """Return the labels of rows that have one, shape (N,); raise `UserError` naming `where` if they are not binary."""
     check(table.lazy(), where)
-    label: NDArray[Any] = table[LABEL].to_numpy()
+    label: NDArray[Any] = table[registered().target].to_numpy()
     return label.astype(bool)

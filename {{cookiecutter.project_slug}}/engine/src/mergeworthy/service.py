@@ -1,7 +1,8 @@
 """The service under BentoML: the same `models/model.onnx` that evaluation and gate judged, behind `serving/`'s API.
 
 The API is a small ASGI application, mounted, because BentoML's own endpoints cost half the throughput. BentoML gives
-health, readiness, metrics, packaging, and the page at `/`. `python -m mergeworthy.service` runs it (`serving/server.py`).
+health, readiness, metrics, packaging, and the page at `/`. `python -m mergeworthy.service` runs
+it (`serving/server.py`).
 """
 
 import bentoml

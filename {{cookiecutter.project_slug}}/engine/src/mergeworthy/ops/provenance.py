@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .. import files, settings
-from ..errors import UserError, run
+from ..errors import UserError
 from ..paths import LOCK
 from . import dvc_files, git, workflow
 from .event import Event, current
@@ -124,7 +124,3 @@ def _log(*arguments: str) -> str:
     """Return what git says of the newest commit on this line that fits; nothing outside a repository."""
     done = subprocess.run(["git", "log", "-1", *arguments], capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else ""
-
-
-if __name__ == "__main__":
-    run(take_over)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from ..errors import UserError, run
+from ..errors import UserError
 from . import dvc_cli, provenance
 from .event import current
 
@@ -14,7 +14,7 @@ def commands(*, scratch: bool) -> list[list[str]]:
     Stages that are up to date are skipped, and the run cache saves what was done before, unless gates.yaml wants CI to
     have made everything (`scratch`): both may hold what a person put there.
     """
-    data = ["pipeline", "data"]
+    data = ["mergeworthy", "data"]
     if scratch:
         return [data, ["dvc", "repro", "--force"]]
     return [["dvc", "fetch", "--run-cache"], [*data, "--if-needed"], ["dvc", "repro", "--pull", "--allow-missing"]]
@@ -28,7 +28,3 @@ def main() -> None:
         if code:
             raise UserError(f"{program} {' '.join(words)} failed (exit code {code}), see above")
     provenance.hand_over()
-
-
-if __name__ == "__main__":
-    run(main)

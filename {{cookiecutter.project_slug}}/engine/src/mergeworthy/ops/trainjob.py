@@ -6,10 +6,11 @@ Its torch runtime tells every node's torchrun, by variables, how many there are 
 from typing import Any
 
 from .. import files, settings
-from ..errors import UserError, run
+from ..errors import UserError
 from .lineage import commit
 
 PLACE = "/project"
+CODE = "PYTHONPATH=src:engine/src"
 NODE = "node"  # what Trainer's runtimes call their replicated job and its container
 LENGTH = 63  # of a name in Kubernetes
 
@@ -42,20 +43,23 @@ def manifest(cluster: settings.Cluster, compute: settings.Compute, name: str, pl
             "runtimeRef": {"name": cluster.runtime},
             "trainer": {
                 "image": cluster.image,
-                "command": ["env", f"--chdir={place}", "PYTHONPATH=src", "torchrun", "-m", "mergeworthy.stages.train"],
+                "command": [
+                    "env",
+                    f"--chdir={place}",
+                    "PYTHONPATH=src:engine/src",
+                    "torchrun",
+                    "-m",
+                    "mergeworthy.stages.train",
+                ],
                 "numNodes": compute.nodes,
                 "numProcPerNode": compute.processes,
                 "resourcesPerNode": {"requests": resources, "limits": resources},
             },
             "runtimePatches": [
                 {
-                    "manager": "pipeline/trainjob",
+                    "manager": "mergeworthy/trainjob",
                     "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}},
                 }
             ],
         },
     }
-
-
-if __name__ == "__main__":
-    run(show)

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from ..files import Record
-from ..ml.metrics import METRICS
+from ..project import registered
 from ..settings.gates_yaml import Bootstrap
 from ..stats.bootstrap import FEWEST, TOLD, Difference, draw
 
@@ -32,9 +32,9 @@ def measure(rows: Labelled, metrics: Iterable[str], settings: Bootstrap) -> dict
     if blocks < FEWEST:
         return {}
     label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
-    weights, found = draw(blocks, settings), {}
+    weights, found = draw(blocks, settings.resamples, settings.seed), {}
     for name in metrics:
-        values = METRICS[name].prepare(label, score, block)(weights)
+        values = registered().all_metrics[name].prepare(label, score, block)(weights)
         resampled = values[1:][np.isfinite(values[1:])]
         if np.isfinite(values[0]) and len(resampled) >= TOLD * settings.resamples:
             error = resampled.std(ddof=1) * math.sqrt(blocks / (blocks - 1))
@@ -45,14 +45,14 @@ def measure(rows: Labelled, metrics: Iterable[str], settings: Bootstrap) -> dict
 def plain(rows: Labelled, metrics: Iterable[str]) -> dict[str, Figure]:
     """Measure without an error: what a line over time is drawn from."""
     label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
-    values = {name: METRICS[name](label, score) for name in metrics}
+    values = {name: registered().all_metrics[name](label, score) for name in metrics}
     blocks = rows["block"].n_unique()
     return {name: Figure(value=value, blocks=blocks) for name, value in values.items() if math.isfinite(value)}
 
 
 def worse(metric: str, holdout: Figure, now: Figure) -> Difference:
     """By how much `now` is worse than the holdout; the two are of different days, so their errors add up."""
-    sign = -1 if METRICS[metric].greater_is_better else 1
+    sign = -1 if registered().all_metrics[metric].greater_is_better else 1
     error = math.hypot(holdout.error, now.error)
     blocks = min(holdout.blocks, now.blocks)
     return Difference(holdout.value, now.value, sign * (now.value - holdout.value), error, blocks)

@@ -11,8 +11,9 @@ import polars as pl
 from onnxruntime import InferenceSession
 from pydantic import Field
 
-from .. import artifact, files, label, ml
+from .. import artifact, files, label
 from ..paths import DRIFT_REFERENCE
+from ..project import registered
 from ..settings.drift import Drift
 from ..settings.gates_yaml import Bootstrap
 from . import calibrate
@@ -58,7 +59,7 @@ def make(
 ) -> Reference:
     """Look at `history`: partition → feature rows, oldest first, the newest the holdout. `model` is the model's MD5."""
     kinds = inputs(session)
-    needed = [*kinds, settings.block, ml.LABEL]
+    needed = [*kinds, settings.block, registered().target]
     rows = pl.concat([part.select(needed) for part in history.values()])
     *_, newest = history.values()
     holdout = pl.concat(list(scored(newest.select(needed), session)))
@@ -94,9 +95,11 @@ def summarise(
 def labelled(rows: pl.DataFrame, block: str) -> pl.DataFrame:
     """Keep what performance is told from: block, label and score of the rows whose label is known."""
     label.check(rows.lazy(), "the feature rows")
-    known = rows.filter(pl.col(ml.LABEL).is_not_null())
+    known = rows.filter(pl.col(registered().target).is_not_null())
     return known.select(
-        pl.col(block).cast(pl.String).alias("block"), pl.col(ml.LABEL).alias("label"), pl.col(SCORE).alias("score")
+        pl.col(block).cast(pl.String).alias("block"),
+        pl.col(registered().target).alias("label"),
+        pl.col(SCORE).alias("score"),
     )
 
 

@@ -8,7 +8,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pandera.polars import DataFrameSchema
 
-from .. import ml
+from ..artifact import score
+from ..project import registered
 from .contract import arrays
 from .store import OnlineStore
 
@@ -26,7 +27,7 @@ class Scorer:
         """Give the probability of the label for each row, shape (N,)."""
         columns = arrays(self._schema, rows)
         known = columns | self._store.lookup(columns)
-        return ml.score(self._session, known | ml.derive(known))
+        return score(self._session, known | registered().derive(known))
 
 
 class Batcher:
@@ -36,8 +37,8 @@ class Batcher:
     cost of a call among requests.
     """
 
-    def __init__(self, score: Scorer) -> None:
-        self._score = score
+    def __init__(self, scorer: Scorer) -> None:
+        self._score = scorer
         self._waiting: list[tuple[Rows, asyncio.Future[Scores]]] = []
 
     async def __call__(self, rows: Rows) -> Scores:

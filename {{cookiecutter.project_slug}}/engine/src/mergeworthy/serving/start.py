@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from .. import settings
 from ..artifact import load
 from ..errors import UserError
-from ..ml.schema import TABLES
 from ..paths import ONLINE
+from ..project import registered
 from . import identity
 from .app import Predictions, fill, token
 from .contract import asked, private, request
@@ -18,8 +18,6 @@ from .log import Log
 from .metrics import ModelMetrics
 from .scorer import Batcher, Scorer
 from .store import Embedded
-
-SCHEMA = next(iter(TABLES.values()))
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,12 @@ def start(api: Starlette) -> Running:
     limits, known = settings.infra().serving, identity.read()
     secret = token()
     store, session = _store(), load()  # before anything is registered, which cannot be done twice
-    accepted = request(SCHEMA, limits.max_rows)
-    logged = [name for name in asked(SCHEMA) if name not in private(SCHEMA)]
+    accepted = request(registered().schema, limits.max_rows)
+    logged = [name for name in asked(registered().schema) if name not in private(registered().schema)]
     metrics = ModelMetrics(known, store.until)
-    batcher = Batcher(Scorer(session, store, SCHEMA))
+    batcher = Batcher(Scorer(session, store, registered().schema))
     log = Log(limits.log, known.labels(), logged, metrics.lost.inc)
-    predictions = Predictions(accepted, SCHEMA, batcher, log, metrics, limits, secret)
+    predictions = Predictions(accepted, registered().schema, batcher, log, metrics, limits, secret)
     fill(api, predictions, accepted, known, guarded=secret is not None)
     # What a start has made stays. Searched for garbage again, it held up all requests for a tenth of a second.
     gc.collect()
@@ -51,7 +49,7 @@ def start(api: Starlette) -> Running:
 
 def _store() -> Embedded:
     try:
-        return Embedded(ONLINE, (SCHEMA.metadata or {}).get("time"))
+        return Embedded(ONLINE, (registered().schema.metadata or {}).get("time"))
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged file shows in many ways

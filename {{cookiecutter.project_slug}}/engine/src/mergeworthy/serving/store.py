@@ -1,4 +1,4 @@
-"""What was known at a moment: the serving side of `ml.build_history`.
+"""What was known at a moment: the serving side of `Online.history`.
 
 The embedded store reads `models/online/` into memory. To answer from a feature store instead (Feast,
 Redis, a stream), write a class with the same `lookup`: take the keys from `columns`, ask the store (Feast:
@@ -28,7 +28,7 @@ class OnlineStore(Protocol):
     """Seconds since 1970 up to which events are in it, if that can be told."""
 
     def lookup(self, columns: Columns) -> dict[str, NDArray[Any]]:
-        """Give each value of `ml.build_history`, shape (N,), as known strictly before each row's own moment."""
+        """Give each value of the histories, shape (N,), as known strictly before each row's own moment."""
         ...
 
 

@@ -1,20 +1,20 @@
-"""Names of metrics in settings: one that ml/metrics.py has, and one with a better and a worse end."""
+"""Names of metrics in settings: one that the project has, and one with a better and a worse end."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-from ..ml.metrics import METRICS
+from ..project import registered
 
 
 def _known(metric: str) -> str:
-    if metric not in METRICS:
-        raise ValueError(f"no such metric, ml/metrics.py has {', '.join(METRICS)}")
+    if metric not in registered().all_metrics:
+        raise ValueError(f"no such metric, the project has {', '.join(registered().all_metrics)}")
     return metric
 
 
 def _directed(metric: str) -> str:
-    if METRICS[_known(metric)].greater_is_better is None:
+    if registered().all_metrics[_known(metric)].greater_is_better is None:
         raise ValueError("a value in between is best, so there is no worse by a margin: give it a floor instead")
     return metric
 

@@ -1,13 +1,15 @@
-"""params.yaml: what the model is made with. Its keys are declared beside the model, in `ml/params.py`."""
+"""params.yaml: what the model is made with. The project declares its keys, beside the model."""
 
 from pathlib import Path
 
-from ..ml.params import Params
+from pydantic import BaseModel
+
+from ..project import registered
 from .strict import load
 
 PARAMS = Path("params.yaml")
 
 
-def params() -> Params:
+def params() -> BaseModel:
     """Return what the model is made with."""
-    return load(PARAMS, Params)
+    return load(PARAMS, registered().params)

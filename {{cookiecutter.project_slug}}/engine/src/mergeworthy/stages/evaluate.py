@@ -4,13 +4,11 @@ import json
 
 import polars as pl
 
-from .. import artifact, files, holdout, ml
+from .. import artifact, files, holdout
 from ..errors import run
-from ..ml.schema import TABLES
 from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
+from ..project import registered
 from . import plots
-
-KEY = list(next(iter(TABLES.values())).unique or [])
 
 
 def main() -> None:
@@ -22,7 +20,9 @@ def main() -> None:
     score = artifact.predict(session, newest.table)
     PLOTS.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
-    newest.table.select(*KEY, ml.LABEL).with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
+    newest.table.select(*registered().key, registered().target).with_columns(score=pl.Series(score)).write_parquet(
+        PREDICTIONS
+    )
     plots.draw(PLOTS, newest.label, score, files.read_csv(TRAINING, "run `make pipeline`", empty=True))
 
 

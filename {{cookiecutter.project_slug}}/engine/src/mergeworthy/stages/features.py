@@ -1,7 +1,7 @@
 """Stage `features`: one feature file per partition, built from that partition and the one before it.
 
 The one before carries the history that the first hours of a month look back on. A file is built once: while the two
-partitions, `ml/` and the parameters stay as they are it comes from `.cache/`, so that a new month costs one month.
+partitions, the team's code and the parameters stay as they are it comes from `.cache/`: a new month costs one month.
 """
 
 import shutil
@@ -9,21 +9,20 @@ from datetime import datetime
 from pathlib import Path
 
 import polars as pl
+from pydantic import BaseModel
 from rich.progress import track
 
 from .. import label, paths
 from ..digest import digest
 from ..errors import UserError
 from ..files import scan_parquet, whole
-from ..ml.features import TIME, build_features
-from ..ml.params import Params
 from ..paths import DATA, FEATURES, partitions
+from ..project import registered, team_code
 from ..settings.params_yaml import params as read_params
 from . import online, run_stage
 
 BUILT = Path(".cache/features")
 RESTORE = "delete it, and run `make data`"
-CODE = Path(__file__).parents[1] / "ml"
 
 
 def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
@@ -40,20 +39,23 @@ def within(time: str, partition: str) -> pl.Expr:
     return pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition)
 
 
-def build(partition: str, previous: str | None, params: Params, root: Path = DATA) -> pl.LazyFrame:
+def build(partition: str, previous: str | None, params: BaseModel, root: Path = DATA) -> pl.LazyFrame:
     """Feature rows of `partition` in `root`; rows of `previous` are history only, and none where there is no time."""
-    if TIME is None:
-        return build_features(tables(partition, root=root), params)
-    return build_features(tables(previous, partition, root=root), params).filter(within(TIME, partition))
+    project = registered()
+    if project.time is None:
+        return project.build_features(tables(partition, root=root), params)
+    return project.build_features(tables(previous, partition, root=root), params).filter(
+        within(project.time, partition)
+    )
 
 
-def key(partition: str, previous: str | None, params: Params) -> str:
+def key(partition: str, previous: str | None, params: BaseModel) -> str:
     """Hash of all that a feature file is made from."""
     tables = [path for name in (previous, partition) if name for path in paths.tables(DATA / name)]
-    return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *sorted(CODE.rglob("*.py")), *tables])
+    return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *team_code(), *tables])
 
 
-def built(partition: str, previous: str | None, params: Params) -> Path:
+def built(partition: str, previous: str | None, params: BaseModel) -> Path:
     """Build the file, unless it was built before."""
     path = BUILT / f"{partition}-{key(partition, previous, params)}.parquet"
     if not path.exists():
@@ -68,9 +70,10 @@ def built(partition: str, previous: str | None, params: Params) -> Path:
 
 def span(file: Path) -> tuple[datetime, datetime] | None:
     """First and last moment of a feature file's rows; None where there is no time."""
-    if TIME is None:
+    time = registered().time
+    if time is None:
         return None
-    moment = pl.col(TIME)
+    moment = pl.col(time)
     first, last = pl.scan_parquet(file).select(first=moment.min(), last=moment.max()).collect().row(0)
     return first, last
 

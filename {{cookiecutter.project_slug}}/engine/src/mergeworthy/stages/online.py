@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import polars as pl
+from pydantic import BaseModel
 
-from ..ml.features.history import History, build_history
-from ..ml.params import Params
+from ..history import History
 from ..paths import ONLINE
+from ..project import registered
 
 
-def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | None, params: Params) -> None:
+def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | None, params: BaseModel) -> None:
     """Write `models/online/<history>.parquet`: keys, `at` and values; how to look up stands in the file's metadata.
 
     `span` is the first and the last moment of the newest partition; None without time, where nothing becomes known.
@@ -26,7 +27,7 @@ def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | 
         return
     start, end = span
     until = end.replace(tzinfo=UTC).timestamp()
-    histories = build_history(tables, params)
+    histories = registered().build_history(tables, params)
     found = pl.collect_all([recent(history, start) for history in histories.values()])  # they share what they read
     for (name, history), rows in zip(histories.items(), found, strict=True):
         limit = history.within.total_seconds() if history.within else None

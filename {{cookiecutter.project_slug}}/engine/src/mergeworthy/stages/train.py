@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+from pydantic import BaseModel
 
 from .. import label
+from ..dataset import Compute
 from ..digest import digest
 from ..errors import UserError
 from ..files import scan_parquet, whole
-from ..ml.model import train
-from ..ml.params import Params
 from ..ops.ray import stage as ray
 from ..paths import FEATURES, MODEL, TRAINING
-from ..settings.infra_yaml import Compute
+from ..project import registered, team_code
+from ..settings.infra_yaml import Compute as ComputeSettings
 from ..settings.infra_yaml import infra as read_infra
 from ..settings.params_yaml import params as read_params
 from ..text import say
 from . import parts, run_stage, trainable, workers
 from .checkpoint import Checkpoint
 
-CODE = Path(__file__).parents[1] / "ml"
 MEND = "run `make pipeline`"
 PINS = Path("pyproject.toml")  # of the libraries that train
 
@@ -54,12 +54,16 @@ def training_files() -> list[Path]:
     return files[:-1]
 
 
-def key(files: list[Path], params: Params, compute: Compute) -> str:
+def key(files: list[Path], params: BaseModel, compute: ComputeSettings) -> str:
     """Hash of all that a model is made from, and of how many processes share the work."""
     shared = compute.model_dump_json(exclude={"rendezvous"})
     values = [params.model_dump_json(), shared, os.environ.get("WORLD_SIZE", "1")]
-    code = [Path(parts.__file__), *sorted(CODE.rglob("*.py")), *([PINS] if PINS.exists() else [])]
+    code = [Path(parts.__file__), *team_code(), *([PINS] if PINS.exists() else [])]
     return digest(values, [*code, *files])
+
+
+def _silent(_: Mapping[str, float]) -> None:
+    """Report nothing: the first of several processes does."""
 
 
 def work() -> None:
@@ -67,15 +71,9 @@ def work() -> None:
     params, compute, files, history = read_params(), read_infra().compute, training_files(), History()
     checkpoint = Checkpoint(key(files, params, compute))
     with whole(files, MEND), workers.joined(compute.device) as first, parts.dealt(files, compute.memory_gb) as dealt:
-        model = train(
-            dealt,
-            params,
-            device=compute.device,
-            precision=compute.precision,
-            threads=compute.threads,
-            checkpoint=checkpoint,
-            progress=history if first else lambda _: None,
-        )
+        told = history if first else _silent
+        where = Compute(compute.device, compute.precision, compute.threads, checkpoint, told)
+        model = registered().fit(registered().dataset(dealt), params, where)
     if first:
         for path in (MODEL, TRAINING):
             path.parent.mkdir(exist_ok=True)

@@ -7,10 +7,10 @@ import polars as pl
 
 from ..errors import UserError
 from ..files import scan_parquet
-from ..ml.features import LABEL, inputs
+from ..project import registered
 from ..text import say
 
-ADVICE, FIX = "see build_features in ml/features", "run `make pipeline`"
+ADVICE, FIX = "see the features in src/ml", "run `make pipeline`"
 
 
 def check(training: list[Path], holdout: Path, processes: int = 1) -> None:
@@ -22,15 +22,15 @@ def check(training: list[Path], holdout: Path, processes: int = 1) -> None:
     for path in [*training[1:], holdout]:
         if odd := sorted(set(schema.items()) ^ set(_schema(path).items()), key=str):
             raise UserError(f"{path}: column {odd[0][0]} is another one than in {training[0]}: run `make pipeline`")
-    if LABEL not in schema:
-        raise UserError(f"{training[0]}: there is no label column {LABEL}: {ADVICE}")
-    categories, numbers = inputs(schema)
+    if registered().target not in schema:
+        raise UserError(f"{training[0]}: there is no label column {registered().target}: {ADVICE}")
+    categories, numbers = registered().inputs(schema)
     _types({name: schema[name] for name in categories}, {name: schema[name] for name in numbers})
     rows = scan_parquet(training, FIX)
     _labels(rows, f"the training rows, {training[0].stem} to {training[-1].stem}", processes)
     _labels(scan_parquet([holdout], FIX), f"{holdout}, the holdout", 1)
     names = [*categories, *numbers]
-    known = rows.filter(pl.col(LABEL).is_not_null()).select(pl.col(names).count()).collect().row(0)
+    known = rows.filter(pl.col(registered().target).is_not_null()).select(pl.col(names).count()).collect().row(0)
     empty = [name for name, count in zip(names, known, strict=True) if count == 0]
     if len(empty) == len(names):
         raise UserError(f"all {len(names)} inputs are null in every training row: {ADVICE}")
@@ -55,15 +55,17 @@ def _types(categories: dict[str, pl.DataType], numbers: dict[str, pl.DataType]) 
 
 
 def _labels(rows: pl.LazyFrame, where: str, least: int) -> None:
-    label = pl.col(LABEL)
+    label = pl.col(registered().target)
     count, kinds = rows.select(label.count(), kinds=label.drop_nulls().n_unique()).collect().row(0)
     if count == 0:
-        raise UserError(f"no row of {where} has a known {LABEL}: take other partitions (`make data UNTIL=…`)")
+        raise UserError(
+            f"no row of {where} has a known {registered().target}: take other partitions (`make data UNTIL=…`)"
+        )
     if kinds == 1:
         one = rows.select(label.drop_nulls().first()).collect().item()
         raise UserError(
-            f"{where}: {LABEL} is {one} in each of the {count:,} rows that have it: with one class there is nothing "
-            "to learn or to measure, take other partitions (`make data UNTIL=…`)"
+            f"{where}: {registered().target} is {one} in each of the {count:,} rows that have it: with one class "
+            "there is nothing to learn or to measure, take other partitions (`make data UNTIL=…`)"
         )
     if count < least:
         raise UserError(f"{where}: {count:,} rows for {least:,} processes: lower compute.processes in infra.yaml")

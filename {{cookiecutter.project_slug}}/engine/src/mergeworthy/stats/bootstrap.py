@@ -13,8 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ml.metrics import Metric
-from ..settings.gates_yaml import Bootstrap
+from .metric import Metric
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -26,10 +25,10 @@ FEWEST = 10  # blocks; with fewer the standard error itself is not known
 TOLD = 0.9  # smallest share of resamples on which a metric can be told, e.g. which hold both classes
 
 
-def draw(blocks: int, settings: Bootstrap) -> Floats:
+def draw(blocks: int, resamples: int, seed: int) -> Floats:
     """Draw how often each block is taken: shape (1 + resamples, blocks); the first row is the holdout as it is."""
-    rng = np.random.default_rng(settings.seed)
-    taken = rng.multinomial(blocks, np.full(blocks, 1 / blocks), settings.resamples)
+    rng = np.random.default_rng(seed)
+    taken = rng.multinomial(blocks, np.full(blocks, 1 / blocks), resamples)
     return np.vstack([np.ones(blocks), taken]).astype(np.float64)
 
 

@@ -13,8 +13,8 @@ import polars as pl
 from ... import settings
 from ...contract import validate
 from ...errors import UserError
-from ...ml.schema import TABLES
 from ...paths import DATA
+from ...project import registered
 from ...text import say
 from ..sources import Source, open_source
 from . import pointer
@@ -23,7 +23,6 @@ from .install import heal, install, staging
 from .pointer import Pointer
 from .restore import restore
 
-MAIN = next(iter(TABLES))
 SCRATCH = Path(".dvc/tmp")  # ignored by git
 
 
@@ -46,7 +45,7 @@ def fetch(until: str | None, accept: str | None = None) -> None:
                     if name in missing:
                         _same(name, recorded, result)
                 install(sorted([*new, *missing]), result)
-        say(f"data/ holds {result.names[0]} to {result.names[-1]}: {sum(result.rows.values()):,} {MAIN}")
+        say(f"data/ holds {result.names[0]} to {result.names[-1]}: {sum(result.rows.values()):,} {registered().main}")
 
 
 def _stage(name: str, folder: Path, source: Source) -> tuple[int, str]:
@@ -54,12 +53,12 @@ def _stage(name: str, folder: Path, source: Source) -> tuple[int, str]:
     start, tables = time.monotonic(), source.read(name)
     validate(name, tables)
     folder.mkdir()
-    for table, schema in TABLES.items():
+    for table, schema in registered().schemas.items():
         columns = list(schema.columns)
         ordered = tables[table].select(columns).sort(schema.unique or columns)
         _write(ordered, folder / f"{table}.parquet")
-    rows = tables[MAIN].height
-    say(f"{name}  {rows:>9,} {MAIN}  {time.monotonic() - start:.1f} s")
+    rows = tables[registered().main].height
+    say(f"{name}  {rows:>9,} {registered().main}  {time.monotonic() - start:.1f} s")
     return rows, pointer.folder_md5(folder)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ... import artifact, ml, settings
+from ... import artifact, settings
 from ...errors import BrokenDataError, UserError
 from ...paths import DRIFT, DRIFT_REFERENCE, MODEL
+from ...project import registered
 from ...reference.counts import count
 from ...reference.performance import LABELLED
 from ...reference.record import Reference, inputs, labelled, read, scored
@@ -54,11 +55,11 @@ def _examine(reference: Reference, until: str | None, folder: Path) -> Decision:
     gates, session = settings.gates(), artifact.load()
     new, block = current.partitions(reference, until, folder), gates.bootstrap.block
     known, log = [pl.DataFrame(schema=LABELLED)], served.read(reference.model)
-    needed = [*inputs(session), block, ml.LABEL]
+    needed = [*inputs(session), block, registered().target]
 
     def parts() -> Iterator[pl.DataFrame]:
         for name, rows in new.items():
-            table = folder / name / f"{served.NAME}.parquet"
+            table = folder / name / f"{registered().main}.parquet"
             for part in log.rows(rows, table, needed) if log else scored(rows.select(needed), session):
                 known.append(labelled(part, block))
                 yield part

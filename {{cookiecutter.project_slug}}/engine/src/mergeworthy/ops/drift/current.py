@@ -7,8 +7,8 @@ import polars as pl
 
 from ... import files, settings
 from ...contract import validate
-from ...ml.schema import TABLES
 from ...paths import DATA, DRIFT_REFERENCE, partition
+from ...project import registered
 from ...reference.record import Reference
 from ...stages.features import build
 from ..sources import Source, open_source
@@ -36,12 +36,15 @@ def partitions(reference: Reference, until: str | None, folder: Path) -> dict[st
 
 def _history(name: str, source: Source) -> Tables:
     if (DATA / name).is_dir():
-        return {table: files.read_parquet(DATA / name / f"{table}.parquet", "run `make data`") for table in TABLES}
+        return {
+            table: files.read_parquet(DATA / name / f"{table}.parquet", "run `make data`")
+            for table in registered().schemas
+        }
     return source.read(name)
 
 
 def _write(folder: Path, tables: Tables) -> None:
     folder.mkdir(parents=True)
-    for table in TABLES:
-        columns = list(TABLES[table].columns)
+    for table in registered().schemas:
+        columns = list(registered().schemas[table].columns)
         tables[table].select(columns).write_parquet(folder / f"{table}.parquet")

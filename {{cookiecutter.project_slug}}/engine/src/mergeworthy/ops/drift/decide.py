@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from ...contract import private
-from ...ml.schema import TABLES
+from ...project import registered
 from ...reference.bins import Bins
 from ...reference.counts import Counts
 from ...reference.performance import Figure, Labelled, measure, plain
@@ -90,7 +90,7 @@ def compare(reference: Reference, now: Counts, parts: Sequence[slice]) -> Iterab
 
 def _labels(name: str, bins: Bins) -> list[str]:
     """Return what the bins of a column are called; those of a private one have numbers in place of values."""
-    if not any(private(schema, [name]) for schema in TABLES.values()):
+    if not any(private(schema, [name]) for schema in registered().schemas.values()):
         return bins.labels
     return [bins.labels[0], *(f"(bin {place})" for place in range(1, len(bins.labels)))]
 

@@ -14,14 +14,13 @@ import polars as pl
 
 from ... import files, settings
 from ...errors import UserError
-from ...ml.schema import TABLES
+from ...project import registered
 from ...reference.counts import BATCH
 from ...reference.record import SCORE
 from ..sources.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log
 from .decision import Log
 
-NAME, SCHEMA = next(iter(TABLES.items()))
-KEY: list[str] = list(SCHEMA.unique or [])
+KEY: list[str] = list(registered().schema.unique or [])
 MOMENT, OF_SOURCE = "(moment)", " (source)"
 
 
@@ -45,7 +44,7 @@ class Served:
 
     def _compare(self, source: pl.DataFrame) -> pl.DataFrame:
         """Return key and score of the newest answer that counts for each row; count what does not."""
-        compared = [name for name in logged(SCHEMA) if name not in KEY]
+        compared = [name for name in logged(registered().schema) if name not in KEY]
         told = source.select(*KEY, *(pl.col(name).alias(name + OF_SOURCE) for name in compared), _moment(source))
         pairs = self._answers.join(told, on=KEY, maintain_order="left").with_columns(
             # A row without a moment is never late.
@@ -76,7 +75,7 @@ def read(model: str) -> Served | None:
     log = settings.infra().serving.log
     if not log.drift:
         return None
-    if not KEY or not set(KEY) <= set(logged(SCHEMA)):
+    if not KEY or not set(KEY) <= set(logged(registered().schema)):
         raise UserError(f"infra.yaml: serving.log.drift: the log does not hold the key of a row: {', '.join(KEY)}")
     noted = read_log(log.url or str(log.place), model, log.options)
     return Served(noted.rows, noted.left_out)
@@ -94,7 +93,7 @@ def disagreement(figures: Log, most: float) -> str:
 
 def _moment(source: pl.DataFrame) -> pl.Expr:
     """Each row's own moment in UTC; the contract's `time_zone` says which clock the data is in."""
-    about = SCHEMA.metadata or {}
+    about = registered().schema.metadata or {}
     if not (time := about.get("time")):
         return pl.lit(None, pl.Datetime("us", "UTC")).alias(MOMENT)
     zone = about.get("time_zone", "UTC")

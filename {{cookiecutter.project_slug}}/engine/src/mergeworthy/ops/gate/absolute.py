@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import ml
 from ...errors import UserError
 from ...paths import MODEL
+from ...project import registered
 from ...settings import Bound, Cost
 from .verdict import Check
 
@@ -36,7 +36,7 @@ def baseline(names: list[str], measured: dict[str, Any]) -> Iterator[Check]:
     """Check that each metric beats that of a constant guess, the share of positives in the training partitions."""
     for name in names:
         figure, limit = measured["model"][name], measured["baseline"][name]
-        sign = 1 if ml.METRICS[name].greater_is_better else -1
+        sign = 1 if registered().all_metrics[name].greater_is_better else -1
         if figure is None or limit is None:
             result, why = "block", f"{name} cannot be told (NaN), so nothing is shown."
         elif sign * figure > sign * limit:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ... import ml
 from ...errors import UserError
+from ...project import registered
 from .champion import Champion, earlier
 from .duel import Arena, Duel
 from .scoring import Judge
@@ -39,7 +39,7 @@ def judge(arena: Arena, champion: Champion, judges: Judge) -> Iterator[Check]:
 
 def _check(arena: Arena, duels: dict[str, Duel], metric: str, margin: float) -> Check:
     """Check that the challenger is shown to be at most `margin` worse than the best of them."""
-    measure, confidence, name = ml.METRICS[metric], arena.rules.champion.confidence, f"anchor: {metric}"
+    measure, confidence, name = registered().all_metrics[metric], arena.rules.champion.confidence, f"anchor: {metric}"
     sign = 1 if measure.greater_is_better else -1
     worth = {commit: sign * measure(duel.label, duel.champion) for commit, duel in duels.items()}
     told = {commit: value for commit, value in worth.items() if value == value}  # not NaN

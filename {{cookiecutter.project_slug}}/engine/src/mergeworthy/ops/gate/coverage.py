@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from ... import ml
 from ...errors import UserError
 from ...holdout import Holdout
+from ...project import registered
 from .partition import key
 from .verdict import Check
 
@@ -33,19 +33,19 @@ def check(judged: Holdout, labels: pl.DataFrame, limit: float) -> Check:
 
     Raise `UserError` if the features hold other rows or labels than the main table.
     """
-    name, known = f"features/{judged.partition}.parquet", labels.drop_nulls(ml.LABEL)
-    table = keyed(judged.table, f"the rows of {name}").select(*key(), ml.LABEL)
+    name, known = f"features/{judged.partition}.parquet", labels.drop_nulls(registered().target)
+    table = keyed(judged.table, f"the rows of {name}").select(*key(), registered().target)
     try:
         if strange := missing(table, known).height:
             raise UserError(
-                f"{name} holds {strange:,} labelled rows that the main table does not: ml.label and build_features "
+                f"{name} holds {strange:,} labelled rows that the main table does not: label and features "
                 "must agree, and a row of the features is a row of the main table"
             )
         both = table.join(known, on=key(), nulls_equal=True, suffix=" of the main table")
     except pl.exceptions.SchemaError as error:
         raise UserError(f"{name} has a key of another type than the main table ({error}): keep it as it is") from None
-    if other := both.filter(pl.col(ml.LABEL) != pl.col(f"{ml.LABEL} of the main table")).height:
-        raise UserError(f"{name} gives {other:,} rows another label than ml.label: let build_features call that")
+    if other := both.filter(pl.col(registered().target) != pl.col(f"{registered().target} of the main table")).height:
+        raise UserError(f"{name} gives {other:,} rows another label than the task: let the features use its label")
     lost, share = known.height - both.height, both.height / known.height
     if share < limit:
         why = (

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ... import ml
 from ...errors import UserError
 from ...holdout import Holdout
+from ...project import registered
 from ...settings import Champion, Gates
 from ...stats import bootstrap
 from ...stats.bootstrap import Bools, Difference, Floats, Ints
@@ -33,7 +33,9 @@ class Duel:
     def difference(self, metric: str, rows: Bools | slice = EVERY) -> Difference | None:
         """Compare the two on some of the rows."""
         scores = self.champion[rows], self.challenger[rows]
-        return bootstrap.difference(ml.METRICS[metric], self.label[rows], scores, self.block[rows], self.weights)
+        return bootstrap.difference(
+            registered().all_metrics[metric], self.label[rows], scores, self.block[rows], self.weights
+        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Arena:
             raise UserError("the champion knows none of the holdout's rows: have their keys changed?")
         days = self.column(self.rules.bootstrap.block, "bootstrap.block")[common]
         _, day = np.unique(days, return_inverse=True)
-        weights = bootstrap.draw(int(day.max()) + 1, self.rules.bootstrap)
+        weights = bootstrap.draw(int(day.max()) + 1, self.rules.bootstrap.resamples, self.rules.bootstrap.seed)
         scores = theirs.drop_nulls().cast(pl.Float64).to_numpy(), self.score[common]
         return Duel(self.holdout.label[common], *scores, day, weights), common
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ... import files, ml
+from ... import files
 from ...errors import UserError
+from ...project import registered
 from ...settings import PARAMS
 from .. import dvc_files, git
 from .champion import Champion
@@ -28,8 +29,8 @@ def check(now: pl.DataFrame, scored: Scored, found: Champion, judges: Judge) -> 
         if (old := _with(_params(found.commit))) is None:
             return
         then = labels(judges.data.main(judges.holdout.partition), old)
-    both = then.drop_nulls(ml.LABEL).join(now, on=key(), nulls_equal=True, suffix=" now")
-    changed = both.filter(pl.col(ml.LABEL).ne_missing(pl.col(f"{ml.LABEL} now"))).height
+    both = then.drop_nulls(registered().target).join(now, on=key(), nulls_equal=True, suffix=" now")
+    changed = both.filter(pl.col(registered().target).ne_missing(pl.col(f"{registered().target} now"))).height
     if changed:
         share = changed / both.height
         why = (
@@ -54,7 +55,7 @@ def _cause(found: Champion, judges: Judge) -> str:
     return f"{PARAMS} changed {', '.join(causes[:NAMED])}{more}"
 
 
-def _same(rows: pl.LazyFrame, params: ml.Params, now: pl.DataFrame) -> bool:
+def _same(rows: pl.LazyFrame, params: BaseModel, now: pl.DataFrame) -> bool:
     try:
         return labels(rows, params).equals(now)
     except UserError:
@@ -72,7 +73,7 @@ def _flat(text: str, name: str) -> dict[str, Any]:
     return dvc_files.flat(content, ".")
 
 
-def _with(flat: dict[str, Any]) -> ml.Params | None:
+def _with(flat: dict[str, Any]) -> BaseModel | None:
     """Return parameters from dotted names, or None if today's code does not take them."""
     nested: dict[str, Any] = {}
     for name, value in flat.items():
@@ -82,6 +83,6 @@ def _with(flat: dict[str, Any]) -> ml.Params | None:
             place = place.setdefault(part, {})
         place[last] = value
     try:
-        return ml.Params.model_validate(nested)
+        return registered().params.model_validate(nested)
     except ValidationError:
         return None

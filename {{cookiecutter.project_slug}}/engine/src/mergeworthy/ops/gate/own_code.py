@@ -2,7 +2,7 @@
 
 What runs is a commit of main's history, which was reviewed, or one that a person named with `--champion`: its stages
 `features` and `evaluate`, by the commands in its own dvc.lock, in a scratch folder that holds its files, its outs and
-those partitions of today's data that its features look at. It has this environment, but its own `src/`, and a deadline.
+those partitions of today's data that its features look at. It has this environment, but its own code, and a deadline.
 """
 
 import os
@@ -27,6 +27,7 @@ from .partition import Data
 
 LOOK_BACK = 1  # partitions before the newest that its features may read
 STAGES = ("features", "evaluate")
+CODE = ("src", "engine/src", "dvc.yaml")
 # What would make a stage believe that it runs in CI, under make, or for another repository.
 STATE = ("GITHUB_ACTIONS", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "MAKEFLAGS", "MAKELEVEL", "RESTORE_ONLY")
 
@@ -70,7 +71,7 @@ class Workshop:
     def _with_features(self, champion: Champion) -> Path:
         """Return a folder with the commit's code and the features that it makes."""
         params = dvc_files.stage(champion.lock, "features").get("params")
-        code = f"{git.tree(champion.commit, 'src')} {git.tree(champion.commit, 'dvc.yaml')} {params}"
+        code = " ".join([*(str(git.tree(champion.commit, path)) for path in CODE), str(params)])
         if code not in self._folders:
             try:
                 self._folders[code] = self._make(champion)
@@ -135,10 +136,11 @@ class Workshop:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Return this environment with the commit's own package before any that is installed."""
+    """Return this environment with the commit's own packages before any that is installed."""
     outer = {name: value for name, value in os.environ.items() if name not in STATE}
     path = os.pathsep.join([str(Path(sys.executable).parent), outer.get("PATH", os.defpath)])
-    return outer | {"PYTHONPATH": str((folder / "src").resolve()), "PATH": path}
+    code = os.pathsep.join(str((folder / name).resolve()) for name in ("src", "engine/src"))
+    return outer | {"PYTHONPATH": code, "PATH": path}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

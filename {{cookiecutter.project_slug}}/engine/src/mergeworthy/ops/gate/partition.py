@@ -6,16 +6,16 @@ from pathlib import Path
 
 import polars as pl
 from pandera.polars import DataFrameSchema
+from pydantic import BaseModel
 
-from ... import files, ml, settings
+from ... import files, settings
 from ...errors import UserError
-from ...ml.schema import TABLES
 from ...paths import DATA, DATA_DVC
+from ...project import registered
 from .. import dvc_files
 from ..dvc_files import Document
 from ..dvc_store import Store
 
-MAIN = next(iter(TABLES))
 FIX = f"restore it with `git checkout {DATA_DVC}`, then `make data`"
 
 
@@ -51,7 +51,8 @@ class Data:
 
     def main(self, partition: str) -> pl.LazyFrame:
         """Return the partition's rows of the main table; raise `UserError` if it has none, or DVC lost them."""
-        path, name = f"{MAIN}.parquet", DATA / partition / f"{MAIN}.parquet"
+        path = f"{registered().main}.parquet"
+        name = DATA / partition / path
         md5 = self.files.get(partition, {}).get(path)
         if md5 is None:
             raise UserError(f"{DATA_DVC} names no {name}: run `make data pipeline`")
@@ -76,14 +77,12 @@ def described(table: pl.DataFrame, rows: pl.LazyFrame, names: Iterable[str]) -> 
 
 def schema() -> DataFrameSchema:
     """Return the contract of the main table."""
-    return TABLES[MAIN]
+    return registered().schema
 
 
 def key() -> list[str]:
     """Return the columns of the main table that name a row; raise `UserError` if the contract names none."""
-    if not TABLES[MAIN].unique:
-        raise UserError(f"ml/schema.py: {MAIN}: the main table needs a key: unique=[…] names its columns")
-    return list(TABLES[MAIN].unique or [])
+    return registered().key
 
 
 def hash_of(recorded: Document, name: str) -> str:
@@ -94,17 +93,22 @@ def hash_of(recorded: Document, name: str) -> str:
         raise UserError(f"{name} records no data: run `make data`") from None
 
 
-def labels(rows: pl.LazyFrame, params: ml.Params | None = None) -> pl.DataFrame:
+def labels(rows: pl.LazyFrame, params: BaseModel | None = None) -> pl.DataFrame:
     """Return key and label of each row of the main table, whether or not the label is known.
 
-    The label is `ml.label`'s, so a row that the features lack is known to be labelled all the same. Raise `UserError`
+    The label is the task's, so a row that the features lack is known to be labelled all the same. Raise `UserError`
     if it cannot be told, or is not true or false.
     """
-    wanted = ml.label(params or settings.params()).alias(ml.LABEL)
+    wanted = registered().task.label(params or settings.params()).alias(registered().target)
     try:
         found = rows.select(*key(), wanted).collect()
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"ml.label cannot be told of the table {MAIN}: {str(error).splitlines()[0]}") from None
-    if found[ml.LABEL].dtype != pl.Boolean:
-        raise UserError(f"ml.label gives {found[ml.LABEL].dtype} of the table {MAIN}, expected true, false or null")
+        raise UserError(
+            f"the label cannot be computed from the table {registered().main}: {str(error).splitlines()[0]}"
+        ) from None
+    if found[registered().target].dtype != pl.Boolean:
+        raise UserError(
+            f"the task's label is {found[registered().target].dtype} in the table {registered().main}, "
+            "expected true, false or null"
+        )
     return found

@@ -7,8 +7,9 @@ import polars as pl
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from ... import artifact, ml
+from ... import artifact
 from ...holdout import Holdout
+from ...project import registered
 from ...settings import Plausibility
 from ...stats.bootstrap import Bools, Floats
 from .verdict import Check, Comparison
@@ -74,8 +75,8 @@ def _single(limit: float, names: list[str], holdout: Holdout) -> Check:
     why = f"The strongest single input is {strongest}, with AUC {figure:.4f} alone."
     if bad := [f"{name} (AUC {auc:.4f})" for auc, name in found if auc > limit]:
         why = (
-            f"One input alone predicts {ml.LABEL} nearly perfectly: {', '.join(bad[:NAMED])}. Check that it is known "
-            "at the moment of a prediction; if it is, raise plausibility.single_input_auc in gates.yaml."
+            f"One input alone predicts {registered().target} nearly perfectly: {', '.join(bad[:NAMED])}. Check that it "
+            "is known at the moment of a prediction; if it is, raise plausibility.single_input_auc in gates.yaml."
         )
     return Check(name="plausible: inputs", result=result, figure=figure, limit=limit, why=why)
 
@@ -99,11 +100,18 @@ def _falls(metric: str, names: list[str], session: InferenceSession, holdout: Ho
     """Yield by how much the metric gets worse if one input is shuffled among the rows (Breiman 2001), and its name."""
     chosen = _sample(len(holdout.label), SHUFFLED)
     table, label = holdout.table[chosen], holdout.label[chosen]
-    sign, order = (1 if ml.METRICS[metric].greater_is_better else -1), np.random.default_rng(1).permutation(len(label))
-    whole = ml.METRICS[metric](label, artifact.predict(session, table).astype(np.float64))
+    sign, order = (
+        (1 if registered().all_metrics[metric].greater_is_better else -1),
+        np.random.default_rng(1).permutation(len(label)),
+    )
+    whole = registered().all_metrics[metric](label, artifact.predict(session, table).astype(np.float64))
     for name in names:
         shuffled = table.with_columns(table[name][order])
-        yield sign * (whole - ml.METRICS[metric](label, artifact.predict(session, shuffled).astype(np.float64))), name
+        yield (
+            sign
+            * (whole - registered().all_metrics[metric](label, artifact.predict(session, shuffled).astype(np.float64))),
+            name,
+        )
 
 
 def _sample(rows: int, most: int) -> NDArray[np.int64]:

@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from ... import files, ml
+from ... import files
 from ...artifact import predict, session
 from ...errors import UserError
 from ...holdout import Holdout
 from ...paths import DATA_DVC, FEATURES, LOCK, MODEL, PREDICTIONS
+from ...project import registered
 from ...stats.bootstrap import Floats
 from .. import dvc_files, git, provenance
 from ..dvc_store import Store
@@ -126,9 +127,9 @@ class Judge:
         if provenance.origin(former.commit).kind != "person":
             return True
         built = self.workshop.features(former, self.holdout.partition)
-        if ml.LABEL not in built.columns or any(name not in built.columns for name in key()):
+        if registered().target not in built.columns or any(name not in built.columns for name in key()):
             return False
-        rows = built.filter(pl.col(ml.LABEL).is_not_null()).sort(key())
+        rows = built.filter(pl.col(registered().target).is_not_null()).sort(key())
         return rows.equals(self.holdout.table.sort(key()))
 
     def _on_todays_features(self, former: Champion) -> pl.DataFrame:
@@ -148,7 +149,7 @@ class Judge:
                 f"{name} cannot be run on this commit's features ({_first_line(error)}): "
                 "keep their types as it knows them"
             ) from None
-        return self.holdout.table.select(*key(), ml.LABEL).with_columns(score=pl.Series(score))
+        return self.holdout.table.select(*key(), registered().target).with_columns(score=pl.Series(score))
 
     def _scored(self, former: Champion, rows: pl.DataFrame, how: How, why: str = "") -> Scored:
         """Check what was predicted, and give its key today's types.
@@ -156,12 +157,14 @@ class Judge:
         Raise `CannotRunError` if it has no such key, `UserError` if there is a row without a finite score.
         """
         name = f"the predictions of commit {former.name}"
-        if missing := [column for column in (ml.LABEL, "score") if column not in rows.columns]:
+        if missing := [column for column in (registered().target, "score") if column not in rows.columns]:
             raise CannotRunError(f"{name} lack the column {missing[0]}")
         types = {column: self.holdout.table.schema.get(column) for column in key()}
         try:
             keys = [pl.col(column).cast(dtype) if dtype else pl.col(column) for column, dtype in types.items()]
-            rows = keyed(rows, name).select(*keys, pl.col(ml.LABEL).cast(pl.Boolean), pl.col("score").cast(pl.Float64))
+            rows = keyed(rows, name).select(
+                *keys, pl.col(registered().target).cast(pl.Boolean), pl.col("score").cast(pl.Float64)
+            )
         except (UserError, pl.exceptions.PolarsError) as error:
             raise CannotRunError(str(error).splitlines()[0]) from None
         if not np.isfinite(rows["score"].to_numpy()).all():
@@ -185,7 +188,7 @@ def _differs(former: Champion) -> bool:
     """Return whether that commit would make other features, or other predictions of them, than this folder's code."""
     now = dvc_files.read(LOCK)
     params = [[dvc_files.stage(lock, stage).get("params") for stage in STAGES] for lock in (former.lock, now)]
-    return params[0] != params[1] or git.differs(former.commit, "src", "dvc.yaml")
+    return params[0] != params[1] or git.differs(former.commit, "src", "engine/src", "dvc.yaml")
 
 
 def _predict(model: bytes, table: pl.DataFrame) -> Floats:

@@ -69,7 +69,7 @@ def _pairs(option: str, values: Mapping[str, str]) -> list[str]:
 def _bento(context: Path, version: str) -> str:
     """Put Bento, packages and the bill of them (CycloneDX) into the build's context; give the base that is named."""
     newest = files.read_toml(Path("pyproject.toml"))["tool"]["uv"]["exclude-newer"]
-    environment = {"BENTOML_HOME": f"{context}/home", "PYTHONPATH": "src", "UV_EXCLUDE_NEWER": newest}
+    environment = {"BENTOML_HOME": f"{context}/home", "PYTHONPATH": "src:engine/src", "UV_EXCLUDE_NEWER": newest}
     _run([sys.executable, "-m", "bentoml", "build", "--version", version], environment)
     (made,) = (context / "home/bentos").glob(f"*/{version}")
     shutil.move(made, context / "bento")

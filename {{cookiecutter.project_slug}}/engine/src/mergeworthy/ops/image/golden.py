@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from ... import files
 from ...errors import UserError
-from ...ml.schema import TABLES
 from ...paths import DATA, DATA_DVC, PREDICTIONS
+from ...project import registered
 from ...serving.contract import asked
 from .. import dvc_files
 from ..dvc_cli import dvc
@@ -36,7 +36,7 @@ def read() -> Golden:
     """Take rows spread over the holdout, as a client knows them, with the scores of the stage `evaluate`."""
     if not PREDICTIONS.exists():
         raise UserError(f"{PREDICTIONS} is missing: run `make pipeline`, or `dvc pull evaluate`")
-    name, schema = next(iter(TABLES.items()))
+    name, schema = registered().main, registered().schema
     partitions = dvc_files.partitions(dvc_files.read(DATA_DVC))
     if not partitions:
         raise UserError(f"{DATA_DVC} names no partition: run `make data UNTIL=…`")

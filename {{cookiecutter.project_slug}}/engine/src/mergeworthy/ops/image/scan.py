@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from ... import files, outside
-from ...errors import UserError, run
+from ...errors import UserError
 from ...outside import Deadline
 from ...settings import INFRA, Accepted, gates, infra
 from ...text import say
@@ -134,7 +134,3 @@ def judge(findings: list[Finding], accepted: list[Accepted], today: date | None 
         if not any(rule.id in found.ids for found in findings):
             say(f"{rule.id} is accepted in gates.yaml, and nothing in the image has it: take it out")
     return refused
-
-
-if __name__ == "__main__":
-    run(lambda: scan(*sys.argv[1:2]))

@@ -73,7 +73,7 @@ class Copy:
     def environment(self) -> dict[str, str]:
         """The environment of its programs; the package is imported from the copy."""
         outer = {key: value for key, value in os.environ.items() if key not in STATE}
-        return {**outer, **BOT, "PYTHONPATH": "src", "DVC_NO_ANALYTICS": "1"}
+        return {**outer, **BOT, "PYTHONPATH": "src:engine/src", "DVC_NO_ANALYTICS": "1"}
 
     def _need(self, *command: str) -> None:
         if not self._run(*command):

@@ -8,10 +8,11 @@ import polars as pl
 from onnxruntime import InferenceSession
 from pydantic import Field
 
-from ... import artifact, files, holdout, ml
+from ... import artifact, files, holdout
 from ...files import Record
 from ...label import values
 from ...paths import FEATURES
+from ...project import registered
 
 FIX = "run `make replay` again, its log says what its verbs did"
 Way = Literal["never", "decided", "every"]
@@ -37,6 +38,8 @@ class Month(Record):
 
 def measure(folder: Path, partition: str, models: Mapping[Way, InferenceSession]) -> dict[Way, dict[str, float | None]]:
     """Score the partition's rows in `folder`, read once, with each way's model."""
-    rows = files.read_parquet(folder / FEATURES / f"{partition}.parquet", FIX).filter(pl.col(ml.LABEL).is_not_null())
+    rows = files.read_parquet(folder / FEATURES / f"{partition}.parquet", FIX).filter(
+        pl.col(registered().target).is_not_null()
+    )
     label = values(rows, partition)
     return {way: holdout.figures(label, artifact.predict(model, rows)) for way, model in models.items()}

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from ... import files, label, ml
+from ... import files, label
 from ...errors import UserError
 from ...paths import LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
+from ...project import registered
 from .. import git
 from ..event import Event, current
 from ..gate.verdict import Verdict
@@ -77,7 +78,7 @@ def read_metrics(path: Path = METRICS) -> dict[str, Any]:
 
 
 def _predictions(path: Path) -> tuple[Bools, Floats, Floats | None]:
-    table = files.read_parquet(path, MEND, [ml.LABEL, "score"])
+    table = files.read_parquet(path, MEND, [registered().target, "score"])
     return label.values(table, path), table["score"].to_numpy(), rival.score(table)
 
 

@@ -1,7 +1,8 @@
 """What the model is worth beside the champion and a constant guess, and how sure that is."""
 
-from ... import ml, settings
+from ... import settings
 from ...holdout import figures
+from ...project import registered
 from ..gate.verdict import Comparison
 from .facts import Facts
 from .fit import Section
@@ -45,7 +46,7 @@ def interval() -> str:
 
 def cells(found: Comparison) -> list[str]:
     """Give champion, change with what it shows, and its interval."""
-    sign = -1 if (known := ml.METRICS.get(found.metric)) and known.greater_is_better else 1
+    sign = -1 if (known := registered().all_metrics.get(found.metric)) and known.greater_is_better else 1
     low, high = sorted([sign * found.low, sign * found.high])
     mark = BETTER if found.high < 0 else WORSE if found.low > 0 else NEITHER
     change, span = figure(sign * found.worse_by, sign=True), f"{figure(low, sign=True)} … {figure(high, sign=True)}"
@@ -59,5 +60,5 @@ def _unjudged(value: float | None, champion: float | None) -> list[str]:
 
 
 def _arrow(metric: str) -> str:
-    direction = known.greater_is_better if (known := ml.METRICS.get(metric)) else None
+    direction = known.greater_is_better if (known := registered().all_metrics.get(metric)) else None
     return {True: "↑", False: "↓", None: ""}[direction]

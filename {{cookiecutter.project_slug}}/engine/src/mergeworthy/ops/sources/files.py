@@ -9,9 +9,9 @@ import fsspec
 import polars as pl
 
 from ...errors import BrokenDataError, UserError
-from ...ml.schema import TABLES
 from ...outside import Patient, SilentError, local, read
 from ...paths import left_behind, partition
+from ...project import registered
 from ...settings import FilesSource
 from . import csv_files
 from .casting import conform
@@ -30,7 +30,9 @@ class Files:
         except (ImportError, ValueError) as error:
             raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None
         known = {
-            f"{table}.{name}": column for table, schema in TABLES.items() for name, column in schema.columns.items()
+            f"{table}.{name}": column
+            for table, schema in registered().schemas.items()
+            for name, column in schema.columns.items()
         }
         for name in sorted(settings.csv.formats):
             if name not in known:
@@ -43,7 +45,7 @@ class Files:
 
     def partitions(self) -> list[str]:
         """List every partition of which at least one table is there; raise `UserError` for one that is no name."""
-        tables = "|".join(re.escape(table) for table in TABLES)
+        tables = "|".join(re.escape(table) for table in registered().schemas)
         before, *after = re.escape(self._path).replace(r"\{table\}", f"(?:{tables})").split(r"\{partition\}")
         pattern = re.compile(f"{before}(?P<name>[^/]+)" + "(?P=name)".join(after))
         try:
@@ -57,7 +59,7 @@ class Files:
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Read the tables of one partition; raise `UserError` naming a file that is missing, empty or damaged."""
-        return {table: self._read(partition, table) for table in TABLES}
+        return {table: self._read(partition, table) for table in registered().schemas}
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
         """Read one table from its file, or from all the parts in a folder of that name."""
@@ -87,7 +89,11 @@ class Files:
                 content = read(file, self._who)
             if compression == "zip":
                 content = csv_files.unzipped(content)
-            rows = csv_files.read(content, self._settings.csv, TABLES[table].columns) if csv else _parquet(content)
+            rows = (
+                csv_files.read(content, self._settings.csv, registered().schemas[table].columns)
+                if csv
+                else _parquet(content)
+            )
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
         except SilentError as error:
@@ -99,7 +105,7 @@ class Files:
             raise UserError(f"{where}: {path} is not a whole {kind} file: {_told(error)}") from None
         formats = {key.removeprefix(f"{table}."): form for key, form in self._settings.csv.formats.items()}
         decimal = self._settings.csv.decimal
-        return conform(where, rows, TABLES[table], text=csv, decimal=decimal, formats=formats)
+        return conform(where, rows, registered().schemas[table], text=csv, decimal=decimal, formats=formats)
 
 
 def _fill(path: str, partition: str, table: str) -> str:

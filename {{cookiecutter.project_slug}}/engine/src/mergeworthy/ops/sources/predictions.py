@@ -14,13 +14,12 @@ from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ...errors import BrokenDataError, UserError
-from ...ml.schema import TABLES
 from ...outside import Patient, SilentError, local, read
+from ...project import registered
 from ...serving.contract import asked, private
 from ...text import say
 from .casting import conform
 
-SCHEMA = next(iter(TABLES.values()))
 DAMAGED, OTHER_MODEL, OTHER_COLUMNS = "damaged", "of another model", "of other columns"
 
 
@@ -56,7 +55,7 @@ def read_predictions(url: str, **options: Any) -> pl.DataFrame:
     return read_log(url, None, options).rows
 
 
-def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: DataFrameSchema = SCHEMA) -> Noted:
+def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: DataFrameSchema | None = None) -> Noted:
     """Read every segment in a folder or bucket; return one row per scored row, oldest first.
 
     The columns are `time` (UTC), `request_id`, `model` (MD5), the inputs in the contract's types, and `score`. Lines
@@ -64,6 +63,7 @@ def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: Da
     out, with a warning and a count: each line stands for itself. Raises `UserError` if there is no line at all, or if
     the place cannot be read.
     """
+    schema = schema or registered().schema
     left_out, parts = Counter[str](), list[pl.DataFrame]()
     for path, content in _segments(url, options):
         segment = _Segment(content, model, schema)

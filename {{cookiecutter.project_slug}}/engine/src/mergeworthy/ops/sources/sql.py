@@ -12,9 +12,9 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, ResourceClosedErr
 
 from ...contract import private
 from ...errors import UserError
-from ...ml.schema import TABLES
 from ...outside import Deadline, SilentError, within
 from ...paths import partition
+from ...project import registered
 from ...settings import SqlSource
 from .casting import conform
 
@@ -31,9 +31,13 @@ class Sql:
 
     def __init__(self, settings: SqlSource) -> None:
         self._settings = settings
-        if odd := sorted(TABLES.keys() ^ settings.queries.keys()):
-            told = "has no query for" if odd[0] in TABLES else "has a query that the contract does not know:"
-            raise UserError(f"infra.yaml: source.queries {told} {odd[0]}, the tables are {', '.join(TABLES)}")
+        if odd := sorted(registered().schemas.keys() ^ settings.queries.keys()):
+            told = (
+                "has no query for" if odd[0] in registered().schemas else "has a query that the contract does not know:"
+            )
+            raise UserError(
+                f"infra.yaml: source.queries {told} {odd[0]}, the tables are {', '.join(registered().schemas)}"
+            )
         if not re.fullmatch(r"[A-Za-z_]\w*", settings.url_env, re.ASCII):  # maybe the address, so it is not shown
             raise UserError(
                 "infra.yaml: source.url_env must be the name of an environment variable, such as DATABASE_URL, that "
@@ -61,7 +65,7 @@ class Sql:
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Run each table's query; raise `UserError` naming the one that fails."""
-        return {table: self._read(partition, table) for table in TABLES}
+        return {table: self._read(partition, table) for table in registered().schemas}
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
         bound = {"parameters": {"partition": partition}}
@@ -70,7 +74,7 @@ class Sql:
             f"{partition}/{table}: source.queries.{table}",
             lambda there: pl.read_database(query, there, infer_schema_length=None, execute_options=bound),
         )
-        return conform(f"{partition}/{table}", rows, TABLES[table])
+        return conform(f"{partition}/{table}", rows, registered().schemas[table])
 
     def _ask(self, what: str, question: Callable[[Connection], Result]) -> Result:
         """Return the answer to one question; raise `UserError` naming `what` if the database refuses or is silent."""
@@ -103,4 +107,4 @@ def _refuse_new(address: URL, variable: str) -> None:
 
 
 def _any_private() -> bool:
-    return any(private(schema, schema.columns) for schema in TABLES.values())
+    return any(private(schema, schema.columns) for schema in registered().schemas.values())

@@ -9,7 +9,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from ... import files
-from ...ml import METRICS
+from ...project import registered
 from ...settings import PARAMS, Sweep
 from ...text import say
 from .space import Tree, assign, current
@@ -25,7 +25,7 @@ def told(sweep: Sweep, figures: Mapping[str, float], chosen: Mapping[str, Any]) 
 
 def show(trials: Sequence[FrozenTrial], sweep: Sweep, before: Tree) -> None:
     """Print the best trials, what params.yaml holds now among them, and the change that is offered."""
-    better_first = bool(METRICS[sweep.metric].greater_is_better)
+    better_first = bool(registered().all_metrics[sweep.metric].greater_is_better)
     ranked = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=better_first)
     now = current(sweep.search, before)
     table = Table(sweep.metric, *(name.rpartition(".")[2] for name in sweep.search), "")

@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
-from ... import files, ml, settings
+from ... import files, settings
+from ...project import registered
 from ...settings import PARAMS, Sweep
 from ...text import say
 from .. import ray
@@ -55,7 +56,7 @@ def _study(sweep: Sweep, data: Split) -> optuna.Study:
     return optuna.create_study(
         study_name=f"sweep-{hashlib.sha256(same.encode()).hexdigest()[:8]}",
         storage=f"sqlite:///{STUDIES}",
-        direction="maximize" if ml.METRICS[sweep.metric].greater_is_better else "minimize",
+        direction="maximize" if registered().all_metrics[sweep.metric].greater_is_better else "minimize",
         load_if_exists=True,
     )
 

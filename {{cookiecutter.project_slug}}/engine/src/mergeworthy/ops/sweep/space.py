@@ -8,7 +8,7 @@ from optuna.trial import Trial
 from pydantic import ValidationError
 
 from ...errors import UserError
-from ...ml import Params
+from ...project import registered
 from ...settings import PARAMS, Range, Search
 
 Tree = Mapping[str, Any]
@@ -24,7 +24,7 @@ def check(search: Search, params: Tree) -> None:
             )
         for value in where.extremes(whole=_whole(params, name)):
             try:
-                Params.model_validate(changed(params, {name: value}))
+                registered().params.model_validate(changed(params, {name: value}))
             except ValidationError as error:
                 said = error.errors()[0]["msg"]
                 raise UserError(f"sweep.yaml: search.{name}: params.yaml cannot hold {value} there: {said}") from None

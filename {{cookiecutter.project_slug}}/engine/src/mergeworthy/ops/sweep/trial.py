@@ -8,18 +8,18 @@ from typing import Any
 
 import polars as pl
 
-from ... import artifact, files, holdout, label, ml, settings
+from ... import artifact, files, holdout, label, settings
+from ...dataset import Compute
 from ...digest import digest
 from ...errors import UserError
 from ...paths import FEATURES
+from ...project import registered, team_code
 from ...stages import parts, trainable
-
-CODE = Path(ml.__file__).parent
 
 
 @dataclass(frozen=True)
 class Split:
-    """Feature files to train on, the one to measure on, and a hash of these and of the code in `ml/`."""
+    """Feature files to train on, the one to measure on, and a hash of these and of the team's code."""
 
     training: list[Path]
     measured: Path
@@ -35,24 +35,22 @@ def split() -> Split:
         )
     *training, measured, _ = found
     for path in found[:-1]:
-        label.check(files.scan_parquet([path], "run `make pipeline`", [ml.LABEL]), path)
+        label.check(files.scan_parquet([path], "run `make pipeline`", [registered().target]), path)
     trainable.check(training, measured)
-    return Split(training, measured, digest([], [*training, measured, *sorted(CODE.rglob("*.py"))]))
+    return Split(training, measured, digest([], [*training, measured, *team_code()]))
 
 
 def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float]:
     """Train as the stage does; give the metrics that can be told, and the seconds that it took."""
-    labelled, started, compute = pl.col(ml.LABEL).is_not_null(), time.monotonic(), settings.infra().compute
+    labelled, started, compute = pl.col(registered().target).is_not_null(), time.monotonic(), settings.infra().compute
     with parts.dealt(data.training, compute.memory_gb) as dealt:
-        model = ml.train(
-            dealt,
-            ml.Params.model_validate(params),
-            device=compute.device,
-            precision=compute.precision,
-            threads=compute.threads,
+        model = registered().fit(
+            registered().dataset(dealt),
+            registered().params.model_validate(params),
+            Compute(compute.device, compute.precision, compute.threads),
         )
     seconds = time.monotonic() - started
-    table = files.read_parquet(data.measured, "run `make pipeline`", [ml.LABEL]).filter(labelled)
+    table = files.read_parquet(data.measured, "run `make pipeline`", [registered().target]).filter(labelled)
     score = artifact.predict(artifact.session(model), table)
     figures = holdout.figures(label.values(table, data.measured), score)
     return {name: value for name, value in figures.items() if value is not None}, seconds

@@ -1,15 +1,12 @@
-"""What becomes known over time, as tables that a row is joined to by key and moment.
-
-Training joins whole tables (`asof`); the service looks the same tables up, row by row.
-"""
+"""What becomes known over time: delays, queues, weather and habits, as tables that a row looks up by key and moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
+from mergeworthy import History
 
-from ..params import Features, Params
+from .params import Features, Params
 
 NOW = pl.col("sched_dep")
 # A delay is known once the flight has left, and not before it was to leave: so no flight ever sees its own.
@@ -19,34 +16,6 @@ ONE = pl.lit(1, pl.Int64)
 RECENT = {"origin": ["origin"], "airline": ["origin", "carrier"], "fleet": ["carrier"], "dest": ["dest"]}
 QUEUES = {"origin": ["origin"], "airline": ["origin", "carrier"]}
 HABITS = {"route": ["carrier", "origin", "dest"], "number": ["carrier", "flight"], "season": ["origin"]}
-
-
-@dataclass(frozen=True)
-class History:
-    """Rows of `by`, `at` and values, sorted by `at`: from just after that moment on, the values hold for that key.
-
-    They do until the key's next row, and at most for `within`. Where none holds, an integer (a count) is 0 and anything
-    else is missing.
-    """
-
-    by: list[str]
-    table: pl.LazyFrame
-    within: timedelta | None = None
-
-
-def asof(rows: pl.LazyFrame, time: str, history: History) -> pl.LazyFrame:
-    """Join what was known strictly before `time`; `rows` are sorted by it, and stay so."""
-    joined = rows.join_asof(
-        history.table,
-        left_on=time,
-        right_on="at",
-        by=history.by,
-        tolerance=history.within,
-        allow_exact_matches=False,
-        check_sortedness=False,
-    )
-    counts = [name for name, dtype in history.table.collect_schema().items() if dtype == pl.Int64]
-    return joined.drop("at", strict=False).with_columns(pl.col(counts).fill_null(0))
 
 
 def build_history(tables: Mapping[str, pl.LazyFrame], params: Params) -> dict[str, History]:

@@ -10,27 +10,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from mergeworthy import asof, split_inputs
 
-from ..params import Params
-from .history import QUEUES, History, asof, build_history
-
-__all__ = ["LABEL", "TIME", "History", "build_features", "build_history", "derive", "label"]
+from .history import QUEUES, build_history
+from .params import Params
 
 LABEL = "late"
-TIME: str | None = "sched_dep"  # when a row was; None where partitions are not of time
 NOT_INPUTS = {"sched_dep", "flight", "tailnum", "date", "hour", LABEL}
 # what is no input itself: derive makes one of it
 RAW = ["sched_arr", "built", *(f"{name}_due" for name in QUEUES)]
 YEAR = 365.2425 * 1440  # minutes
 
 NOW = pl.col("sched_dep")
-
-
-def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
-    """Names of the model's categories and numbers: all feature columns but keys, dates and the label."""
-    names = [name for name in columns if name not in NOT_INPUTS]
-    categories = [name for name in names if columns[name] in (pl.String, pl.Categorical, pl.Enum)]
-    return categories, [name for name in names if name not in categories]
 
 
 def label(params: Params) -> pl.Expr:
@@ -52,7 +43,7 @@ def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.Laz
     for history in build_history(tables, params).values():
         rows = rows.pipe(asof, "sched_dep", history)
     rows = rows.with_columns(**derive({name: pl.col(name) for name in rows.collect_schema()})).drop(RAW)
-    categories, numbers = inputs(rows.collect_schema())
+    categories, numbers = split_inputs(rows.collect_schema(), NOT_INPUTS)
     return rows.with_columns(pl.col(categories).cast(pl.String), pl.col(numbers).cast(pl.Float32))
 
 

@@ -7,25 +7,25 @@ from collections.abc import Sequence
 import onnx
 import torch
 from onnx import TensorProto, compose, helper
+from torch import nn
 
 from .encoding import Encoding
-from .network import Network, Score
 
 OPSET, ML_OPSET = 20, 4
 
 
-def to_onnx(network: Network, encoding: Encoding) -> bytes:
-    """Export; every input has the shape (N, 1), the one output (N,).
+def to_onnx(network: nn.Module, encoding: Encoding) -> bytes:
+    """Return the ONNX file of a network that scores categories (N, C), integers, and numbers (N, F), NaN if missing.
 
-    A column may have any name: whatever else the graph names begins as no column does. The output is called `score`
-    unless a column is.
+    Every input of the file is a column, shape (N, 1); its one output has the shape (N,). A column may have any name:
+    whatever else the graph names begins as no column does. The output is called `score` unless a column is.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists the packages that it can do without
     rows = torch.export.Dim("rows", min=1)
     example = (torch.zeros(2, len(encoding.vocabularies), dtype=torch.int64), torch.zeros(2, len(encoding.numbers)))
     with warnings.catch_warnings(category=UserWarning, action="ignore"):  # that both inputs have as many rows is meant
         program = torch.onnx.export(
-            Score(network).eval(),
+            network.eval(),
             example,
             input_names=["categories", "numbers"],
             output_names=["score"],

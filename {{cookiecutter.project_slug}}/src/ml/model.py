@@ -1,9 +1,55 @@
-"""A multilayer perceptron for tables, with its preprocessing inside: what is exported needs no code around it."""
+"""The model: a multilayer perceptron for tables, in plain PyTorch, and its training.
 
+`train` is called by the stage `train`; the service needs only the ONNX file that it returns, and no PyTorch.
+"""
+
+import polars as pl
 import torch
+from mergeworthy import Compute, Dataset
+from mergeworthy.training import Batches, Dropout, Encoding, Run, to_onnx
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from .dropout import Dropout
+from .params import Params, Train
+
+
+def train(data: Dataset, params: Params, compute: Compute) -> bytes:
+    """Fit on the labelled rows and return the ONNX file; the same arguments give the same bytes on a CPU."""
+    network, encoding = fit(data, params.train, compute)
+    return to_onnx(Probability(network), encoding)
+
+
+def fit(data: Dataset, params: Train, compute: Compute) -> tuple["Network", Encoding]:
+    """Train with AdamW and one cycle of the learning rate, in batches of all rows in a new order each epoch."""
+    run = Run(compute, params.seed)
+    encoding = Encoding.learn(data, bins=params.bins, minimum_category_rows=params.minimum_category_rows)
+    network = Network(
+        encoding.edges, encoding.sizes, embedding=params.embedding, width=params.width, dropout=params.dropout
+    ).to(run.device)
+    model = run.wrap(network)
+
+    def encode(rows: pl.DataFrame) -> tuple[Tensor, ...]:
+        return encoding.categories(rows), encoding.values(rows)
+
+    batches = Batches(data, encode, run, params.batch_rows)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
+    )
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, params.learning_rate, total_steps=params.epochs * len(batches), pct_start=0.15
+    )
+    model.train()
+    for epoch in run.epochs(params.epochs, network=network, optimiser=optimiser, cycle=cycle):
+        for categories, numbers, label in batches:
+            with run.autocast():
+                logits = model(categories, numbers).float()
+            loss = binary_cross_entropy_with_logits(logits, label)
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+            cycle.step()
+            epoch.add(loss)
+    return network.cpu().eval(), encoding
 
 
 class Network(nn.Module):
@@ -54,7 +100,7 @@ class Network(nn.Module):
         return logits
 
 
-class Score(nn.Module):
+class Probability(nn.Module):
     """What ships: probabilities, shape (N,)."""
 
     def __init__(self, network: Network) -> None:

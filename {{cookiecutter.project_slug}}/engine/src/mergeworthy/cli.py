@@ -1,0 +1,283 @@
+"""The verbs behind the Makefile that need Python: `mergeworthy <verb>`.
+
+Each verb imports what it needs when it runs, so that none waits for a library it does not use.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .errors import MARKERS, UserError, project, run
+from .text import say
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def inside() -> None:
+    """Run one verb of this project; `make` lists them."""
+    if project() is None:
+        raise UserError(f"{Path.cwd()} lies in no project: neither it nor a folder above holds {MARKERS[0]}")
+
+
+@app.command()
+def data(
+    until: Annotated[str | None, typer.Option(help="newest partition to fetch, e.g. 2013-07")] = None,
+    accept: Annotated[str | None, typer.Option(help="take this partition as the source has it now")] = None,
+    if_needed: Annotated[bool, typer.Option("--if-needed", help="only where an outdated stage reads it")] = False,
+) -> None:
+    """Make data/ true for data.dvc, and add the partitions up to UNTIL."""
+    from .ops.data import fetch
+    from .ops.plan import reads_data, stale_stages
+
+    if not if_needed or reads_data(stale_stages()):
+        fetch(until, accept)
+
+
+@app.command()
+def plan() -> None:
+    """Say whether any stage would run for this commit, and whether it may run here."""
+    from .ops.plan import run as plan_run
+
+    plan_run()
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
+def dvc(context: typer.Context) -> None:
+    """Run DVC, once its remote has answered."""
+    from .ops.dvc_cli import show
+
+    raise typer.Exit(show(context.args))
+
+
+@app.command()
+def push() -> None:
+    """Store data, models and run cache in the DVC remote; exit 1 if something that git records is lost."""
+    from .ops.dvc_cli import push as push_all
+
+    push_all()
+
+
+@app.command()
+def lock() -> None:
+    """Commit dvc.lock back to the branch that was trained (CI)."""
+    from .ops.lock import run as lock_run
+
+    lock_run()
+
+
+@app.command()
+def verdict() -> None:
+    """Gather the jobs' results into the one required check (CI)."""
+    from .ops.verdict import run as verdict_run
+
+    verdict_run()
+
+
+@app.command()
+def track(
+    check: Annotated[bool, typer.Option("--check", help="only ask whether the server can be reached")] = False,
+) -> None:
+    """Mirror the trained model, its figures and its lineage to MLflow, once."""
+    from .ops import tracking
+
+    tracking.check() if check else tracking.log()
+
+
+@app.command()
+def mlflow() -> None:
+    """Browse the recorded runs."""
+    from .ops import tracking
+
+    tracking.browse()
+
+
+@app.command()
+def gate(
+    champion: Annotated[
+        str | None, typer.Option(help="commit that is the champion, whose code may be run; default main")
+    ] = None,
+) -> None:
+    """Judge the model against gates.yaml and the champion; exit 1 if it may not be merged."""
+    from .ops.event import current
+    from .ops.gate import run as judge
+
+    raise typer.Exit(judge(champion or current().champion).exit_code)
+
+
+@app.command()
+def sweep(
+    apply: Annotated[bool, typer.Option("--apply", help="write the best values into params.yaml")] = False,
+) -> None:
+    """Search over params.yaml as sweep.yaml says, going on where a stopped search was."""
+    from .ops.sweep.search import run as search
+
+    search(apply=apply)
+
+
+@app.command()
+def report() -> None:
+    """Write reports/report.md: verdict, metrics against the champion, slices, what changed, plots, cost."""
+    from .ops.report import run as write
+
+    write()
+
+
+@app.command()
+def comment() -> None:
+    """Put the report on the pull request, or in the job's summary (CI)."""
+    from .ops.comment import run as comment_run
+
+    comment_run()
+
+
+@app.command()
+def cml() -> None:
+    """Install CML, the program that sends the report, if its digest is the recorded one (CI)."""
+    from .ops.cml import run as install
+
+    install()
+
+
+@app.command()
+def remote() -> None:
+    """Check that this job could reach the DVC remote at all (CI)."""
+    from .ops.remote import run as check
+
+    check()
+
+
+@app.command()
+def resolve() -> None:
+    """Merge the default branch where dvc.lock conflicts, with the lock that it has."""
+    from .ops.resolve import run as merge
+
+    merge()
+
+
+@app.command()
+def image() -> None:
+    """Build the service's container from the model on disk."""
+    from .ops.image import build
+
+    say(build())
+
+
+@app.command()
+def verify_image(
+    image: Annotated[str | None, typer.Option(help="another image than the one of this training")] = None,
+) -> None:
+    """Start the container and hold it against gates.yaml; exit 1 if it may not be trusted."""
+    from .ops.gate.show import checks
+    from .ops.gate.verdict import worst
+    from .ops.image import verify
+
+    told = verify(image)
+    checks("The image", told)
+    raise typer.Exit(int(worst(told) == "block"))
+
+
+@app.command()
+def release(step: Literal["plan", "publish", "sign", "card", "register", "stage", "promote"]) -> None:
+    """Take one step of a release; each can be taken again."""
+    import_module(f".ops.release.{step}", __package__).run()
+
+
+@app.command()
+def status() -> None:
+    """Show what runs where, since which commit and by whose merge."""
+    from .ops.release.status import run as show
+
+    show()
+
+
+@app.command()
+def drift(until: Annotated[str | None, typer.Option(help="newest partition to look at")] = None) -> None:
+    """Compare what came since with what the champion learned from; say quiet, retrain or broken."""
+    from .ops.drift.check import run as examine
+
+    examine(until)
+
+
+@app.command()
+def replay(
+    until: Annotated[str | None, typer.Option(help="newest partition to replay")] = None,
+    image: Annotated[bool, typer.Option("--image", help="build and verify the container of each new champion")] = False,
+) -> None:
+    """Do over what the loop would have done with the source's partitions, one after the other."""
+    from .ops.replay import run as again
+
+    again(until, image=image)
+
+
+@app.command()
+def act() -> None:
+    """Run ci.yaml itself on this machine, as committed."""
+    from .ops.act import run as act_run
+
+    raise typer.Exit(act_run())
+
+
+@app.command()
+def retrain() -> None:
+    """Open or update the retraining pull request that the drift decision asks for, or close it (CI)."""
+    from .ops.retrain import run as propose
+
+    propose()
+
+
+@app.command()
+def watch() -> None:
+    """Open an issue where the drift check failed twice in a row (CI)."""
+    from .ops.retrain.watch import run as look
+
+    look()
+
+
+@app.command()
+def doctor() -> None:
+    """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
+    from .ops.doctor import run as examine
+
+    raise typer.Exit(examine())
+
+
+@app.command()
+def train() -> None:
+    """Run what is out of date, from scratch if gates.yaml says so, and hand the lock to the job that judges (CI)."""
+    from .ops.training import main as train_all
+
+    train_all()
+
+
+@app.command()
+def provenance() -> None:
+    """Check that what is restored is what the job `train` wrote (CI)."""
+    from .ops.provenance import take_over
+
+    take_over()
+
+
+@app.command()
+def trainjob() -> None:
+    """Print the training as a Kubernetes job."""
+    from .ops.trainjob import show
+
+    show()
+
+
+@app.command()
+def scan(
+    image: Annotated[str | None, typer.Argument(help="another image than the one of this training")] = None,
+) -> None:
+    """Look the image's packages up among known vulnerabilities; exit 1 if gates.yaml does not accept one."""
+    from .ops.image.scan import scan as look_up
+
+    look_up(image)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 1."""
+    run(app)

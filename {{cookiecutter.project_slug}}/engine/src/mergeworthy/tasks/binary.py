@@ -1,0 +1,78 @@
+"""The task of a yes-or-no question: its target, and the metrics of a probability.
+
+Metrics are functions of the weights of blocks of rows: see `stats/metric.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..stats.calibration import ece, slope
+from ..stats.metric import Metric, by_rows, mean, ratio
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+EPS = float(np.finfo(np.float32).eps)  # what a float32 score can resolve: keeps the log loss of a certain error finite
+
+
+def auc(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
+    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, a tie counting half.
+
+    The pairs are counted once between every two blocks, so that a resample is a quadratic form in the weights.
+    """
+    blocks = int(block.max(initial=-1)) + 1
+    order = np.argsort(score)
+    label, block, ranked = label[order], block[order], score[order]
+    positive = block[label]
+    first = np.searchsorted(ranked, ranked[label], side="left")
+    last = np.searchsorted(ranked, ranked[label], side="right")
+    pairs = np.zeros((blocks, blocks))
+    for other in range(blocks):
+        below = np.concatenate([[0], np.cumsum(~label & (block == other))])
+        pairs[:, other] = np.bincount(positive, (below[first] + below[last]) / 2, blocks)
+    positives, negatives = np.bincount(positive, minlength=blocks), np.bincount(block[~label], minlength=blocks)
+    defined = np.nan if np.isnan(score).any() else 1.0
+
+    def value(weights: Floats) -> Floats:
+        weights = weights[:, :blocks]
+        right = ((weights @ pairs) * weights).sum(axis=1)
+        return defined * ratio(right, (weights @ positives) * (weights @ negatives))
+
+    return value
+
+
+def _log_loss(label: Bools, score: Floats) -> Floats:
+    right: Floats = np.where(label, score, 1 - score)
+    return -np.log(np.clip(right, EPS, 1))
+
+
+def _brier(label: Bools, score: Floats) -> Floats:
+    return np.square(score - label)
+
+
+METRICS = {
+    "auc": Metric(auc, greater_is_better=True),
+    "log_loss": Metric(mean(_log_loss), greater_is_better=False),
+    "brier": Metric(mean(_brier), greater_is_better=False),
+    "ece": Metric(by_rows(ece), greater_is_better=False),
+    "calibration_slope": Metric(by_rows(slope), greater_is_better=None),
+}
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A yes-or-no question: `target` names the column of the features that answers it, true, false or null.
+
+    `label` returns the same as an expression of the main table's columns, from the parameters. The gate computes it
+    from the table itself, so that no labelled row is lost on its way into the features.
+    """
+
+    target: str
+    label: Callable[[Any], pl.Expr]
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, init=False)

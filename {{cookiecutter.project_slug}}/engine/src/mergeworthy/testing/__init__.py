@@ -1,0 +1,1 @@
+"""What a project's own tests and checks use of the engine."""
