@@ -18,7 +18,7 @@ def clone(project: Path, to: Path) -> Path:
 def attempt(project: Path, *verb: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `make <verb>`; the caller judges the exit status."""
     # A borrowed environment would import the project that it was made for.
-    return run(["make", *verb], project, **(outside() | {"PYTHONPATH": str(project / "src")} | env))
+    return run(["make", *verb], project, **(outside() | {"PYTHONPATH": f"{project}/src:{project}/engine/src"} | env))
 
 
 def make(project: Path, *verb: str, **env: str) -> str:
