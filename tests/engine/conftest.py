@@ -9,10 +9,13 @@ from tests.engine.small import january
 from tests.turns import pytest_runtest_protocol, pytest_xdist_make_scheduler
 
 from mergeworthy.ops.sources.flights import Flights
+from mergeworthy.project import registered
 
 pytest_plugins = ["tests.attempts"]
 
 __all__ = ["january", "postgres_url", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
+
+registered()  # found in the product's folder, and kept: tests work in folders of their own
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the Makefile says
 os.environ.pop("GITHUB_ACTIONS", None)  # CI runs the tests too: what they test is on a laptop unless they say otherwise

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import yaml
 
-from mergeworthy import ml
+from mergeworthy.project import registered
 
 PARAMS = yaml.safe_load(Path("params.yaml").read_text())
 
@@ -18,7 +18,7 @@ def january(
 ) -> Callable[..., None]:
     """Called with what is to be other in `compute` of infra.yaml, and with epochs, it writes the settings."""
     tables = {name: table.lazy() for name, table in flights["2013-01"].items()}
-    rows = ml.build_features(tables, ml.Params.model_validate(PARAMS)).collect()
+    rows = registered().build_features(tables, registered().params.model_validate(PARAMS)).collect()
     monkeypatch.chdir(tmp_path)
     Path("features").mkdir(exist_ok=True)
     for name, part in (("2013-01", rows.head(20_000)), ("2013-02", rows.tail(6_000))):

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
+from tests.engine.product import PRODUCT
 
-from mergeworthy import ml
 from mergeworthy.ops import report
 from mergeworthy.ops.gate.verdict import Check, Comparison, Verdict
 from mergeworthy.paths import REPORT
+from mergeworthy.project import registered
 from mergeworthy.settings import Gates
+from mergeworthy.tasks.binary import METRICS
 
-GATES = Path(__file__).parents[2] / "gates.yaml"
+GATES = PRODUCT / "gates.yaml"
 ROWS = {f"2013-0{month}": 24_000 + 700 * month for month in range(1, 7)}
 PARAMS = {"features": {"history_hours": 3}, "train": {"learning_rate": 0.002, "epochs": 8, "widths": [64, 32]}}
 BLOCK = Check(name="champion: auc", result="block", figure=0.02, limit=0.01, why="auc is 0.0161 worse.")
@@ -60,7 +62,7 @@ class Project:
             ),
             "features": _stage([("data", data)], [("features", features)], {"features": params["features"]}),
             "train": _stage(
-                [("features", features), ("src/ml/model", code)],
+                [("features", features), ("src/ml/model.py", code)],
                 [("models/model.onnx", model)],
                 {"train": params["train"]},
             ),
@@ -96,11 +98,11 @@ class Project:
         label = rng.random(rows) < truth
         logit = 1.25 * np.log(truth / (1 - truth)) + rng.normal(0, 0.5, rows)
         score = (1 / (1 + np.exp(-logit))).astype(np.float32)
-        model = {name: metric(label, score.astype(np.float64)) for name, metric in ml.METRICS.items()}
+        model = {name: metric(label, score.astype(np.float64)) for name, metric in METRICS.items()}
         guess = {"auc": 0.5, "log_loss": 0.5934, "brier": 0.2, "ece": 0.021, "calibration_slope": None}
         measured = {"partition": "2013-06", "rows": rows, "positive_share": label.mean(), "model": model}
         self.write("reports/metrics.json", json.dumps(measured | {"baseline": guess}))
-        pl.DataFrame({ml.LABEL: label, "score": score}).write_parquet(self.root / "reports/predictions.parquet")
+        pl.DataFrame({registered().target: label, "score": score}).write_parquet(self.root / "reports/predictions.parquet")
         epoch = np.arange(1, 9)
         loss = {"train_loss": 0.44 + 0.2 / epoch, "valid_loss": 0.47 + 0.15 / epoch + 0.001 * epoch}
         pl.DataFrame({"epoch": epoch, "epochs": 8, **loss}).write_csv(self.root / "reports/training.csv")
@@ -117,15 +119,15 @@ def made(root: Path) -> Project:
     project.write("gates.yaml", GATES.read_text())
     project.write(".gitignore", "/reports/\n")
     project.write("params.yaml", PARAMS)
-    project.write("src/ml/model/network.py", "".join(f"line {n}\n" for n in range(80)))
+    project.write("src/ml/model.py", "".join(f"line {n}\n" for n in range(80)))
     project.data(dict(list(ROWS.items())[:5]))
     project.lock("five months", PARAMS, "first")
     project.champion = project.commit("The champion")
     git(root, "switch", "--quiet", "--create", "work")
     changed = PARAMS | {"train": PARAMS["train"] | {"epochs": 12, "widths": [64, 64]}}
     project.write("params.yaml", changed)
-    project.write("src/ml/model/network.py", "".join(f"line {n}\n" for n in range(20, 95)))
-    project.write("tests/ml/test_network.py", "def test(): ...\n")
+    project.write("src/ml/model.py", "".join(f"line {n}\n" for n in range(20, 95)))
+    project.write("tests/test_model.py", "def test(): ...\n")
     project.data(ROWS)
     project.commit("A month more")
     project.lock("six months", changed, "second")
@@ -144,7 +146,7 @@ def checks(*more: Check) -> list[Check]:
 
 
 def duel(metric: str, worse_by: float, **where: Any) -> Comparison:
-    sign = -1 if ml.METRICS[metric].greater_is_better else 1
+    sign = -1 if METRICS[metric].greater_is_better else 1
     champion = 0.7402 if metric == "auc" else 0.5021
     return Comparison(
         **{"rows": 28_243, "days": 30, "margin": 0.01} | where,

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy.paths import MODEL
 
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def push() -> subprocess.CompletedProcess[str]:
     known = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "GITHUB_ACTIONS")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = known | {"PYTHONPATH": str(ROOT / "src"), "PATH": path, "UV_OFFLINE": "1"}
-    command = ["make", "--file", str(ROOT / "Makefile"), "push"]
+    environment = known | {"PYTHONPATH": PACKAGES, "PATH": path, "UV_OFFLINE": "1"}
+    command = ["make", "--file", str(PRODUCT / "Makefile"), "push"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

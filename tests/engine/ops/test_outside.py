@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.attempts import refused
+from tests.engine.product import PACKAGES
 
 from mergeworthy import outside, settings
 from mergeworthy.errors import UserError
@@ -34,7 +35,6 @@ from mergeworthy.outside import Deadline
 from mergeworthy.serving import shipping
 
 PAGE = b'<a href="a.ndjson">a</a>'
-ROOT = Path(__file__).parents[2]
 EVENT = Event(name="pull_request", commit="1" * 40, champion=None, pull_request=7, repository="octo-org/x")
 # Speaks to the silent server for ever, as gh, cml and docker would.
 CLIENT = f"""#!{sys.executable}
@@ -340,7 +340,7 @@ def test_a_command_ends_though_a_library_still_waits(silent: str, folder: Path) 
         f"source = settings.FilesSource(kind='files', url='http://{silent}/{{partition}}/{{table}}.csv')\n"
         "run(lambda: open_source(source).read('2013-01'))"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    environment = os.environ | {"PYTHONPATH": PACKAGES}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert refused(done.stderr).startswith("error: ")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops.replay import run, show
 from mergeworthy.ops.replay.month import Month, Way
 from mergeworthy.ops.report.markdown import DASH
 
-ROOT = Path(__file__).parents[2]
 
 
 def month(partition: str, decision: str, **auc: float | None) -> Month:
@@ -22,7 +22,7 @@ def month(partition: str, decision: str, **auc: float | None) -> Month:
 
 @pytest.fixture
 def months(monkeypatch: pytest.MonkeyPatch) -> list[Month]:
-    monkeypatch.chdir(ROOT)  # for gates.yaml
+    monkeypatch.chdir(PRODUCT)  # for gates.yaml
     first = month("2024-01", "merged, served", never=0.7, decided=0.7, every=0.7)
     second = month("2024-02", "quiet", never=0.6, decided=0.8, every=0.8)
     return [first, second, month("2024-03", "quiet")]  # of the last no AUC can be told

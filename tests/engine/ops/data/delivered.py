@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import yaml
+from tests.engine.product import PRODUCT
 
 Tables = dict[str, pl.DataFrame]
-ROOT = Path(__file__).parents[3]
 HERE, NEW = Path("data"), Path("source/2013-03")
 
 
@@ -23,8 +23,8 @@ def make_project(folder: Path, source: dict[str, str]) -> None:
     (folder / ".dvc/config").write_text(
         "[core]\n    remote = r\n    analytics = false\n['remote \"r\"']\n    url = ../remote\n"
     )
-    shutil.copy(ROOT / ".dvcignore", folder)
-    shutil.copy(ROOT / ".gitignore", folder)
+    for name in (".dvcignore", ".gitignore", "pyproject.toml"):
+        shutil.copy(PRODUCT / name, folder)
     tracking = {"uri": "sqlite:///mlflow.db", "experiment": "test"}
     (folder / "infra.yaml").write_text(yaml.safe_dump({"source": source, "tracking": tracking}))
     subprocess.run(["git", "init", "-q", folder], check=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.engine.ops.data.delivered import NEW, ROOT, make_project, recorded, seen
+from tests.engine.ops.data.delivered import NEW, make_project, recorded, seen
+from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops.data import fetch
@@ -115,7 +116,7 @@ def test_the_sample_is_what_the_committed_data_dvc_says(tmp_path: Path, monkeypa
     # given a project as it is generated: data.dvc is there, data/ is not
     make_project(tmp_path / "generated", {"kind": "flights"})
     monkeypatch.chdir(tmp_path / "generated")
-    shutil.copy(ROOT / "data.dvc", ".")
+    shutil.copy(PRODUCT / "data.dvc", ".")
     committed = Path("data.dvc").read_bytes()
 
     # when the real thing runs

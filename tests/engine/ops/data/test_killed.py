@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 from tests.attempts import refusal, works
-from tests.engine.ops.data.delivered import ROOT, Tables, recorded, seen
+from tests.engine.ops.data.delivered import Tables, recorded, seen
+from tests.engine.product import PACKAGES
 
 from mergeworthy import paths
 from mergeworthy.ops.data import fetch
@@ -45,7 +46,7 @@ STEPS = {
 
 def killed(*step: str) -> None:
     command = [sys.executable, "-c", KILLED, *step]
-    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "src")}, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, env={"PYTHONPATH": PACKAGES}, check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import yaml
 from tests.engine.ops.data.delivered import deliver
+from tests.engine.product import PRODUCT
 from tests.engine.ops.trained import onnx_bytes
 
 from mergeworthy.errors import UserError
@@ -16,7 +17,6 @@ from mergeworthy.ops.drift.check import run
 from mergeworthy.ops.drift.decision import Decision
 from mergeworthy.stages import features, reference
 
-ROOT = Path(__file__).parents[3]
 Months = dict[str, dict[str, pl.DataFrame]]
 
 
@@ -40,7 +40,7 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def make(flights: Months) -> None:
     for name in ("params.yaml", "gates.yaml"):
-        shutil.copy(ROOT / name, ".")
+        shutil.copy(PRODUCT / name, ".")
     source = {"kind": "files", "url": "source/{partition}/{table}.parquet"}
     tracking = {"uri": "sqlite:///mlflow.db", "experiment": "test"}
     infra = {"source": source, "tracking": tracking, "image": {"repository": "localhost/test"}}

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
-from tests.engine.serving.conftest import ROOT
+from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops.image.container import limits
 
-MANIFEST = (ROOT / "deploy/base/deployment.yaml").read_text()
+MANIFEST = (PRODUCT / "deploy/base/deployment.yaml").read_text()
 
 
 def test_what_the_manifest_grants_is_what_the_engine_is_told() -> None:
-    told = limits(ROOT / "deploy/base/deployment.yaml")
+    told = limits(PRODUCT / "deploy/base/deployment.yaml")
     assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(told)
     assert {f"--memory={600 * 2**20}", f"--memory-swap={600 * 2**20}", "65532:65532"} <= set(told)
     assert f"/tmp:rw,mode=1777,size={64 * 2**20}" in told  # noqa: S108 - inside the container

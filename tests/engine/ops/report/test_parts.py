@@ -94,7 +94,7 @@ def test_data_parameters_and_code_are_told_against_the_champions_commit(project:
     assert {"Key": "coverage", "Before": "1", "Now": "0.001"} in tables(text)[5]
     assert "**Code**: 1 file under `src/`, +15 −20 lines." in text
     assert "⚠️ `gates.yaml` changed: this also changes what a model must show." in text
-    assert "Outside `src/`: `tests/ml/test_network.py`." in text
+    assert "Outside `src/`: `tests/test_model.py`." in text
 
 
 def test_stages_name_what_made_them_run_and_the_cache_what_it_saved(project: Project) -> None:

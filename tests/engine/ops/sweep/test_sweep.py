@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mergeworthy.errors import UserError
-from ml import Params
+from ml.params import Params
 from ml.schema import TABLES
 from mergeworthy.ops.sweep import search as sweep
 from mergeworthy.ops.sweep import trial

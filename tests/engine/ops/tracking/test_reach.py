@@ -16,17 +16,17 @@ import pytest
 from mlflow import MlflowClient
 from tests.attempts import refusal, refused
 from tests.engine.ops.tracking.servers import Server, free_port, wait
+from tests.engine.product import PACKAGES
 
 from mergeworthy.ops import tracking
 from mergeworthy.ops.tracking.server import shown
 
-SOURCE = Path(__file__).parents[3] / "src"
 
 
 def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "mergeworthy", "track", *words],
-        env={**os.environ, "PYTHONPATH": str(SOURCE), **environment},
+        env={**os.environ, "PYTHONPATH": PACKAGES, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -144,7 +144,7 @@ def test_a_fresh_clone_has_nothing_to_record(project: Path, absent: str, capsys:
 def test_nothing_is_imported_for_nothing(project: Path) -> None:
     (project / "models/model.onnx").unlink()
     code = "import sys; from mergeworthy.ops import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True)
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PACKAGES}, check=True)
 
 
 def test_browsing_serves_the_database_and_ends_quietly(project: Path, servers: dict[str, Server]) -> None:
@@ -154,7 +154,7 @@ def test_browsing_serves_the_database_and_ends_quietly(project: Path, servers: d
     # when
     browsing = subprocess.Popen(
         [sys.executable, "-c", "from mergeworthy.ops import tracking; tracking.browse()"],
-        env={**os.environ, "PYTHONPATH": str(SOURCE), "MLFLOW_PORT": port},
+        env={**os.environ, "PYTHONPATH": PACKAGES, "MLFLOW_PORT": port},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -16,11 +16,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from tests.engine.ops import trained
 from tests.engine.ops.tracking.conftest import Backend
+from tests.engine.product import PACKAGES
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops import tracking
 
-SOURCE = Path(__file__).parents[3] / "src"
 
 
 def runs(client: MlflowClient, project: Path) -> list[Run]:
@@ -93,7 +93,7 @@ def test_an_interruption_leaves_no_run(client: MlflowClient, project: Path, how:
     # when it is interrupted once the run is there
     recording = subprocess.Popen(
         [sys.executable, "-m", "mergeworthy", "track"],
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        env={**os.environ, "PYTHONPATH": PACKAGES},
         stderr=subprocess.PIPE,
         text=True,
     )
