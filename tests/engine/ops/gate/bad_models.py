@@ -1,6 +1,6 @@
 """Bad models, what is wrong with each, and which check has to say so.
 
-`python -m tests.ops.gate.bad_models` prints the table. Each is shipped in a project under real git and DVC whose main
+`python -m tests.engine.ops.gate.bad_models` prints the table. Each is shipped in a project under real git and DVC whose main
 has a good model, and goes through the gate's one entry.
 """
 
@@ -18,8 +18,8 @@ import onnx
 import onnx.helper as graph
 import polars as pl
 from tests.engine.ops.gate.project import GATES, GOOD, Project, copy, flights, found, model, on_main
+from tests.engine.ops.gate.ml.features import TARGET
 
-from ml import LABEL
 from mergeworthy.ops.gate.verdict import Check, Result
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -99,7 +99,7 @@ def leak(noise: float) -> Callable[[Project], None]:
         rng = np.random.default_rng(3)
 
         def with_leak(table: pl.DataFrame) -> pl.DataFrame:
-            value = table[LABEL].to_numpy() + rng.normal(scale=noise, size=table.height)
+            value = table[TARGET].to_numpy() + rng.normal(scale=noise, size=table.height)
             return table.with_columns(arr_time=pl.Series(value, dtype=pl.Float32))
 
         project.rewrite(with_leak)
@@ -111,13 +111,13 @@ def leak(noise: float) -> Callable[[Project], None]:
 
 def peek(project: Project) -> None:
     """A model whose input is the label itself."""
-    project.rewrite(lambda table: table.with_columns(pl.col(LABEL).cast(pl.Float32)))
-    project.ship_file(model(bias=-3.0, **{LABEL: 6.0}))
+    project.rewrite(lambda table: table.with_columns(pl.col(TARGET).cast(pl.Float32)))
+    project.ship_file(model(bias=-3.0, **{TARGET: 6.0}))
 
 
 def minutes(project: Project) -> None:
     """A label that is a number of minutes."""
-    project.rewrite(lambda table: table.with_columns(pl.col(LABEL).cast(pl.Int32) * 60))
+    project.rewrite(lambda table: table.with_columns(pl.col(TARGET).cast(pl.Int32) * 60))
     project.ship(**GOOD)
 
 
@@ -274,7 +274,7 @@ MODELS = [
         "prerequisites",
         "1 scores for 6,000 rows",
     ),
-    Bad("reads the label", "its input is `late`", peek, "prerequisites", f"reads {LABEL}, which is the label"),
+    Bad("reads the label", "its input is `late`", peek, "prerequisites", f"reads {TARGET}, which is the label"),
     Bad("leak", "a column that is the label, nearly", leak(0.2), "plausible: inputs", "arr_time (AUC 0.9", "warn"),
     Bad("leak, better at once", "the same, against the champion", leak(0.2), "plausible: auc", "on arr_time", "warn"),
     Bad("weak leak", "a column that knows something of the label", leak(1.0), "plausible: auc", "on arr_time", "warn"),

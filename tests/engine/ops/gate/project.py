@@ -1,11 +1,10 @@
 """A small project under real git and real DVC, whose models are three-line ONNX graphs of known quality."""
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,18 @@ import onnx.helper as graph
 import polars as pl
 import yaml
 from dvc.cli import main
-from tests.engine.ops.gate.features import build_features
+from tests.engine.ops import registration
+from tests.engine.ops.gate import ml
 
 import mergeworthy
-from mergeworthy import artifact, holdout, ml
+from mergeworthy import artifact, holdout
 from mergeworthy.ops.gate import Verdict, partition, run
 from mergeworthy.paths import CONTRACT, METRICS, MODEL, PREDICTIONS, TRAINING
+from mergeworthy.project import Project as Registration
+from mergeworthy.project import registered
 
-SOURCE = Path(mergeworthy.__file__).parent
-PARAMS = Path(__file__).parents[3] / "params.yaml"
+SOURCE, CODE = Path(mergeworthy.__file__).parent, Path(ml.__file__).parent
+PARAMS = {"features": {"late_minutes": 15, "weather_lag_hours": 1, "history_hours": 3}}
 MONTHS = {"2013-04": 30, "2013-05": 31, "2013-06": 30, "2013-07": 31}
 PER_DAY = 200
 GOOD = {"signal": 1.0, "bias": -1.0}
@@ -42,7 +44,7 @@ DVC_YAML = """\
 stages:
   features:
     cmd: python -m mergeworthy.stages.features
-    deps: [data, src/ml/features]
+    deps: [data, src/ml/__init__.py, src/ml/features.py, src/ml/params.py]
     params: [features]
     outs: [features]
   train:
@@ -51,8 +53,12 @@ stages:
     outs: [models/model.onnx, reports/training.csv]
   evaluate:
     cmd: python -m mergeworthy.stages.evaluate
-    deps: [features, models/model.onnx, reports/training.csv]
+    deps: [features, models/model.onnx, reports/training.csv, src/ml/__init__.py, src/ml/schema.py]
     outs: [reports/predictions.parquet]
+"""
+PYPROJECT = """\
+[tool.mergeworthy]
+project = "ml:project"
 """
 
 
@@ -70,6 +76,7 @@ def flights(month: str, seed: int = 0) -> pl.DataFrame:
         {
             "sched_dep": pl.Series(times, dtype=pl.Datetime("us")),
             "carrier": carrier,
+            "tailnum": "N42",
             "origin": origin,
             "flight": np.arange(rows, dtype=np.int16),
             "signal": signal.astype(np.float32),
@@ -81,8 +88,8 @@ def flights(month: str, seed: int = 0) -> pl.DataFrame:
 
 def features(month: str, seed: int = 0) -> pl.DataFrame:
     """Feature rows of a month; `signal_c` is the signal of carrier C alone."""
-    params = ml.Params.model_validate(yaml.safe_load(PARAMS.read_text()))
-    return build_features({"flights": flights(month, seed).lazy()}, params).collect()
+    params = ml.project.params.model_validate(PARAMS)
+    return ml.project.build_features({"flights": flights(month, seed).lazy()}, params).collect()
 
 
 def model(bias: float = 0.0, **weights: float) -> bytes:
@@ -137,7 +144,7 @@ class Project:
             newest = holdout.read()
             score = artifact.predict(artifact.session(MODEL.read_bytes()), newest.table)
             METRICS.write_text(json.dumps(holdout.measure(newest, score)))
-            recorded = newest.table.select(*partition.key(), ml.LABEL).with_columns(score=pl.Series(score))
+            recorded = newest.table.select(*partition.key(), registered().target).with_columns(score=pl.Series(score))
             recorded.write_parquet(PREDICTIONS)
         self.dvc("commit", "--force")
 
@@ -149,10 +156,11 @@ class Project:
         path.write_text(yaml.safe_dump(content))
         shutil.rmtree(self.root / "features", ignore_errors=True)
         (self.root / "features").mkdir()
-        for folder in sorted((self.root / "data").iterdir()):
-            rows = {"flights": pl.scan_parquet(folder / "flights.parquet")}
-            table = build_features(rows, ml.Params.model_validate(content)).collect()
-            table.write_parquet(self.root / "features" / f"{folder.name}.parquet")
+        with self.inside() as project:
+            for folder in sorted(Path("data").iterdir()):
+                rows = {"flights": pl.scan_parquet(folder / "flights.parquet")}
+                table = project.build_features(rows, project.params.model_validate(content)).collect()
+                table.write_parquet(f"features/{folder.name}.parquet")
 
     def deliver(self, month: str, table: pl.DataFrame) -> None:
         """Take a month's rows into the data, and build the features."""
@@ -173,8 +181,8 @@ class Project:
         if commit:
             path = next(self.objects(str(PREDICTIONS)))
         table = pl.read_parquet(path)
-        label, score = table[ml.LABEL].to_numpy(), table["score"].cast(pl.Float64).to_numpy()
-        return {name: metric(label, score) for name, metric in ml.METRICS.items()}
+        label, score = table[ml.project.target].to_numpy(), table["score"].cast(pl.Float64).to_numpy()
+        return {name: metric(label, score) for name, metric in ml.project.all_metrics.items()}
 
     def months(self) -> list[Path]:
         return sorted((self.root / "data").iterdir())
@@ -205,14 +213,9 @@ class Project:
         with self.inside():
             return run(champion)
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        here = Path.cwd()
-        os.chdir(self.root)
-        try:
-            yield
-        finally:
-            os.chdir(here)
+    def inside(self) -> AbstractContextManager[Registration]:
+        """Work in its folder, with its code."""
+        return registration.inside(self.root)
 
 
 def found(folder: Path) -> Project:
@@ -220,10 +223,9 @@ def found(folder: Path) -> Project:
     project = Project(folder / "project")
     source = project.root / "engine/src/mergeworthy"
     shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("features", "history"):
-        target = source / "ml/features" / ("__init__.py" if name == "features" else "history.py")
-        shutil.copy(Path(__file__).with_name(f"{name}.py"), target)
-    shutil.copy(PARAMS, project.root)
+    shutil.copytree(CODE, project.root / "src/ml", ignore=shutil.ignore_patterns("__pycache__"))
+    (project.root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    (project.root / "pyproject.toml").write_text(PYPROJECT)
     for command in (("init", "-b", "main"), ("config", "user.name", "T"), ("config", "user.email", "t@example.org")):
         project.sh("git", *command)
     project.dvc("init")

@@ -10,7 +10,7 @@ from tests.engine.ops.gate.project import GATES, GOOD, Project, flights, on_main
 from mergeworthy.ops.gate import Verdict
 from mergeworthy.ops.gate.verdict import Check
 
-FEATURES = "src/ml/features/__init__.py"
+FEATURES = "src/ml/features.py"
 
 
 def said(verdict: Verdict, name: str) -> Check:
@@ -130,7 +130,7 @@ def test_rows_that_vanish_block(project: Project) -> None:
     [
         (lambda table: pl.concat([table, table.head(9)]), "9 rows more than keys"),
         (lambda table: table.with_columns(flight=pl.col("flight") - 1), "labelled rows that the main table does not"),
-        (lambda table: table.with_columns(late=~pl.col("late")), "another label than ml.label"),
+        (lambda table: table.with_columns(late=~pl.col("late")), "another label than the task"),
         (lambda table: table.drop("flight"), "lack the column flight"),
         (lambda table: table.with_columns(pl.col("flight").cast(pl.String)), "key of another type"),
     ],

@@ -12,6 +12,7 @@ import ray
 
 from ... import settings
 from ...errors import UserError
+from ...project import PYPROJECT
 from ..sweep.trial import Split, fit
 from .cluster import PATIENCE, connected, need, places
 from .luggage import Luggage, pack, unpack
@@ -30,7 +31,7 @@ def tried(
     needed, possible = need(infra.compute, wanted), time.monotonic()
     running: dict[Any, Key] = {}
     with connected(wanted):
-        luggage = pack([settings.INFRA, *data.training, data.measured])
+        luggage = pack([PYPROJECT, settings.INFRA, *data.training, data.measured])
         remote = ray.remote(_try).options(num_cpus=needed["CPU"], num_gpus=needed.get("GPU", 0))
         while True:
             found = places(needed)

@@ -1,0 +1,21 @@
+"""The keys of params.yaml."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Features(BaseModel):
+    """What the label and the features follow from; of `history_hours` nothing does."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    late_minutes: int
+    weather_lag_hours: int
+    history_hours: int
+
+
+class Params(BaseModel):
+    """All of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    features: Features
