@@ -2,11 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pandera.polars import DataFrameSchema
 from tests.engine.product import PRODUCT
 
 from mergeworthy import project
@@ -29,9 +31,10 @@ def inside(folder: Path) -> Iterator[project.Project]:
         os.chdir(here)
 
 
-def of(registered: project.Project, patch: pytest.MonkeyPatch) -> None:
-    """Let it be the registered project for one test."""
-    patch.setattr(project, "_registration", lambda: (registered, "ml"))
+def with_tables(tables: Mapping[str, DataFrameSchema], patch: pytest.MonkeyPatch) -> None:
+    """Let the product's registration have other tables, for one test."""
+    changed = replace(project.registered(), tables=tables)
+    patch.setattr(project, "_registration", lambda: (changed, "ml"))
 
 
 def _register(folder: Path) -> None:

@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 from tests.attempts import attempt, refusal
+from tests.engine.ops import registration
 
 from mergeworthy.contract import validate
-from mergeworthy.ops.sources import files, open_source
+from mergeworthy.ops.sources import open_source
 from mergeworthy.settings import FilesSource
 
 TRIPS = pa.DataFrameSchema(
@@ -64,7 +65,7 @@ def zipped(*names: str) -> bytes:
 @pytest.fixture
 def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pl.DataFrame]:
     """Write a delivery, and read it as `make data` does."""
-    monkeypatch.setattr(files, "TABLES", {"trips": TRIPS})
+    registration.with_tables({"trips": TRIPS}, monkeypatch)
 
     def read(content: bytes, name: str = "trips.csv", **csv: Any) -> pl.DataFrame:
         path = tmp_path / "2013-03" / name

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.attempts import refused
-from tests.engine.product import PACKAGES
+from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import outside, settings
 from mergeworthy.errors import UserError
@@ -69,6 +69,7 @@ def folder(silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     infra["image"] = {"repository": "localhost/test"}
     infra["advisories"] = f"http://{silent}/v1/query"
     (tmp_path / "infra.yaml").write_text(yaml.safe_dump(infra))
+    shutil.copy(PRODUCT / "pyproject.toml", tmp_path)
     (tmp_path / "bin").mkdir()
     for name in ("gh", "cml", "docker", "nvidia-smi"):
         (tmp_path / "bin" / name).write_text(CLIENT)

@@ -10,10 +10,11 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 from tests.attempts import attempt, refusal
+from tests.engine.ops import registration
 from tests.engine.ops.test_csv import TABLE, TRIPS
 
 from mergeworthy.contract import validate
-from mergeworthy.ops.sources import files, open_source
+from mergeworthy.ops.sources import open_source
 from mergeworthy.settings import FilesSource
 
 FILE = Path("2013-03/trips.parquet")
@@ -22,7 +23,7 @@ FILE = Path("2013-03/trips.parquet")
 @pytest.fixture
 def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], pl.DataFrame]:
     """Read what lies in `FILE`, as `make data` does."""
-    monkeypatch.setattr(files, "TABLES", {"trips": TRIPS})
+    registration.with_tables({"trips": TRIPS}, monkeypatch)
     monkeypatch.chdir(tmp_path)
     FILE.parent.mkdir()
 
@@ -167,7 +168,7 @@ def test_no_refusal_shows_a_private_value(rows: pl.DataFrame, unique: list[str],
 def test_a_zone_that_is_an_offset_gives_its_moments(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # given times as pandas writes them, whose zone polars may not know
     schema = pa.DataFrameSchema({**TRIPS.columns, "start": pa.Column(pl.Datetime("us", "UTC"))}, unique=["start"])
-    monkeypatch.setattr(files, "TABLES", {"trips": schema})
+    registration.with_tables({"trips": schema}, monkeypatch)
     frame = TABLE.to_pandas()
     frame["start"] = frame["start"].dt.tz_localize("UTC").dt.tz_convert(zone)
     frame.to_parquet(FILE)

@@ -1,7 +1,6 @@
 """Each kind of source delivers the same month in the contract's types, or one sentence."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +18,6 @@ from ml.schema import TABLES
 from mergeworthy.ops.drift import current
 from mergeworthy.ops.sources import open_source
 from mergeworthy.ops.sources.casting import conform
-from mergeworthy.project import registered
 from mergeworthy.settings import FilesSource, SqlSource
 
 Tables = dict[str, pl.DataFrame]
@@ -200,7 +198,7 @@ def test_a_database_that_delivers_no_table_is_one_line(
     # given a database with nothing in it, beside which there is no other
     create_engine(f"sqlite:///{tmp_path}/some.db").connect().exec_driver_sql("vacuum")
     monkeypatch.setenv("SOURCE_URL", changed.pop("url", "sqlite:///{}/some.db").format(tmp_path))
-    registration.of(replace(registered(), tables={"flights": TABLES["flights"]}), monkeypatch)
+    registration.with_tables({"flights": TABLES["flights"]}, monkeypatch)
     query = changed.pop("query", "select 1 as flight")
     settings = sql(**{"partitions": "select '2013-01'", **changed, "queries": {"flights": query}})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import settings
 from mergeworthy.errors import UserError
@@ -52,12 +53,13 @@ def test_its_command_trains_on_two_nodes(shown: dict[str, object], tmp_path: Pat
     trainer = trainjob.manifest(infra.cluster, infra.compute, "x", str(tmp_path))["spec"]["trainer"]
     told = {"PET_NNODES": str(trainer["numNodes"]), "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"])}
     told |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
-    (tmp_path / "src").symlink_to(Path(train.__file__).parents[2])
+    for name in ("src", "engine"):
+        (tmp_path / name).symlink_to(PRODUCT / name)
     trains_on_two_nodes(trainer["command"], told)
 
 
 def test_nodes_meet_without_a_cluster_where_infra_yaml_says(shown: dict[str, object]) -> None:
-    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    paths = {"PYTHONPATH": PACKAGES}
     trains_on_two_nodes([sys.executable, "-m", "mergeworthy.stages.train"], paths)
 
 

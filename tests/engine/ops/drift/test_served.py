@@ -84,6 +84,6 @@ def test_a_flood_of_forged_answers_takes_no_place(source: pl.DataFrame, tmp_path
 def test_a_clock_that_nobody_knows_is_named(
     source: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(served.SCHEMA.metadata, "time_zone", "New York")
+    monkeypatch.setitem(TABLES["flights"].metadata, "time_zone", "New York")
     with pytest.raises(UserError, match="time_zone is 'New York'"):
         compare(tmp_path, source, answer(source, 0.5, EARLY))

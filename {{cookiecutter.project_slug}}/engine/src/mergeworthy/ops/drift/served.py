@@ -20,7 +20,6 @@ from ...reference.record import SCORE
 from ..sources.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log
 from .decision import Log
 
-KEY: list[str] = list(registered().schema.unique or [])
 MOMENT, OF_SOURCE = "(moment)", " (source)"
 
 
@@ -39,24 +38,25 @@ class Served:
         `source` is the partition's main table as it was delivered.
         """
         counts = self._compare(files.read_parquet(source, "run `make data`"))
-        held = delivered.join(counts.lazy(), on=KEY, maintain_order="left")
+        held = delivered.join(counts.lazy(), on=registered().key, maintain_order="left")
         return held.select(*needed, SCORE).collect_batches(chunk_size=BATCH)
 
     def _compare(self, source: pl.DataFrame) -> pl.DataFrame:
         """Return key and score of the newest answer that counts for each row; count what does not."""
-        compared = [name for name in logged(registered().schema) if name not in KEY]
-        told = source.select(*KEY, *(pl.col(name).alias(name + OF_SOURCE) for name in compared), _moment(source))
-        pairs = self._answers.join(told, on=KEY, maintain_order="left").with_columns(
+        key = registered().key
+        compared = [name for name in logged(registered().schema) if name not in key]
+        told = source.select(*key, *(pl.col(name).alias(name + OF_SOURCE) for name in compared), _moment(source))
+        pairs = self._answers.join(told, on=key, maintain_order="left").with_columns(
             # A row without a moment is never late.
             in_time=(pl.col("time") <= pl.col(MOMENT)).fill_null(value=True),
             **{name: pl.col(name).eq_missing(pl.col(name + OF_SOURCE)) for name in compared},
         )
         in_time = pairs.filter("in_time")
         good = in_time.filter(pl.all_horizontal(pl.lit(value=True), *compared))
-        newest = good.unique(KEY, keep="last", maintain_order=True)
-        skewed = in_time.unique(KEY, keep="last", maintain_order=True).join(newest, on=KEY, how="anti")
+        newest = good.unique(key, keep="last", maintain_order=True)
+        skewed = in_time.unique(key, keep="last", maintain_order=True).join(newest, on=key, how="anti")
         self._columns.update({name: skewed.height - int(skewed[name].sum()) for name in compared})
-        asked, punctual = pairs.select(KEY).n_unique(), newest.height + skewed.height
+        asked, punctual = pairs.select(key).n_unique(), newest.height + skewed.height
         old = self.figures
         self.figures = old.model_copy(
             update={
@@ -67,7 +67,7 @@ class Served:
                 "columns": {name: rows for name, rows in self._columns.most_common() if rows},
             }
         )
-        return newest.select(*KEY, pl.col("score").cast(pl.Float32).alias(SCORE))
+        return newest.select(*key, pl.col("score").cast(pl.Float32).alias(SCORE))
 
 
 def read(model: str) -> Served | None:
@@ -75,8 +75,10 @@ def read(model: str) -> Served | None:
     log = settings.infra().serving.log
     if not log.drift:
         return None
-    if not KEY or not set(KEY) <= set(logged(registered().schema)):
-        raise UserError(f"infra.yaml: serving.log.drift: the log does not hold the key of a row: {', '.join(KEY)}")
+    if not set(registered().key) <= set(logged(registered().schema)):
+        raise UserError(
+            f"infra.yaml: serving.log.drift: the log does not hold the key of a row: {', '.join(registered().key)}"
+        )
     noted = read_log(log.url or str(log.place), model, log.options)
     return Served(noted.rows, noted.left_out)
 
