@@ -10,14 +10,15 @@ from tests.bake import ROOT, Problems, bake, export, git, outside, run
 from tests.turns import (
     locked,
     pytest_collection_modifyitems,
-    pytest_runtest_protocol,
     pytest_xdist_make_scheduler,
     shared_folder,
+    taking_turns,
 )
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
 
 pytest_plugins = ["tests.attempts", "tests.github.fixtures", "tests.release.fixtures"]
+pytest_runtest_protocol = taking_turns(ROOT / "tests/turns.py", ROOT / "tests/conftest.py")
 
 
 @pytest.fixture(scope="session", autouse=True)

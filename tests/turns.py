@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parent
-QUEUE, RUNNING = Path(__file__), ROOT / "conftest.py"  # any two files: only their locks matter
+SUITES = (Path("tests"), Path("tests/engine"))
+Hook = Callable[[pytest.Item], Generator[None, object, object]]
 
 
 @contextmanager
@@ -22,14 +22,22 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         yield
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test marked `alone` while no other runs; those that come later wait behind it."""
-    with RUNNING.open() as running:
-        with locked(QUEUE):
-            alone = item.get_closest_marker("alone") is not None
-            fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        return (yield)
+def taking_turns(queue: Path, running: Path) -> Hook:
+    """Return a suite's hook around each test, `pytest_runtest_protocol`; of the two files only the locks matter.
+
+    A suite has two files of its own: a test that runs another suite would wait for ever for a test of that one.
+    """
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+        """Run a test marked `alone` while no other runs; those that come later wait behind it."""
+        with running.open() as file:
+            with locked(queue):
+                alone = item.get_closest_marker("alone") is not None
+                fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            return (yield)
+
+    return pytest_runtest_protocol
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,11 +46,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByPlace(LoadScopeScheduling):
-    """Keep a folder's tests, or a file's of the uppermost folder, in one process: they share fixtures."""
+    """Keep a folder's tests, or a file's of the suite's own folder, in one process: they share fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.partition("::")[0])
-        return str(path if path.parent.name == ROOT.name else path.parent)
+        return str(path if path.parent in SUITES else path.parent)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:

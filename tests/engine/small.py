@@ -1,11 +1,13 @@
 """A small project to train in: January's features, cut in two, to train on and to measure on."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
+from tests.engine.product import PRODUCT
 
 from mergeworthy.project import registered
 
@@ -20,6 +22,7 @@ def january(
     tables = {name: table.lazy() for name, table in flights["2013-01"].items()}
     rows = registered().build_features(tables, registered().params.model_validate(PARAMS)).collect()
     monkeypatch.chdir(tmp_path)
+    shutil.copy(PRODUCT / "pyproject.toml", tmp_path)  # for the processes that a test starts
     Path("features").mkdir(exist_ok=True)
     for name, part in (("2013-01", rows.head(20_000)), ("2013-02", rows.tail(6_000))):
         part.write_parquet(f"features/{name}.parquet")

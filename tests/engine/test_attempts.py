@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.engine.product import PACKAGES
+
 TESTS = """
 import pytest
 from tests.attempts import attempt, refused, warned, works
@@ -51,7 +52,7 @@ def run(folder: Path, *options: str, tests: str = TESTS) -> tuple[int, list[list
     """Return the exit status, the rows as they are printed, and the last line of the table."""
     (folder / "test_it.py").write_text(tests)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = os.environ | {"PYTHONPATH": PACKAGES, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [*COMMAND, "--attempts=all", f"--basetemp={folder / 'tmp'}", "test_it.py", *options]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()

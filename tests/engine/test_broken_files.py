@@ -18,6 +18,7 @@ from dvc.cli import main as dvc
 from starlette.applications import Starlette
 from tests.attempts import refused, works
 from tests.engine.ops.trained import onnx_bytes
+from tests.engine.product import PACKAGES
 
 from mergeworthy import files, paths, settings
 from mergeworthy.errors import UserError
@@ -67,6 +68,7 @@ def dealt() -> None:
         pl.concat(some).collect()
 
 
+VERSIONS = "engine/src/mergeworthy/stages.yaml"
 READ_BY = {
     "params.yaml": "features train plan sweep",
     "gates.yaml": "reference gate drift plan",
@@ -74,6 +76,7 @@ READ_BY = {
     "sweep.yaml": "sweep",
     "dvc.yaml": "plan report",
     "pyproject.toml": "plan card",
+    VERSIONS: "plan",
     "bentofile.yaml": "image",
     "data.dvc": "plan data gate report card image",
     "dvc.lock": "plan gate report card track",
@@ -127,8 +130,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
     """Every file that a verb reads, as the stages write them around a model of two inputs."""
     here, folder = Path.cwd(), tmp_path_factory.mktemp("broken") / "project"
     shutil.copytree("src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / VERSIONS).parent.mkdir(parents=True)
     settings_files = ("params.yaml", "gates.yaml", "infra.yaml", "sweep.yaml", "dvc.yaml", "pyproject.toml")
-    for name in (*settings_files, "bentofile.yaml", ".bentoignore", ".dvcignore"):
+    for name in (*settings_files, VERSIONS, "bentofile.yaml", ".bentoignore", ".dvcignore"):
         (folder / name).write_text(re.sub(r"\{\{.*?\}\}", "o", Path(name).read_text()))  # as it is generated
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -332,7 +336,7 @@ def test_a_file_that_may_not_be_read_is_named_in_one_line(project: Path) -> None
     limited = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
     if limited and not shutil.which("setpriv"):
         pytest.skip("root may read everything, and setpriv is not here to take that right away")
-    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    environment = os.environ | {"PYTHONPATH": PACKAGES}
     command = [*limited, sys.executable, "-c", DENIED]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,115 +1,162 @@
-"""dvc.yaml names all that a stage's result is made from: its modules, and the libraries that can change a number."""
+"""dvc.yaml names all that a stage's result is made from: the team's files, libraries that can change a number, versions."""
 
-import ast
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grimp
+import polars as pl
 import pytest
+import yaml
 from dvc.cli import main as dvc
+from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import files
 from mergeworthy.ops.plan import stale_stages
 
-STAGES: dict[str, dict[str, Any]] = files.read_yaml(Path("dvc.yaml"))["stages"]
-PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
-BASE = {re.split(r"[\[=]", line)[0] for line in PROJECT["project"]["dependencies"]}
+STAGES: dict[str, dict[str, Any]] = files.read_yaml(PRODUCT / "dvc.yaml")["stages"]
+VERSIONS = "engine/src/mergeworthy/stages.yaml"
+ENGINE = tomllib.loads((PRODUCT / "engine/pyproject.toml").read_text())["project"]
+GROUPS = tomllib.loads((PRODUCT / "pyproject.toml").read_text())["dependency-groups"]
+JOBS = ("none", "data", "train", "sweep", "track", "serve", "monitor", "dev")  # what a job installs, no input of a stage
 IMPORTED_AS = {"ruamel": "ruamel.yaml", "pydantic_core": "pydantic"}
 SETTINGS = ["params.yaml", "gates.yaml", "infra.yaml"]
 CLUSTER = {"ray"}  # starts the same stage on other machines; what trains there is what trains here
+LOADED = """
+import json, runpy, sys
+try:
+    runpy.run_module(f"mergeworthy.stages.{sys.argv[1]}", run_name="__main__")
+finally:
+    json.dump(sorted(sys.modules), open(f"{sys.argv[1]}.json", "w"))
+"""
+
+
+def named(requirement: str) -> str:
+    """Name of the library that a requirement is of."""
+    return re.split(r"[\[=><]", requirement)[0]
+
+
+PINS = {named(line): group for group, lines in GROUPS.items() if group not in JOBS for line in lines}
+
+
+@pytest.fixture(scope="module")
+def loaded(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The modules that Python holds when a stage has come to its end, by stage: each runs on two months."""
+    folder = tmp_path_factory.mktemp("loaded")
+    for month in ("2013-01", "2013-02"):
+        (folder / "data" / month).mkdir(parents=True)
+        for table, rows in flights[month].items():
+            rows.write_parquet(folder / "data" / month / f"{table}.parquet")
+    for name in ("pyproject.toml", "infra.yaml", "gates.yaml"):
+        (folder / name).write_text(re.sub(r"\{\{.*?\}\}", "o", (PRODUCT / name).read_text()))  # as it is generated
+    params = yaml.safe_load((PRODUCT / "params.yaml").read_text())
+    params["train"] |= {"epochs": 1, "width": 8, "bins": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    (folder / "reports").mkdir()
+    found = {}
+    for stage in STAGES:
+        command = [sys.executable, "-c", LOADED, stage]
+        subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": PACKAGES}, check=True)
+        found[stage] = set(json.loads((folder / f"{stage}.json").read_text()))
+    return found
 
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("pipeline", include_external_packages=True, cache_dir=None)
+    return grimp.build_graph("mergeworthy", "ml", include_external_packages=True, cache_dir=None)
 
 
-def closure(graph: grimp.ImportGraph, module: str) -> set[str]:
-    """All modules that a stage imports, directly or by way of others, and itself."""
-    return {module, *graph.find_upstream_modules(module)}
-
-
-def file(module: str) -> Path:
+def file(module: str) -> str:
     path = Path("src", *module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return (path / "__init__.py" if (PRODUCT / path).is_dir() else path.with_suffix(".py")).as_posix()
 
 
-def parts(stage: dict[str, Any], kind: str) -> Iterator[Path]:
-    yield from (Path(name) for name in stage[kind])
-
-
-def pins(stage: dict[str, Any]) -> set[str]:
-    """Libraries whose pins the stage names."""
-    named = [each["pyproject.toml"] for each in stage["params"] if "pyproject.toml" in each]
-    groups = [key.removeprefix("dependency-groups.") for keys in named for key in keys]
-    pinned = [line for group in groups for line in PROJECT["dependency-groups"][group]]
-    return {re.split(r"[\[=]", line)[0] for line in pinned}
-
-
-def is_plain(path: Path) -> bool:
-    """Whether a package's own file only passes on names of its modules: then nothing in it decides a result."""
-    body = ast.parse(path.read_text()).body
-    kept = ast.Import | ast.ImportFrom | ast.Constant
-    return all(
-        isinstance(node, kept)
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        or (isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"])
-        for node in body
-    )
+def keys(stage: dict[str, Any], name: str) -> list[str]:
+    """What a stage names of a file among its parameters."""
+    return [key for each in stage["params"] if isinstance(each, dict) for key in each.get(name, [])]
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_every_module_that_it_imports(graph: grimp.ImportGraph, name: str) -> None:
-    stage, module = STAGES[name], f"mergeworthy.stages.{name}"
-    assert stage["cmd"] == f"python -m {module}"
-    deps = list(parts(stage, "deps"))
-    ours = {each for each in closure(graph, module) if each.startswith("pipeline.")}
-    missing = {each for each in map(file, ours) if not any(each == dep or dep in each.parents for dep in deps)}
-    assert missing == set()
-    # and Python runs the packages above a module too
-    above = {Path("src", *each.split(".")[:depth]) / "__init__.py" for each in ours for depth in range(1, 5)}
-    left = {each for each in above - set(map(file, ours)) if each.exists()}
-    unnamed = {each for each in left if not any(each == dep or dep in each.parents for dep in deps)}
-    assert {each for each in unnamed if not is_plain(each)} <= {Path("engine/src/mergeworthy/__init__.py")}  # ORT's telemetry off
+def test_a_stage_depends_on_the_teams_files_that_it_loads_and_on_no_others(
+    graph: grimp.ImportGraph, loaded: dict[str, set[str]], name: str
+) -> None:
+    assert STAGES[name]["cmd"] == f"python -m mergeworthy.stages.{name}"
+    ours = {module for module in loaded[name] if module.partition(".")[0] == "ml"}
+    assert "ml" in ours
+    # and on those that a function of them imports, which this run may not have called
+    above = {upstream for module in ours for upstream in graph.find_upstream_modules(module)}
+    ours |= {module for module in above if module.partition(".")[0] == "ml"}
+    assert {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")} == set(map(file, ours))
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_the_pins_of_the_libraries_that_it_uses(graph: grimp.ImportGraph, name: str) -> None:
-    used = {each.split(".")[0] for each in closure(graph, f"mergeworthy.stages.{name}")}
-    others = used - {"pipeline"} - sys.stdlib_module_names - CLUSTER
-    wanted = {IMPORTED_AS.get(each, each) for each in others} - BASE
-    assert wanted <= pins(STAGES[name])
+def test_a_stage_depends_on_the_pins_of_the_libraries_that_it_loads_and_on_no_others(
+    loaded: dict[str, set[str]], name: str
+) -> None:
+    used = {library for library in PINS if library in loaded[name]}
+    assert set(keys(STAGES[name], "pyproject.toml")) == {f"dependency-groups.{PINS[library]}" for library in used}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_the_engine_by_its_own_version(name: str) -> None:
+    assert keys(STAGES[name], VERSIONS) == [name]
+    assert not [dep for dep in STAGES[name]["deps"] if dep.startswith("engine/")]
+
+
+def test_every_stage_has_a_version_and_nothing_else_has() -> None:
+    versions = files.read_yaml(PRODUCT / VERSIONS)
+    assert versions.keys() == STAGES.keys()
+    assert all(type(version) is int and version > 0 for version in versions.values())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_library_that_a_stage_uses_is_pinned_by_the_project_or_by_the_engine(
+    graph: grimp.ImportGraph, name: str
+) -> None:
+    module = f"mergeworthy.stages.{name}"
+    used = {each.split(".")[0] for each in {module, *graph.find_upstream_modules(module)}}
+    libraries = {IMPORTED_AS.get(each, each) for each in used - {"mergeworthy"} - sys.stdlib_module_names - CLUSTER}
+    extras = [line for lines in ENGINE["optional-dependencies"].values() for line in lines]
+    exact = {named(line) for line in [*ENGINE["dependencies"], *extras] if "==" in line}
+    assert libraries <= PINS.keys() | exact
 
 
 def test_the_libraries_of_which_no_version_counts_compute_nothing() -> None:
-    assert {"pydantic", "rich", "ruamel.yaml", "typer"} == BASE
+    assert {named(line) for line in ENGINE["dependencies"]} - PINS.keys() == {
+        *("pydantic", "rich", "ruamel.yaml", "typer")
+    }
 
 
 def test_every_dependency_is_there() -> None:
     made = {path for stage in STAGES.values() for kind in ("outs", "metrics", "plots") for path in stage.get(kind, [])}
     for stage in STAGES.values():
-        assert [dep for dep in stage["deps"] if dep not in made | {"data"} and not Path(dep).exists()] == []
+        assert [dep for dep in stage["deps"] if dep not in made | {"data"} and not (PRODUCT / dep).exists()] == []
 
 
 ALL = ["validate", "features", "train", "evaluate", "reference"]
-EDITS = {  # file, what is replaced, by what, and the stages that run again, less those that only follow
-    "an input removed": ("src/ml/features/__init__.py", "NOT_INPUTS = {", 'NOT_INPUTS = {"carrier", ', ALL),
-    "predict": ("src/ml/model/__init__.py", '"""', '""" ', ["train", "evaluate", "reference"]),
-    "metrics": ("src/ml/metrics.py", '"""', '""" ', ["evaluate", "reference"]),
+EDITS = {  # file, what is replaced, by what, and the stages that run again, those that follow among them
+    "an input removed": ("src/ml/features.py", "NOT_INPUTS = {", 'NOT_INPUTS = {"carrier", ', ALL),
+    "the model": ("src/ml/model.py", '"""', '""" ', ["train", "evaluate", "reference"]),
     "the contract": ("src/ml/schema.py", '"""', '""" ', ALL),
     "torch": ("pyproject.toml", "torch==", "torch==9", ["train", "evaluate", "reference"]),
     "polars": ("pyproject.toml", '"polars==', '"polars==9', ALL),
     "pandera": ("pyproject.toml", "pandera[polars]==", "pandera[polars]==9", ALL),
-    "onnxruntime": ("pyproject.toml", "onnxruntime==", "onnxruntime==9", ["train", "evaluate", "reference"]),
-    "matplotlib": ("pyproject.toml", "matplotlib==", "matplotlib==9", ["evaluate"]),
-    "the command line": ("pyproject.toml", "typer==", "typer==9", []),
+    "onnxruntime": ("pyproject.toml", "onnxruntime==", "onnxruntime==9", ["evaluate", "reference"]),
+    "what the checks run with": ("pyproject.toml", "ruff==", "ruff==9", []),
+    "an engine's file": ("engine/src/mergeworthy/stages/train.py", '"""', '""" ', []),
     "the gate": ("engine/src/mergeworthy/ops/gate/absolute.py", '"""', '""" ', []),
+    "a library of the engine": ("engine/pyproject.toml", "matplotlib==", "matplotlib==9", []),
+    "the version of validate": (VERSIONS, "validate: ", "validate: 1", ALL),
+    "the version of features": (VERSIONS, "features: ", "features: 1", ALL[1:]),
+    "the version of train": (VERSIONS, "train: ", "train: 1", ALL[2:]),
+    "the version of evaluate": (VERSIONS, "evaluate: ", "evaluate: 1", ["evaluate"]),
+    "the version of reference": (VERSIONS, "reference: ", "reference: 1", ["reference"]),
     "a gate's limit": ("gates.yaml", "latency_p95_ms: ", "latency_p95_ms: 1", []),
     "another way to write a number": ("params.yaml", "epochs: ", "epochs: 000", []),
 }
@@ -119,7 +166,8 @@ EDITS = {  # file, what is replaced, by what, and the stages that run again, les
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project in a repository of its own, with outputs that dvc.lock records as those of its stages."""
     folder = tmp_path_factory.mktemp("stages") / "project"
-    shutil.copytree("src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("src", "engine"):
+        shutil.copytree(PRODUCT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in (
         "pyproject.toml",
         "dvc.yaml",
@@ -129,7 +177,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".dvcignore",
         ".gitattributes",
     ):
-        shutil.copy(name, folder / name)
+        shutil.copy(PRODUCT / name, folder / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DVC_NO_ANALYTICS", "1")

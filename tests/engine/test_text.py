@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.attempts import refused, works
 from tests.engine.ops.markdown_tables import PARSER
+from tests.engine.product import PACKAGES
 
 from mergeworthy.ops import workflow
 from mergeworthy.ops.drift import evidence, show
@@ -20,7 +21,6 @@ from mergeworthy.ops.gate.verdict import Check, Verdict
 from mergeworthy.reference.performance import Figure
 from mergeworthy.text import annotation, label, logged, say
 
-ROOT = Path(__file__).parents[1]
 HOSTILE = [
     "AA\n::set-output name=commit::0123",
     "\r\n  ::add-mask::x",
@@ -188,8 +188,10 @@ def test_what_is_shown_stays_readable() -> None:
 def command(code: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run Python code as a verb is run."""
     known = {key: value for key, value in os.environ.items() if key not in ("GITHUB_ACTIONS", "PYTHONUTF8")}
-    paths = {"PYTHONPATH": str(ROOT / "src")}
-    text = f"from pathlib import Path\nfrom mergeworthy.errors import UserError, run\ndef main():\n    {code}\nrun(main)"
+    paths = {"PYTHONPATH": PACKAGES}
+    text = (
+        f"from pathlib import Path\nfrom mergeworthy.errors import UserError, run\ndef main():\n    {code}\nrun(main)"
+    )
     return subprocess.run(
         [sys.executable, "-c", text], cwd=cwd, env={**known, **paths, **environment}, capture_output=True, check=False
     )
@@ -238,7 +240,7 @@ def test_a_verb_outside_of_any_project_says_where_it_is(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mergeworthy", "gate"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        env=os.environ | {"PYTHONPATH": PACKAGES},
         capture_output=True,
         text=True,
         check=False,

@@ -11,8 +11,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from tests.engine.product import PRODUCT
 
-KIT = Path(__file__).parents[2] / "infra" / "runner"
+KIT = PRODUCT / "infra/runner"
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -16,11 +16,11 @@ import httpx
 import polars as pl
 import pytest
 import yaml
+from tests.engine.product import PACKAGES, PRODUCT
 
 from ml.schema import TABLES
 from mergeworthy.serving.contract import asked
 
-ROOT = Path(__file__).parents[2]
 STAGES = """
 from mergeworthy.stages import evaluate, features, train
 for stage in (features, train, evaluate): stage.main()
@@ -35,12 +35,13 @@ def trained(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytes
         (folder / "data" / month).mkdir(parents=True)
         for table, rows in flights[month].items():
             rows.write_parquet(folder / "data" / month / f"{table}.parquet")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = yaml.safe_load((PRODUCT / "params.yaml").read_text())
     params["train"] |= {"epochs": 1, "width": 8, "bins": 2}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    infra = yaml.safe_load((ROOT / "infra.yaml").read_text())
+    infra = yaml.safe_load((PRODUCT / "infra.yaml").read_text())
     infra["image"]["repository"] = "registry.example/model"  # unrendered, the template's own
     (folder / "infra.yaml").write_text(yaml.safe_dump(infra))
+    shutil.copy(PRODUCT / "pyproject.toml", folder)
     (folder / "dvc.lock").write_text("schema: '2.0'\n")
     subprocess.run([sys.executable, "-c", STAGES], cwd=folder, check=True, env=environment())
     return folder
@@ -48,7 +49,7 @@ def trained(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytes
 
 def environment(**more: str) -> dict[str, str]:
     """This environment, in which the package of this checkout is found first."""
-    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "BENTOML_DO_NOT_TRACK": "True"} | more
+    return os.environ | {"PYTHONPATH": PACKAGES, "BENTOML_DO_NOT_TRACK": "True"} | more
 
 
 @dataclass

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 import yaml
 from tests.engine.ops.data.delivered import deliver
-from tests.engine.serving.conftest import ROOT, Start
+from tests.engine.product import PRODUCT
+from tests.engine.serving.conftest import Start
 
-from mergeworthy import ml
 from ml.schema import TABLES
 from mergeworthy.ops.drift.check import run
+from mergeworthy.project import registered
 from mergeworthy.ops.sources.predictions import read_predictions
 from mergeworthy.serving.contract import asked
 from mergeworthy.stages import reference
@@ -56,7 +57,7 @@ def test_the_check_looks_at_what_was_asked_and_waits_for_labels(
     infra["source"] = {"kind": "files", "url": f"{server.folder}/source/{{partition}}/{{table}}.parquet"}
     infra["serving"] = {"log": {"drift": True}}
     Path("infra.yaml").write_text(yaml.safe_dump(infra))
-    Path("gates.yaml").write_text((ROOT / "gates.yaml").read_text())
+    Path("gates.yaml").write_text((PRODUCT / "gates.yaml").read_text())
     reference.main()
     # when it is checked
     decision = run()
@@ -71,7 +72,7 @@ def test_the_check_looks_at_what_was_asked_and_waits_for_labels(
     assert decision.recent
     recent = known.filter(pl.col("sched_dep").dt.date() >= pl.lit(decision.recent.first).str.to_date())
     assert decision.recent.rows == recent.height
-    auc = ml.METRICS["auc"]((recent["arr_delay"] > 15).to_numpy(), recent["score"].to_numpy())
+    auc = registered().all_metrics["auc"]((recent["arr_delay"] > 15).to_numpy(), recent["score"].to_numpy())
     assert decision.recent.performance["auc"].value == pytest.approx(auc, abs=1e-6)
     assert decision.history[-1].last == "2013-03-28"
     # and what does not count is counted, and shown

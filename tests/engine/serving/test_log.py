@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
-from tests.engine.serving.conftest import ROOT, Start, environment
+from tests.engine.product import PRODUCT
+from tests.engine.serving.conftest import Start, environment
 from tests.engine.serving.test_refusals import GOOD
 
 from ml.schema import TABLES
@@ -122,8 +123,8 @@ def test_a_torn_line_costs_that_line_wherever_it_is(tmp_path: Path, capsys: pyte
 def test_a_disk_that_is_full_tears_no_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
-        env=environment(PYTHONPATH=f"{ROOT / 'src'}:{ROOT}"),
-        cwd=ROOT,
+        env=environment(),
+        cwd=PRODUCT,
         capture_output=True,
         text=True,
         check=True,

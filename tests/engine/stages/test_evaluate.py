@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from tests.engine.ops.gate.project import GOOD, features, model
 
-from mergeworthy import ml
+from mergeworthy.project import registered
 from mergeworthy.errors import UserError
 from mergeworthy.stages import evaluate
 
@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
     for month in ("2013-05", "2013-06"):
         table = features(month)
-        unknown = table.head(5).with_columns(pl.lit(None, pl.Boolean).alias(ml.LABEL))
+        unknown = table.head(5).with_columns(pl.lit(None, pl.Boolean).alias(registered().target))
         pl.concat([table, unknown]).write_parquet(tmp_path / f"features/{month}.parquet")
     (tmp_path / "models/model.onnx").write_bytes(model(**GOOD))
     (tmp_path / "reports/training.csv").write_text("epoch,epochs,train_loss\n1,2,0.6\n2,2,0.5\n")
@@ -35,14 +35,14 @@ def test_writes_metrics_of_model_and_baseline_on_the_newest_month(folder: Path) 
     # then
     metrics = json.loads((folder / "reports/metrics.json").read_text())
     assert (metrics["partition"], metrics["rows"]) == ("2013-06", 6000)
-    assert metrics["model"].keys() == metrics["baseline"].keys() == ml.METRICS.keys()
+    assert metrics["model"].keys() == metrics["baseline"].keys() == registered().all_metrics.keys()
     assert metrics["model"]["auc"] > 0.7
     assert metrics["baseline"]["auc"] == 0.5
     assert metrics["baseline"]["calibration_slope"] is None
     # and the predictions hold every labelled row
     predictions = pl.read_parquet(folder / "reports/predictions.parquet")
     assert predictions.height == 6000
-    assert {ml.LABEL, "score"} < set(predictions.columns)
+    assert {registered().target, "score"} < set(predictions.columns)
 
 
 def test_the_same_model_gives_the_same_bytes(folder: Path) -> None:

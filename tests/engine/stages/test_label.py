@@ -11,13 +11,14 @@ import yaml
 from tests.attempts import refusal, works
 from tests.engine.ops.gate.project import model
 
-from mergeworthy import holdout, label, ml
+from mergeworthy import holdout, label
+from mergeworthy.project import registered
 from mergeworthy.errors import UserError
 from mergeworthy.paths import FEATURES, METRICS, MODEL
 from mergeworthy.stages import evaluate, features, reference, train
 
 GATES = Path("gates.yaml").read_text()
-PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
+PARAMS = registered().params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
 REFUSED = {
     "minutes": pl.Series([-5, 144, None, 0]),
     "fractions": pl.Series([0.0, 0.5, None, 1.0]),
@@ -34,7 +35,7 @@ TAKEN = {
 
 
 def table(values: pl.Series) -> pl.DataFrame:
-    return pl.DataFrame({"signal": [0.5] * 4, ml.LABEL: values})
+    return pl.DataFrame({"signal": [0.5] * 4, registered().target: values})
 
 
 @pytest.mark.attempts("label")
@@ -49,7 +50,7 @@ def test_yes_and_no_may_be_zero_and_one(kind: str) -> None:
 @pytest.mark.attempts("label")
 @pytest.mark.parametrize("kind", REFUSED)
 def test_anything_else_is_refused_with_file_type_and_value(kind: str) -> None:
-    with refusal(rf"^features/2013-05.parquet: the label {ml.LABEL} is not binary \(type "):
+    with refusal(rf"^features/2013-05.parquet: the label {registered().target} is not binary \(type "):
         label.check(table(REFUSED[kind]).lazy(), Path("features/2013-05.parquet"))
     with pytest.raises(UserError):
         label.values(table(REFUSED[kind]), "here")
@@ -57,7 +58,7 @@ def test_anything_else_is_refused_with_file_type_and_value(kind: str) -> None:
 
 @pytest.mark.attempts("label")
 def test_a_table_without_a_label_is_told() -> None:
-    with refusal(f"no label column {ml.LABEL}"):
+    with refusal(f"no label column {registered().target}"):
         label.check(pl.LazyFrame({"signal": [0.5]}), "here")
 
 
@@ -79,7 +80,7 @@ def test_a_stage_writes_nothing_of_such_a_label(
         assert len(train.training_files()) == 1  # it does not read the holdout
         return
     # then
-    with pytest.raises(UserError, match=f"features/{spoiled}.parquet: the label {ml.LABEL} is not binary"):
+    with pytest.raises(UserError, match=f"features/{spoiled}.parquet: the label {registered().target} is not binary"):
         stage()
     assert not METRICS.exists()
 
@@ -87,10 +88,10 @@ def test_a_stage_writes_nothing_of_such_a_label(
 def test_features_keep_no_file_of_such_a_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/2013-05").mkdir(parents=True)
-    rows = pl.LazyFrame({"sched_dep": [datetime(2013, 5, 1)] * 4, ml.LABEL: REFUSED["minutes"]})
+    rows = pl.LazyFrame({"sched_dep": [datetime(2013, 5, 1)] * 4, registered().target: REFUSED["minutes"]})
     rows.collect().write_parquet("data/2013-05/flights.parquet")
     features.BUILT.mkdir(parents=True)
-    monkeypatch.setattr(features, "build_features", lambda tables, params: rows)
+    monkeypatch.setattr(features, "build", lambda *_: rows)
     with pytest.raises(UserError, match="features of 2013-05: the label late is not binary"):
         features.built("2013-05", None, PARAMS)
     assert not list(features.BUILT.glob("*.parquet"))
