@@ -1,4 +1,4 @@
-"""dvc.yaml names all that a stage's result is made from: the team's files, libraries that can change a number, versions."""
+"""dvc.yaml names all that a stage's result is made from: the team's files, the libraries that count, its version."""
 
 import json
 import os
@@ -24,7 +24,7 @@ STAGES: dict[str, dict[str, Any]] = files.read_yaml(PRODUCT / "dvc.yaml")["stage
 VERSIONS = "engine/src/mergeworthy/stages.yaml"
 ENGINE = tomllib.loads((PRODUCT / "engine/pyproject.toml").read_text())["project"]
 GROUPS = tomllib.loads((PRODUCT / "pyproject.toml").read_text())["dependency-groups"]
-JOBS = ("none", "data", "train", "sweep", "track", "serve", "monitor", "dev")  # what a job installs, no input of a stage
+JOBS = ("none", "data", "train", "sweep", "track", "serve", "monitor", "dev")  # what a job installs
 IMPORTED_AS = {"ruamel": "ruamel.yaml", "pydantic_core": "pydantic"}
 SETTINGS = ["params.yaml", "gates.yaml", "infra.yaml"]
 CLUSTER = {"ray"}  # starts the same stage on other machines; what trains there is what trains here
@@ -46,7 +46,9 @@ PINS = {named(line): group for group, lines in GROUPS.items() if group not in JO
 
 
 @pytest.fixture(scope="module")
-def loaded(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def loaded(
+    flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, set[str]]:
     """The modules that Python holds when a stage has come to its end, by stage: each runs on two months."""
     folder = tmp_path_factory.mktemp("loaded")
     for month in ("2013-01", "2013-02"):

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from tests.engine.product import PACKAGES, PRODUCT
 
-from ml.schema import TABLES
 from mergeworthy.serving.contract import asked
+from ml.schema import TABLES
 
 STAGES = """
 from mergeworthy.stages import evaluate, features, train

@@ -12,12 +12,12 @@ from tests.engine.ops.data.delivered import deliver
 from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start
 
-from ml.schema import TABLES
 from mergeworthy.ops.drift.check import run
-from mergeworthy.project import registered
 from mergeworthy.ops.sources.predictions import read_predictions
+from mergeworthy.project import registered
 from mergeworthy.serving.contract import asked
 from mergeworthy.stages import reference
+from ml.schema import TABLES
 
 SCHEMA = TABLES["flights"]
 UNKNOWN = pl.col("sched_dep").dt.day() > 28  # days whose labels did not arrive yet

@@ -18,11 +18,11 @@ from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start, environment
 from tests.engine.serving.test_refusals import GOOD
 
-from ml.schema import TABLES
 from mergeworthy.ops.sources.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log, read_predictions
 from mergeworthy.serving.log import MB, Log
 from mergeworthy.serving.shipping import SENT, Shipper
 from mergeworthy.settings import PredictionLog
+from ml.schema import TABLES
 
 Golden = tuple[list[dict[str, Any]], list[float]]
 COLUMNS = logged(TABLES["flights"])

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from tests.engine.ops.gate.project import GOOD, features, model
 
-from mergeworthy.project import registered
 from mergeworthy.errors import UserError
+from mergeworthy.project import registered
 from mergeworthy.stages import evaluate
 
 

@@ -12,9 +12,9 @@ from tests.attempts import refusal, works
 from tests.engine.ops.gate.project import model
 
 from mergeworthy import holdout, label
-from mergeworthy.project import registered
 from mergeworthy.errors import UserError
 from mergeworthy.paths import FEATURES, METRICS, MODEL
+from mergeworthy.project import registered
 from mergeworthy.stages import evaluate, features, reference, train
 
 GATES = Path("gates.yaml").read_text()
