@@ -19,6 +19,7 @@ from mergeworthy.reference.counts import batches, count
 from mergeworthy.reference.performance import LABELLED
 from mergeworthy.reference.record import SCORE, summarise
 from mergeworthy.settings.drift import Drift
+
 from tests.engine.ops.drift.simulation import SETTINGS, SHIFTS, World
 
 TABLES = {

@@ -25,8 +25,8 @@ BAD = {
     "description": ["", "tab\tinside", "{% if %}", "y" * 201],
     "project_slug": [
         "torch", "mlflow", "dvc", "polars", "scikit-learn", "import-linter", "tests", "src", "mergeworthy", "engine",
-        "ml", "json", "asyncio", "", "Flights", "2013-flights", "-a", "a-", "a--b", "a_b", "a.b", "a/b", "café", "two words",
-        "x" * 51,
+        "ml", "json", "asyncio", "", "Flights", "2013-flights", "-a", "a-", "a--b", "a_b", "a.b", "a/b", "café",
+        "two words", "x" * 51,
     ],
     "owner": ["", "-octo", "octo-", "a--b", "acme/team", "@octo", "o" * 40, "octo cat", "a\n"],
     "reviewers": ["", "a/b/c", "@octo", "a/", "a b", "one, two"],

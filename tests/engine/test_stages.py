@@ -76,9 +76,7 @@ def test_a_stage_depends_on_every_module_that_it_imports(graph: grimp.ImportGrap
     above = {Path("src", *each.split(".")[:depth]) / "__init__.py" for each in ours for depth in range(1, 5)}
     left = {each for each in above - set(map(file, ours)) if each.exists()}
     unnamed = {each for each in left if not any(each == dep or dep in each.parents for dep in deps)}
-    assert {each for each in unnamed if not is_plain(each)} <= {
-        Path("engine/src/mergeworthy/__init__.py")
-    }  # ORT's telemetry off
+    assert {each for each in unnamed if not is_plain(each)} <= {Path("engine/src/mergeworthy/__init__.py")}  # ORT's telemetry off
 
 
 @pytest.mark.parametrize("name", STAGES)

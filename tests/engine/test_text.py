@@ -189,9 +189,7 @@ def command(code: str, cwd: Path, **environment: str) -> subprocess.CompletedPro
     """Run Python code as a verb is run."""
     known = {key: value for key, value in os.environ.items() if key not in ("GITHUB_ACTIONS", "PYTHONUTF8")}
     paths = {"PYTHONPATH": str(ROOT / "src")}
-    text = (
-        f"from pathlib import Path\nfrom mergeworthy.errors import UserError, run\ndef main():\n    {code}\nrun(main)"
-    )
+    text = f"from pathlib import Path\nfrom mergeworthy.errors import UserError, run\ndef main():\n    {code}\nrun(main)"
     return subprocess.run(
         [sys.executable, "-c", text], cwd=cwd, env={**known, **paths, **environment}, capture_output=True, check=False
     )

@@ -143,9 +143,7 @@ def test_a_fresh_clone_has_nothing_to_record(project: Path, absent: str, capsys:
 
 def test_nothing_is_imported_for_nothing(project: Path) -> None:
     (project / "models/model.onnx").unlink()
-    code = (
-        "import sys; from mergeworthy.ops import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
-    )
+    code = "import sys; from mergeworthy.ops import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True)
 
 
