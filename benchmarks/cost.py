@@ -53,7 +53,8 @@ class Line:
 def seconds(folder: Path, *command: str) -> float:
     """Wall time of a command in a project and its environment; raises where it fails."""
     path = f"{folder / '.venv/bin'}{os.pathsep}{outside()['PATH']}"
-    environment = os.environ | outside() | {"PATH": path, "PYTHONPATH": str(folder / "src"), "DVC_NO_ANALYTICS": "1"}
+    environment = os.environ | outside() | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    environment["PYTHONPATH"] = f"{folder}/src:{folder}/engine/src"
     started = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - started
@@ -92,7 +93,7 @@ def work(project: Path, copy: Path) -> list[Line]:
     anew("python", "-c", STAGES)  # Python compiles what it imports, once
     in_process, full = anew("python", "-c", STAGES), anew("dvc", "repro", "--force")
     nothing = seconds(copy, "dvc", "repro")
-    seconds(copy, "python", "-m", "mergeworthy", "data", "--until", "2013-12")
+    seconds(copy, "mergeworthy", "data", "--until", "2013-12")
     year = anew(*FEATURES)
     next((copy / ".cache/features").glob("2013-12-*")).unlink()
     return [

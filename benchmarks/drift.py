@@ -1,6 +1,6 @@
 """Does the drift check cry wolf, does it miss one, and what does it cost: false alarms, power, speed.
 
-    cd demo/flight-delays && PYTHONPATH=src:. .venv/bin/python ../../benchmarks/drift.py [alarms] [power] [speed]
+    cd demo/flight-delays && PYTHONPATH=../.. .venv/bin/python ../../benchmarks/drift.py [alarms] [power] [speed]
 
 Runs in a generated project's folder and environment; prints Markdown tables, seeded: only the seconds differ.
 """
@@ -19,7 +19,8 @@ from mergeworthy.reference.counts import batches, count
 from mergeworthy.reference.performance import LABELLED
 from mergeworthy.reference.record import SCORE, summarise
 from mergeworthy.settings.drift import Drift
-from tests.ops.drift.simulation import SETTINGS, SHIFTS, World
+
+from tests.engine.ops.drift.simulation import SETTINGS, SHIFTS, World
 
 TABLES = {
     "narrow, 5 + 3 columns": {"numbers": 5, "categories": 3},

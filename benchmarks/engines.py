@@ -19,7 +19,8 @@ ORDER = ["sched_dep", "carrier", "flight"]
 
 def by_polars(paths: list[Path], out: Path) -> None:
     """The project's own functions, for some of its histories."""
-    from ml.features import history
+    from mergeworthy import asof
+    from ml import history
 
     flights, weather, planes = (
         pl.concat([pl.scan_parquet(path / f"{table}.parquet") for path in paths])
@@ -29,7 +30,7 @@ def by_polars(paths: list[Path], out: Path) -> None:
     known = [history.aircraft(planes), history.weather(weather, 1)]
     known.append(history.delays(rows, "origin", ["origin"], pl.duration(hours=3)))
     for one in known:
-        rows = history.asof(rows, "sched_dep", one)
+        rows = asof(rows, "sched_dep", one)
     newest = pl.col("sched_dep").dt.to_string("%Y-%m") == paths[-1].name
     rows.filter(newest).select(COLUMNS).sink_parquet(out, compression="zstd")
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import polars as pl
 import yaml
-from ml.schema import TABLES
 from mergeworthy.ops.sources.flights import Flights
+from mergeworthy.project import registered
 
 MEMORY_GB = 0.25  # that training may hold of rows: even a year needs more
 YEARS = [year for year in range(2013, 2200) if not isleap(year)]
@@ -98,7 +98,7 @@ def main() -> None:
     chosen = parser.parse_args()
     source, names = Flights(), [*STAGES, "one month more", "polars", "pandas"]
     months = {name: source.read(name) for name in source.partitions()}
-    rows = sum(tables[next(iter(TABLES))].height for tables in months.values())
+    rows = sum(tables[registered().main].height for tables in months.values())
     print(f"Seconds (MB at most); training may hold {MEMORY_GB} GB of rows. The last two: the same five features.\n")
     print(f"| rows | {' | '.join(names)} |\n|---{'|---' * len(names)}|", flush=True)
     figures = {}

@@ -16,14 +16,13 @@ import numpy as np
 import polars as pl
 import torch
 import yaml
-from mergeworthy import ml
-from mergeworthy.artifact import session
-from ml.model import inputs, values
-from ml.model.encoding import Encoding
-from ml.model.export import to_onnx
-from ml.model.fit import fit
-from ml.model.network import Score
+from mergeworthy import Compute
+from mergeworthy.artifact import inputs, session, values
+from mergeworthy.project import registered
 from mergeworthy.stages.train import training_files
+from mergeworthy.training import Encoding, to_onnx
+from ml.model import Probability, fit
+from ml.params import Params
 
 LIMIT = float(os.environ.get("SLACK", "1"))  # of torch's time; a busy machine is given more
 SECONDS = 1.5  # of each measurement
@@ -52,10 +51,10 @@ def scoring() -> bool:
     """Print the times, and say whether ONNX is ahead."""
     settings = yaml.safe_load(Path("params.yaml").read_text())
     settings["train"] |= {"epochs": 1}
-    params, rows = ml.Params.model_validate(settings).train, pl.read_parquet(training_files()[0])
-    network, encoding = fit([rows.lazy()], params)
+    params, rows = Params.model_validate(settings).train, pl.read_parquet(training_files()[0])
+    trained, encoding = fit(registered().dataset([rows.lazy()]), params, Compute())
+    network = Probability(trained).eval()
     onnx, ahead = session(to_onnx(network, encoding)), True
-    network = Score(network).eval()
     torch.set_num_threads(1)  # as the session has
     places = {name: {word: i for i, word in enumerate(words, 1)} for name, words in encoding.vocabularies.items()}
     print("| | ONNX, µs | torch, µs | |\n|---|---|---|---|")

@@ -19,8 +19,7 @@ warnings.simplefilter("ignore")
 import polars as pl
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
-from mergeworthy.artifact import session
-from ml.model import inputs
+from mergeworthy.artifact import inputs, session
 from pathlib import Path
 names = inputs(session(Path("models/model.onnx").read_bytes()))
 words = [name for name, (kind, _) in names.items() if kind == pl.String]

@@ -14,31 +14,32 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import yaml
-from mergeworthy import ml
+from mergeworthy import Compute
 from mergeworthy.artifact import predict, session
-from ml.features import inputs
-from ml.schema import TABLES
 from mergeworthy.ops.sources.flights import Flights
+from mergeworthy.project import registered
+from ml.params import Params
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 SLACK = float(os.environ.get("SLACK", "1"))  # with more, fewer months are looked at
 MONTHS = [f"2013-{month:02}" for month in range(5, 13 if SLACK == 1 else 7)]
 FIRST = "2013-04"  # what is never retrained knows the months before
 MOST_CATEGORIES = 255  # that HistGradientBoosting takes
+PROJECT = registered()
 
 
-def features(params: ml.Params) -> pl.DataFrame:
+def features(params: Params) -> pl.DataFrame:
     """The whole year, labelled rows, with the month that each belongs to."""
     source = Flights()
     months = [source.read(name) for name in source.partitions()]
-    tables = {name: pl.concat([month[name] for month in months]).lazy() for name in TABLES}
-    rows = ml.build_features(tables, params).filter(pl.col(ml.LABEL).is_not_null()).collect()
+    tables = {name: pl.concat([month[name] for month in months]).lazy() for name in PROJECT.schemas}
+    rows = PROJECT.build_features(tables, params).filter(pl.col(PROJECT.target).is_not_null()).collect()
     return rows.with_columns(month=pl.col("sched_dep").dt.to_string("%Y-%m"))
 
 
 def matrix(rows: pl.DataFrame) -> tuple[np.ndarray, list[bool]]:
     """What HistGradientBoosting takes: numbers, and categories as the rank of their frequency."""
-    categories, numbers = inputs(rows.drop("month").schema)
+    categories, numbers = PROJECT.inputs(rows.drop("month").schema)
     ranks = []
     for name in categories:
         common = rows[name].drop_nulls().value_counts(sort=True)[name].head(MOST_CATEGORIES)
@@ -59,16 +60,16 @@ class Pair(NamedTuple):
 class Table:
     """The year's rows, for both kinds of model."""
 
-    def __init__(self, params: ml.Params) -> None:
+    def __init__(self, params: Params) -> None:
         self.params, self.rows = params, features(params)
         self.values, self.categorical = matrix(self.rows)
         self.month = self.rows["month"].to_numpy()
-        self.label = self.rows[ml.LABEL].to_numpy().astype(bool)
+        self.label = self.rows[PROJECT.target].to_numpy().astype(bool)
 
     def train(self, known: np.ndarray) -> Pair:
         """Both on some of the rows, bool of shape (rows,)."""
         start = time.perf_counter()
-        own = ml.train([self.rows.filter(known).drop("month").lazy()], self.params)
+        own = PROJECT.fit(PROJECT.dataset([self.rows.filter(known).drop("month").lazy()]), self.params, Compute())
         trained = time.perf_counter()
         boosted = HistGradientBoostingClassifier(categorical_features=self.categorical, random_state=0)
         boosted.fit(self.values[known], self.label[known])
@@ -79,7 +80,7 @@ class Table:
         now = self.month == month
         scores = [predict(session(pair.own), self.rows.filter(now))]
         scores.append(pair.boosted.predict_proba(self.values[now])[:, 1])
-        return [ml.METRICS[name](self.label[now], score) for name in ("auc", "log_loss") for score in scores]
+        return [PROJECT.all_metrics[name](self.label[now], score) for name in ("auc", "log_loss") for score in scores]
 
 
 def line(name: str, figures: list[float]) -> None:
@@ -89,7 +90,7 @@ def line(name: str, figures: list[float]) -> None:
 
 def main() -> None:
     """Print two Markdown tables, and exit 1 where the model is not as good as it must be."""
-    table = Table(ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text())))
+    table = Table(Params.model_validate(yaml.safe_load(Path("params.yaml").read_text())))
     print("| month | AUC | AUC of HGB | log loss | log loss of HGB | seconds | seconds of HGB |")
     print("|---|---|---|---|---|---|---|")
     figures = []

@@ -21,7 +21,7 @@ WHOSE = {  # the innermost frame that matches; numpy and the standard library co
     r"mergeworthy/serving/store": "the lookup of history",
     r"mergeworthy/serving/(log|metrics)|prometheus_client/": "log and metrics",
     r"mergeworthy/serving/(app|contract)|pydantic": "reading and checking the request, writing the answer",
-    r"pipeline/": "features and the rest of scoring",
+    r"mergeworthy/|ml/": "features and the rest of scoring",
     r"bentoml|simple_di|opentelemetry|asgi/": "BentoML",
     r"starlette/|uvicorn/": "HTTP: starlette and uvicorn",
 }

@@ -15,12 +15,14 @@ from typing import Any
 import polars as pl
 import torch
 import yaml
-from mergeworthy import holdout, ml
-from ml.model.encoding import Encoding
-from ml.model.fit import fit
+from mergeworthy import Compute, holdout
+from mergeworthy.project import registered
 from mergeworthy.settings import infra
 from mergeworthy.stages import workers
 from mergeworthy.stages.train import training_files
+from mergeworthy.training import Encoding
+from ml.model import fit
+from ml.params import Params
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -29,19 +31,20 @@ FASTER, WORSE = 3 / SLACK, 0.003  # than the plain loop, at least; log loss abov
 TIMES = 3 if SLACK == 1 else 1  # that each loop is timed, in turn; the shortest counts
 FIGURES = Path("processes.txt")
 PAYS = 4_096  # rows of a step, of all processes together, from which at the latest two are to be faster than one
+TARGET = registered().target
 BATCHES = (1_024, 2_048, PAYS, 8_192) if SLACK == 1 else (PAYS,)
 
 
 def training_rows() -> pl.DataFrame:
     """All of them, labelled."""
-    return pl.scan_parquet(training_files()).filter(pl.col(ml.LABEL).is_not_null()).collect()
+    return pl.scan_parquet(training_files()).filter(pl.col(TARGET).is_not_null()).collect()
 
 
-def settings(**changes: object) -> ml.Params:
+def settings(**changes: object) -> Params:
     """The project's own, with one epoch."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["train"] |= {"epochs": 1} | changes
-    return ml.Params.model_validate(params)
+    return Params.model_validate(params)
 
 
 class Plain(nn.Module):
@@ -77,7 +80,8 @@ def indexed(rows: pl.DataFrame, threads: int, **changes: object) -> float:
     def told(_: object) -> None:
         marks.append(time.perf_counter())
 
-    fit([rows.lazy()], settings(epochs=2, **changes).train, threads=threads, progress=told)
+    compute = Compute(threads=threads, progress=told)
+    fit(registered().dataset([rows.lazy()]), settings(epochs=2, **changes).train, compute)
     return marks[1] - marks[0]
 
 
@@ -86,7 +90,7 @@ def loaded(rows: pl.DataFrame, threads: int, encoding: Encoding) -> tuple[float,
     train = settings().train
     torch.manual_seed(train.seed)
     network = Plain(encoding, train)
-    label = torch.from_numpy(rows[ml.LABEL].to_numpy()).float()
+    label = torch.from_numpy(rows[TARGET].to_numpy()).float()
     data = TensorDataset(encoding.categories(rows), encoding.values(rows), label)
     steps = len(data) // train.batch_rows
     optimiser = torch.optim.AdamW(network.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay)
@@ -104,7 +108,7 @@ def loaded(rows: pl.DataFrame, threads: int, encoding: Encoding) -> tuple[float,
 
 def log_loss(network: nn.Module, encoding: Encoding, rows: pl.DataFrame) -> float:
     """Of a network on the holdout."""
-    label = torch.from_numpy(rows[ml.LABEL].to_numpy()).float()
+    label = torch.from_numpy(rows[TARGET].to_numpy()).float()
     with torch.no_grad():
         logits = network(encoding.categories(rows), encoding.values(rows))
     return nn.functional.binary_cross_entropy_with_logits(logits, label).item()
@@ -144,7 +148,8 @@ def pays(start: float, rows: int, one: list[float], two: list[float]) -> str:
 
 def beside_a_loader(rows: pl.DataFrame, newest: pl.DataFrame, threads: int) -> tuple[float, float]:
     """Print two lines of the table; give how much faster the stage is, and how much worse its model's log loss."""
-    network, encoding = fit([rows.lazy()], settings().train, threads=threads)  # and what only the first training pays
+    # and what only the first training pays
+    network, encoding = fit(registered().dataset([rows.lazy()]), settings().train, Compute(threads=threads))
     pairs = [(indexed(rows, threads), *loaded(rows, threads, encoding)) for _ in range(TIMES)]
     own, plain = (min(pair[i] for pair in pairs) for i in (0, 1))
     losses = [log_loss(trained, encoding, newest) for trained in (network, pairs[0][2])]

@@ -84,7 +84,7 @@ class Schedule:
             "GITHUB_REF_NAME": self.base,
             "GITHUB_SHA": job.git("rev-parse", "HEAD"),
             "GH_TOKEN": job.token.value,
-            "PYTHONPATH": "src",
+            "PYTHONPATH": "src:engine/src",
             "PATH": f"{self.python.parent}{os.pathsep}{os.environ['PATH']}",
             **more,
         }

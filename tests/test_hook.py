@@ -1,5 +1,6 @@
 """Bad answers are refused: every problem at once, a sentence each, no traceback, and nothing is left behind."""
 
+import re
 import shutil
 import sys
 import tomllib
@@ -23,9 +24,9 @@ BAD = {
     "project_name": ["", " ", "two\nlines", "bell\x07", "{{ braces }}", "x" * 201, "\u202eback"],
     "description": ["", "tab\tinside", "{% if %}", "y" * 201],
     "project_slug": [
-        "torch", "mlflow", "dvc", "polars", "scikit-learn", "import-linter", "tests", "src", "pipeline", "json",
-        "asyncio", "", "Flights", "2013-flights", "-a", "a-", "a--b", "a_b", "a.b", "a/b", "café", "two words",
-        "x" * 51,
+        "torch", "mlflow", "dvc", "polars", "scikit-learn", "import-linter", "tests", "src", "mergeworthy", "engine",
+        "ml", "json", "asyncio", "", "Flights", "2013-flights", "-a", "a-", "a--b", "a_b", "a.b", "a/b", "café",
+        "two words", "x" * 51,
     ],
     "owner": ["", "-octo", "octo-", "a--b", "acme/team", "@octo", "o" * 40, "octo cat", "a\n"],
     "reviewers": ["", "a/b/c", "@octo", "a/", "a b", "one, two"],
@@ -75,10 +76,13 @@ def test_the_defaults_pass_and_the_hour_is_explained(problems: Problems) -> None
 
 def test_every_dependency_of_the_project_is_a_taken_name(problems: Problems) -> None:
     # given what the generated project installs
-    settings = tomllib.loads((ROOT / PRODUCT / "pyproject.toml").read_text())
-    groups = settings["dependency-groups"] | settings["project"]["optional-dependencies"]
-    wanted = [*settings["project"]["dependencies"], *(d for g in groups.values() for d in g if isinstance(d, str))]
-    names = {line.split("=")[0].split("<")[0].split(">")[0].split("[")[0].split("{")[0].strip() for line in wanted}
+    names = set()
+    for file in ("pyproject.toml", "engine/pyproject.toml"):
+        settings = tomllib.loads((ROOT / PRODUCT / file).read_text())
+        groups = settings.get("dependency-groups", {}) | settings["project"]["optional-dependencies"]
+        lines = [*settings["project"]["dependencies"], *(d for g in groups.values() for d in g if isinstance(d, str))]
+        names |= {re.split(r"[=<>[{]", line)[0].strip() for line in lines}
+    assert names > {"mergeworthy", "torch", "ray"}
     # then no project can be called like one of them
     assert {name for name in names if not problems(GOOD | {"project_slug": name})} == set()
 

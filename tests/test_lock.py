@@ -30,7 +30,7 @@ def lock(job: Job, commit: str, branch: str) -> "subprocess.CompletedProcess[str
     payload.write_text(json.dumps({"pull_request": {"number": 1, "head": head, "base": {"ref": "main", "sha": ""}}}))
     settings = {
         "GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(payload),
-        "GITHUB_REPOSITORY": "acme/flights", "PYTHONPATH": str(ROOT / PRODUCT / "src"),
+        "GITHUB_REPOSITORY": "acme/flights", "PYTHONPATH": f"{ROOT / PRODUCT}/src:{ROOT / PRODUCT}/engine/src",
         "GITHUB_OUTPUT": str(payload.with_suffix(".out")),
     }  # fmt: skip
     return job.attempt("env", *(f"{name}={value}" for name, value in settings.items()), job.python, *LOCKS)

@@ -29,7 +29,7 @@ with open(os.environ["CALLS"], "a") as log:
     log.write(json.dumps({{"call": ["end", *called]}}) + "\\n")
 sys.exit(int(any(word in called for word in os.environ.get("FAILS", "").split())))
 """
-PROGRAMS = "python dvc ruff mypy lint-imports pytest bentoml uv".split()
+PROGRAMS = "python mergeworthy ruff mypy lint-imports pytest uv".split()
 MAKES = [pytest.param([], id="make"), pytest.param([".SHELLFLAGS=-c"], id="3.81")]
 HOSTILE = ["$(shell touch x) `touch x` $x\"; touch x; 'ü\\", "--help"]
 
@@ -94,7 +94,7 @@ def template_folder(tmp_path: Path) -> Folder:
         ("release", "gate", "publish"),
         ("release", "verify-image", "sign"),
         ("pipeline", "data", "repro"),
-        ("train", "mergeworthy.ops.training", "push"),
+        ("train", "train", "push"),
         ("restore", "fetch", "repro"),
         ("check", "ruff", "mypy"),
         ("lint", "check", "format"),

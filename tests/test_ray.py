@@ -61,7 +61,7 @@ def change(project: Path, name: str, **blocks: dict[str, Any]) -> None:
 
 def start(project: Path, *command: str) -> subprocess.Popen[str]:
     """Start a program of the project's environment, with the project's code."""
-    paths = outside() | {"PYTHONPATH": str(project / "src"), "RAY_USAGE_STATS_ENABLED": "0"}
+    paths = outside() | {"PYTHONPATH": f"{project}/src:{project}/engine/src", "RAY_USAGE_STATS_ENABLED": "0"}
     paths["PATH"] = f"{project}/.venv/bin{os.pathsep}{paths['PATH']}"
     pipe = subprocess.PIPE
     return subprocess.Popen(

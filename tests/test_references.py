@@ -15,7 +15,8 @@ from tests.bake import ROOT, files
 VERB = re.compile(
     r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:make|\$\(MAKE\)(?: --[a-z-]+)*)((?: +[a-z][a-z-]*(?![\w=/.-]))+)", re.M
 )
-MODULE = re.compile(r"python3? -m (pipeline[\w.]*)(?: ([a-z-]+))?")
+MODULE = re.compile(r"python3? -m (mergeworthy[\w.]*)")
+COMMAND = re.compile(r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:[A-Z_]+=\S+ )?mergeworthy ([a-z-]+)", re.MULTILINE)
 HINT = re.compile(r"`make ([^`{}]+)`")
 MADE = {
     "data",
@@ -29,6 +30,17 @@ MADE = {
     ".dvc/config.local",
     "deploy/cosign.pub",
 }
+
+
+SOURCES = ("src", "engine/src")  # where a generated project's modules are
+
+
+def commands(project: Path) -> set[str]:
+    """What the program `mergeworthy` knows: the functions of cli.py that are registered with it."""
+    tree = ast.parse((project / "engine/src/mergeworthy/cli.py").read_text())
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    registered = [node for node in functions if any("app.command" in ast.unparse(one) for one in node.decorator_list)]
+    return {node.name.replace("_", "-") for node in registered}
 
 
 def verbs(makefile: Path) -> set[str]:
@@ -58,9 +70,11 @@ def test_every_verb_exists(fresh: Path) -> None:
 
 def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
     # given what messages advise, and the options that the program has behind its verbs
-    makefile, sources = (fresh / "Makefile").read_text(), list((fresh / "src").rglob("*.py"))
+    makefile = (fresh / "Makefile").read_text()
+    sources = [path for folder in SOURCES for path in (fresh / folder).rglob("*.py")]
     code = "".join(path.read_text() for path in sources)
-    options = set(re.findall(r'"(--[a-z-]+)"', (fresh / "engine/src/mergeworthy/__main__.py").read_text())) | {"--champion"}
+    options = set(re.findall(r'"(--[a-z-]+)"', (fresh / "engine/src/mergeworthy/cli.py").read_text())) | {"--champion"}
+    assert options >= {"--check", "--if-needed", "--apply"}
     hints = [(str(path.relative_to(fresh)), hint) for path in sources for hint in HINT.findall(path.read_text())]
     assert len(hints) > 40
     for who, hint in hints:
@@ -89,15 +103,21 @@ def test_the_templates_verbs_exist() -> None:
 
 
 def test_every_module_and_command_exists(fresh: Path) -> None:
-    # given the commands that the program knows
-    tree = ast.parse((fresh / "engine/src/mergeworthy/__main__.py").read_text())
-    commands = {node.name.replace("_", "-") for node in tree.body if isinstance(node, ast.FunctionDef)}
-    # then whoever calls a module or a command finds it
-    for who, text in callers(fresh).items():
-        for module, command in MODULE.findall(text):
-            path = fresh / "src" / module.replace(".", "/")
-            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), (who, module)
-            assert module != "pipeline" or command in commands, (who, command)
+    # given whatever calls a module or a command of the program
+    texts = callers(fresh).items()
+    modules = {(who, module) for who, text in texts for module in MODULE.findall(text)}
+    called = {(who, command) for who, text in texts for command in COMMAND.findall(text)}
+    # then it exists
+    for who, module in modules:
+        paths = [fresh / folder / module.replace(".", "/") for folder in SOURCES]
+        assert any(path.with_suffix(".py").is_file() or (path / "__main__.py").is_file() for path in paths), (
+            who,
+            module,
+        )
+    assert {module for _, module in modules} > {"mergeworthy.service", "mergeworthy.stages.train"}
+    assert not {(who, command) for who, command in called if command not in commands(fresh)}
+    # and each command is called by somebody: people know the verbs of make alone
+    assert {command for _, command in called} == commands(fresh)
 
 
 def test_every_file_of_the_pipeline_exists(fresh: Path) -> None:
@@ -134,8 +154,9 @@ def test_every_owned_and_packed_path_exists(fresh: Path) -> None:
     ]
     bento = yaml.safe_load((fresh / "bentofile.yaml").read_text())
     module, name = bento["service"].split(":")
-    assert f"class {name}" in (fresh / "src" / f"{module.replace('.', '/')}.py").read_text()
-    for path in [*owned, *bento["include"]]:
+    assert f"class {name}" in (fresh / "engine/src" / f"{module.replace('.', '/')}.py").read_text()
+    kept_out = [line for line in (fresh / ".bentoignore").read_text().splitlines() if "/" in line.rstrip("/")]
+    for path in [*owned, *bento["include"], *(line for line in kept_out if not line.startswith("#"))]:
         assert path.strip("/") in MADE or (fresh / path.strip("/")).exists(), path
 
 
@@ -150,7 +171,7 @@ def test_every_path_and_link_on_a_page_exists(fresh: Path, page: str) -> None:
         for span in spans(readme)
         if re.fullmatch(r"(?!\.\./)[\w.][\w./-]*/[\w./-]*|[\w.-]+\.(yaml|md|dvc|lock|json|db)", span)
     ]
-    places = [home, fresh, fresh / "engine/src/mergeworthy", ROOT]
+    places = [home, fresh, *(fresh / folder for folder in SOURCES), fresh / "engine/src/mergeworthy", ROOT]
     for path in [*(link.replace("%7B", "{").replace("%7D", "}") for link in links), *paths]:
         found = path in MADE or path.startswith("reports/") or any((place / path).exists() for place in places)
         assert found, path

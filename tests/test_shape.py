@@ -1,12 +1,14 @@
 """Small, plain and whole: the limits that the project sets itself."""
 
+import ast
 import re
 from pathlib import Path
 
 from tests.bake import PRODUCT, ROOT, files
 from tests.shape import JINJA, SETTINGS, leftovers, parsed, product, text, verbatim
 
-SOURCES = {".py", ".yaml", ".toml", ".md", ".sh", ".cfg", ".service", ""}
+FUNCTION_LINES = 70  # at most
+FILES, LINES = 80, 6_000  # of a generated project outside engine/, at most
 
 
 def test_nothing_is_left_over(fresh: Path) -> None:
@@ -45,9 +47,23 @@ def test_little_template_language(template: Path) -> None:
     assert sum(len(re.findall(r"\{%-? *if\b", content)) for content in product(template).values()) <= 15
 
 
-def test_no_source_file_is_long(template: Path) -> None:
-    lengths = {name: len(text(template / name).splitlines()) for name in files(template) if name.name != "LICENSE"}
-    assert not {name: n for name, n in lengths.items() if n > 600 and name.suffix in SOURCES}
+def test_no_function_is_long(template: Path) -> None:
+    lengths = {}
+    for name in files(template):
+        if name.suffix == ".py":
+            for node in ast.walk(ast.parse(text(template / name))):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    lengths[f"{name}: {node.name}"] = (node.end_lineno or node.lineno) - node.lineno + 1
+    assert len(lengths) > 1000
+    assert not {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES}
+
+
+def test_what_a_team_inherits_beside_the_engine_is_small(fresh: Path) -> None:
+    own = [name for name in files(fresh) if name.parts[0] != "engine"]
+    lines = sum(len(text(fresh / name).splitlines()) for name in own)
+    print(f"\noutside engine/: {len(own)} files, {lines:,} lines")
+    assert len(own) <= FILES
+    assert lines <= LINES
 
 
 def test_readmes_fit_on_a_page(fresh: Path) -> None:

@@ -1,4 +1,4 @@
-"""Another data set and another kind of model: only ml/, params.yaml, gates.yaml and the data source are touched."""
+"""Another data set and another kind of model: only src/ml, params.yaml, gates.yaml and the data source are touched."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bake import git
+from tests.bake import files, git
 from tests.work import clone, make, python
 
 SWAP = Path(__file__).parent / "swap"
@@ -30,34 +30,29 @@ for name, part in zip(["2024-q1", "2024-q2", "2024-q3"], [table[:200], table[200
 """
 
 SERVE = """
-import sys
-sys.path.insert(0, "src")
 import numpy as np
-from mergeworthy.artifact import session
+from mergeworthy.artifact import load
 from mergeworthy.ops.image import golden
-from mergeworthy.paths import MODEL, ONLINE
-from mergeworthy.serving.start import SCHEMA
+from mergeworthy.paths import ONLINE
+from mergeworthy.project import registered
 from mergeworthy.serving.contract import request
 from mergeworthy.serving.scorer import Scorer
 from mergeworthy.serving.store import Embedded
 
-known = golden.read()
-rows = request(SCHEMA, 1000).validate_json(known.many)["rows"]
-scores = Scorer(session(MODEL.read_bytes()), Embedded(ONLINE, None), SCHEMA)(rows)
+known, schema = golden.read(), registered().schema
+rows = request(schema, 1000).validate_json(known.many)["rows"]
+scores = Scorer(load(), Embedded(ONLINE, None), schema)(rows)
 print(len(rows) > 100 and np.abs(scores - known.scores).max() < 1e-5)
 """
 
 
 @pytest.mark.dear
 def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path, tmp_path: Path) -> None:
-    # given the project with another ml/, its own settings and a folder as source
+    # given the project with another src/ml, its own settings and a folder as source
     swapped, delivered = clone(project, tmp_path / "swapped"), tmp_path / "delivered"
     delivered.mkdir()
-    ml = swapped / "src/ml"
-    for path in ml.iterdir():
-        if path.name not in ("metrics.py", "calibration.py"):  # a probability is measured the same way
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.copytree(SWAP / "ml", ml, dirs_exist_ok=True)
+    shutil.rmtree(swapped / "src/ml")
+    shutil.copytree(SWAP / "ml", swapped / "src/ml")
     for name in ("params.yaml", "gates.yaml"):
         shutil.copy(SWAP / name, swapped)
     infra = yaml.safe_load((swapped / "infra.yaml").read_text())
@@ -77,7 +72,7 @@ def test_another_data_set_and_model_run_the_same_pipeline_and_gate(project: Path
     assert (verdict["outcome"], verdict["partition"]) == ("pass", "2024-q3")
     # and the service asks for this table's columns, and answers as the model was judged
     assert python(swapped, "-c", SERVE).strip() == "True"
-    changed = {line[3:].split("/")[0] for line in git(swapped, "status", "--porcelain").splitlines()}
-    assert changed <= {"src", "params.yaml", "gates.yaml", "infra.yaml", "data.dvc", "dvc.lock"}
-    outside = git(swapped, "status", "--porcelain", "--", "src").splitlines()
-    assert all("src/ml/" in line for line in outside)
+    changed = {line[3:] for line in git(swapped, "status", "--porcelain", "--untracked-files=all").splitlines()}
+    beside = {name for name in changed if not name.startswith("src/ml/")}
+    assert beside == {"params.yaml", "gates.yaml", "infra.yaml", "data.dvc", "dvc.lock"}
+    assert {name.removeprefix("src/") for name in changed - beside} == {f"ml/{name}" for name in files(SWAP / "ml")}

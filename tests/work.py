@@ -15,10 +15,14 @@ def clone(project: Path, to: Path) -> Path:
     return to
 
 
+def own_code(project: Path) -> dict[str, str]:
+    """Variables for a project's programs: a borrowed environment would import the project that it was made for."""
+    return outside() | {"PYTHONPATH": f"{project}/src:{project}/engine/src"}
+
+
 def attempt(project: Path, *verb: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `make <verb>`; the caller judges the exit status."""
-    # A borrowed environment would import the project that it was made for.
-    return run(["make", *verb], project, **(outside() | {"PYTHONPATH": f"{project}/src:{project}/engine/src"} | env))
+    return run(["make", *verb], project, **(own_code(project) | env))
 
 
 def make(project: Path, *verb: str, **env: str) -> str:
@@ -31,7 +35,7 @@ def make(project: Path, *verb: str, **env: str) -> str:
 
 def python(project: Path, *arguments: str) -> str:
     """What the project's own Python prints; raises on failure."""
-    done = run([str(project / ".venv/bin/python"), *arguments], project, **outside())
+    done = run([str(project / ".venv/bin/python"), *arguments], project, **own_code(project))
     if done.returncode:
         raise RuntimeError(done.stderr)
     return done.stdout

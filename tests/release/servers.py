@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bake import PRODUCT, ROOT
+from tests.bake import ROOT
 
-OSV = ROOT / PRODUCT / "tests/ops/image/osv.py"
+OSV = ROOT / "tests/engine/ops/image/osv.py"
 REGISTRY = """version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "{address}"}}

@@ -40,11 +40,14 @@ def listing(shipped: Shipped, tmp_path_factory: pytest.TempPathFactory) -> set[s
 def test_the_image_holds_the_service_and_nothing_of_the_project_beside(listing: set[str]) -> None:
     own = {name.removeprefix("app/bento/src/") for name in listing if re.match(r"app/bento/src/.*[^/]$", name)}
     allowed = re.compile(
-        r"bentofile\.yaml|infra\.yaml|dvc\.lock|models/model\.onnx|models/online/\w+\.parquet|engine/src/mergeworthy/.*\.pyc?"
+        r"(bentofile|infra)\.yaml|pyproject\.toml|dvc\.lock|models/model\.onnx|models/online/\w+\.parquet"
+        r"|(engine/src/mergeworthy|src/ml)/.*\.(pyc?|yaml|json|typed)"
     )
     assert {"models/model.onnx", "models/online/weather.parquet", "src/ml/__init__.py"} <= own
+    assert "engine/src/mergeworthy/service.py" in own
     assert {name for name in own if not allowed.fullmatch(name)} == set()
-    assert not {name for name in own if re.match("engine/src/mergeworthy/(ops|stages)/", name)}
+    unused = r"engine/src/mergeworthy/((ops|stages|training|testing)/|(cli|__main__)\.)|src/ml/model\."
+    assert not {name for name in own if re.match(unused, name)}
 
 
 def test_the_image_holds_no_shell_compiler_installer_or_torch(listing: set[str]) -> None:

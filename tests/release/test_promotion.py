@@ -33,7 +33,7 @@ def verb(alice: Clone, project: Path) -> Verb:
         environment = by.environment | {
             "GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": alice.repository.full_name, "GITHUB_REF_NAME": "main",
             "GITHUB_EVENT_NAME": "workflow_dispatch", "GITHUB_EVENT_PATH": str(event), "GITHUB_SHA": "0" * 40,
-            "PYTHONPATH": str(ROOT / PRODUCT / "src"), "RELEASE": json.dumps(release),
+            "PYTHONPATH": f"{ROOT / PRODUCT}/src:{ROOT / PRODUCT}/engine/src", "RELEASE": json.dumps(release),
         }  # fmt: skip
         command = [str(project / ".venv/bin/python"), "-m", "mergeworthy", "release", step]
         done = run(command, by.folder, **environment)

@@ -107,14 +107,14 @@ def test_a_judged_model_goes_to_production_and_back(
     public = home.alice.folder / "deploy/cosign.pub"
     closed = Environment(cosign.pair(public.parent), branches=("main",))
     monkeypatch.setitem(home.repository.environments, "release", closed)
-    home.alice.commit("Our registry, and untidy", {"engine/src/mergeworthy/untidy.py": "import os\n"})
+    home.alice.commit("Our registry, and untidy", {"src/ml/untidy.py": "import os\n"})
     early = release(home, judge(home, "failure"))
     assert results(early) == RELEASED | {"image": "skipped"}, early.log
     assert "carries no green verdict" in early["plan"].log, early["plan"].log
     assert promotions(home) == []
 
     # when it is mended
-    (home.alice.folder / "engine/src/mergeworthy/untidy.py").unlink()
+    (home.alice.folder / "src/ml/untidy.py").unlink()
     first = home.alice.commit("Tidy", {})
     judged = judge(home)
     run = release(home, judged)

@@ -90,7 +90,7 @@ def test_a_readme_trains_nothing_and_reads_no_data(home: Home) -> None:
 
 @pytest.mark.alone
 def test_style_alone_is_told_quickly(home: Home) -> None:
-    run = home.run(home.propose("untidy", {"engine/src/mergeworthy/untidy.py": "import os\n"}))
+    run = home.run(home.propose("untidy", {"src/ml/untidy.py": "import os\n"}))
     assert results(run)["verdict"] == "failure"
     assert "train / train" not in run.jobs or run["train / train"].result == "skipped"
     print(f"\na lint-only failure: told after {run['checks'].seconds:.0f} s")

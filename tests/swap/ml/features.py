@@ -1,15 +1,13 @@
 """The measurements as they are: nothing becomes known over time, and nothing follows from them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
-from ..params import Params
-from ..schema import MEASURES
+from .params import Params
 
 LABEL = "malignant"
-TIME: str | None = None
+NOT_INPUTS = {"id", "clinic", "batch"}
 
 
 def label(params: Params) -> pl.Expr:
@@ -18,15 +16,5 @@ def label(params: Params) -> pl.Expr:
 
 
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
-    """Add the batch that the gate resamples whole."""
+    """Return every row with the batch that the gate resamples whole."""
     return tables["cells"].with_columns(batch=pl.col("id") // params.features.batch_rows)
-
-
-def inputs(columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
-    """No category, and every measurement."""
-    return [], list(MEASURES)
-
-
-def derive(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Nothing."""
-    return {}
