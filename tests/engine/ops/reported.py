@@ -102,7 +102,9 @@ class Project:
         guess = {"auc": 0.5, "log_loss": 0.5934, "brier": 0.2, "ece": 0.021, "calibration_slope": None}
         measured = {"partition": "2013-06", "rows": rows, "positive_share": label.mean(), "model": model}
         self.write("reports/metrics.json", json.dumps(measured | {"baseline": guess}))
-        pl.DataFrame({registered().target: label, "score": score}).write_parquet(self.root / "reports/predictions.parquet")
+        pl.DataFrame({registered().target: label, "score": score}).write_parquet(
+            self.root / "reports/predictions.parquet"
+        )
         epoch = np.arange(1, 9)
         loss = {"train_loss": 0.44 + 0.2 / epoch, "valid_loss": 0.47 + 0.15 / epoch + 0.001 * epoch}
         pl.DataFrame({"epoch": epoch, "epochs": 8, **loss}).write_csv(self.root / "reports/training.csv")

@@ -12,7 +12,6 @@ from tests.engine.product import PACKAGES, PRODUCT
 from mergeworthy.paths import MODEL
 
 
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository whose model DVC keeps, beside a remote in a folder."""

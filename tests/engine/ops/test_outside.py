@@ -337,7 +337,8 @@ def test_a_deadline_that_is_none_is_refused(value: str, monkeypatch: pytest.Monk
 @pytest.mark.attempts("silent server")
 def test_a_command_ends_though_a_library_still_waits(silent: str, folder: Path) -> None:
     code = (
-        "from mergeworthy import settings; from mergeworthy.errors import run; from mergeworthy.ops.sources import open_source\n"
+        "from mergeworthy import settings; from mergeworthy.errors import run\n"
+        "from mergeworthy.ops.sources import open_source\n"
         f"source = settings.FilesSource(kind='files', url='http://{silent}/{{partition}}/{{table}}.csv')\n"
         "run(lambda: open_source(source).read('2013-01'))"
     )

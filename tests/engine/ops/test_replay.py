@@ -13,7 +13,6 @@ from mergeworthy.ops.replay.month import Month, Way
 from mergeworthy.ops.report.markdown import DASH
 
 
-
 def month(partition: str, decision: str, **auc: float | None) -> Month:
     ways: list[Way] = ["never", "decided", "every"]
     figures = {way: {"auc": auc.get(way), "log_loss": 0.5} for way in ways}

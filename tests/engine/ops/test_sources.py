@@ -14,11 +14,11 @@ from tests.attempts import attempt
 from tests.engine.ops import registration
 
 from mergeworthy.errors import UserError
-from ml.schema import TABLES
 from mergeworthy.ops.drift import current
 from mergeworthy.ops.sources import open_source
 from mergeworthy.ops.sources.casting import conform
 from mergeworthy.settings import FilesSource, SqlSource
+from ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]
 QUERIES = {

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 import yaml
 from tests.engine.ops.data.delivered import deliver
-from tests.engine.product import PRODUCT
 from tests.engine.ops.trained import onnx_bytes
+from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops.drift import schema

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from mergeworthy.errors import UserError
-from ml.schema import TABLES
 from mergeworthy.ops.drift import served
 from mergeworthy.ops.sources.predictions import logged
+from ml.schema import TABLES
 
 COLUMNS = logged(TABLES["flights"])
 NOON = datetime(2013, 7, 1, 16, tzinfo=UTC)  # 12:00 in New York

@@ -1,7 +1,7 @@
 """Bad models, what is wrong with each, and which check has to say so.
 
-`python -m tests.engine.ops.gate.bad_models` prints the table. Each is shipped in a project under real git and DVC whose main
-has a good model, and goes through the gate's one entry.
+`python -m tests.engine.ops.gate.bad_models`, with PYTHONPATH as for the tests, prints the table. Each is shipped in a
+project under real git and DVC whose main has a good model, and goes through the gate's one entry.
 """
 
 import io
@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 import onnx.helper as graph
 import polars as pl
-from tests.engine.ops.gate.project import GATES, GOOD, Project, copy, flights, found, model, on_main
 from tests.engine.ops.gate.ml.features import TARGET
+from tests.engine.ops.gate.project import GATES, GOOD, Project, copy, flights, found, model, on_main
 
 from mergeworthy.ops.gate.verdict import Check, Result
 

@@ -11,7 +11,7 @@ import pytest
 from mergeworthy.ops.gate import slices
 from mergeworthy.ops.gate.duel import Duel, Strings, overall
 from mergeworthy.ops.gate.verdict import worst
-from mergeworthy.settings import Bootstrap, Gates
+from mergeworthy.settings import Gates
 from mergeworthy.stats import bootstrap
 from mergeworthy.stats.bootstrap import Floats
 

@@ -13,7 +13,6 @@ from mergeworthy.ops.gate import Verdict
 from mergeworthy.ops.gate.schema import SCHEMA, current
 from mergeworthy.paths import MODEL, PREDICTIONS
 
-
 STOPPING = """\
 from dataclasses import replace
 

@@ -1,5 +1,4 @@
 """What a reviewer reads, part by part."""
-# ruff: noqa: RUF001 (minus signs are real ones)
 
 import pytest
 from tests.engine.ops import reported

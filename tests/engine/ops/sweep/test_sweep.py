@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from mergeworthy.errors import UserError
-from ml.params import Params
-from ml.schema import TABLES
 from mergeworthy.ops.sweep import search as sweep
 from mergeworthy.ops.sweep import trial
 from mergeworthy.stages import features
+from ml.params import Params
+from ml.schema import TABLES
 
 MONTHS = ("2013-01", "2013-02", "2013-03")
 SWEEP = {

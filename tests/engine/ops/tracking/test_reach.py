@@ -22,7 +22,6 @@ from mergeworthy.ops import tracking
 from mergeworthy.ops.tracking.server import shown
 
 
-
 def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "mergeworthy", "track", *words],
@@ -143,7 +142,9 @@ def test_a_fresh_clone_has_nothing_to_record(project: Path, absent: str, capsys:
 
 def test_nothing_is_imported_for_nothing(project: Path) -> None:
     (project / "models/model.onnx").unlink()
-    code = "import sys; from mergeworthy.ops import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
+    code = (
+        "import sys; from mergeworthy.ops import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PACKAGES}, check=True)
 
 

@@ -22,7 +22,6 @@ from mergeworthy.errors import UserError
 from mergeworthy.ops import tracking
 
 
-
 def runs(client: MlflowClient, project: Path) -> list[Run]:
     """All that anyone would see of this project's runs, unfinished ones too."""
     experiment = client.get_experiment_by_name(project.name)
