@@ -1,6 +1,6 @@
 """How often the comparison is wrong, over many months like June: 27,000 flights, 30 days, champion and slices together.
 
-`pytest -s tests/ops/gate/test_false_alarms.py` prints the shares.
+`pytest -s …/ops/gate/test_false_alarms.py` prints the shares.
 """
 
 from dataclasses import replace

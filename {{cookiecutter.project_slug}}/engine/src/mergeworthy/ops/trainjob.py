@@ -46,7 +46,7 @@ def manifest(cluster: settings.Cluster, compute: settings.Compute, name: str, pl
                 "command": [
                     "env",
                     f"--chdir={place}",
-                    "PYTHONPATH=src:engine/src",
+                    CODE,
                     "torchrun",
                     "-m",
                     "mergeworthy.stages.train",

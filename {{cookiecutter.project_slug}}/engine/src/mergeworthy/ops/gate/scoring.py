@@ -142,7 +142,7 @@ class Judge:
         except KeyError as missing:
             raise UserError(
                 f"{name} reads the feature {missing}, which this commit's features lack: "
-                "keep it in ml/features until the new model is merged, and remove it then"
+                "let src/ml build it until the new model is merged, and remove it then"
             ) from None
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises, the champion is unreadable
             raise UserError(
