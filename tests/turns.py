@@ -10,7 +10,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-SUITES = (Path("tests"), Path("tests/engine"))
+SUITES = (Path("tests"), Path())  # the template's and the engine's folder, as names of tests begin
 Hook = Callable[[pytest.Item], Generator[None, object, object]]
 
 

@@ -1,0 +1,1 @@
+"""The tests of `mergeworthy`, a package: see stages/__init__.py."""
