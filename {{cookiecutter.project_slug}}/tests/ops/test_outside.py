@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import socket
+import socketserver
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -193,6 +195,53 @@ def test_who_does_not_answer_is_named(name: str, silent: str, folder: Path, monk
     assert who in said
     assert re.search("answer|timed out", said)
     assert "password" not in said
+
+
+@pytest.fixture(scope="module")
+def dripping() -> Iterator[str]:
+    """Give the address of a server that begins to answer at once, and then sends a byte in each fifth of a second."""
+
+    class Dripping(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.request.sendall(f"HTTP/1.1 200 OK\r\n{DRIPPING['headers']}".encode())
+                while not time.sleep(0.2):  # type: ignore[func-returns-value]
+                    self.request.sendall(b" ")
+            except OSError:
+                return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+DRIPPING = {"headers": ""}
+DRIPPED = ["files: list", "files: read", "prediction log", "mlflow", "mlflow: call", "advisories", "git"]
+
+
+@pytest.mark.attempts("dripping server")
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("registry", "headers"), *((name, part) for name in DRIPPED for part in ("headers", "body"))],
+)
+def test_an_answer_byte_by_byte_is_given_up(
+    name: str, part: str, dripping: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte is in time for a socket's own timeout; the whole is not."""
+    kind = "text/html" if name in ("files: list", "prediction log") else "application/json"
+    whole = f"Content-Type: {kind}\r\nContent-Length: 100000\r\n\r\n"
+    monkeypatch.setitem(DRIPPING, "headers", whole if part == "body" else "X: ")
+    infra = yaml.safe_load(settings.INFRA.read_text())
+    settings.INFRA.write_text(yaml.safe_dump(infra | {"advisories": f"http://{dripping}/v1/query"}))
+    act, who = CALLS[name]
+    begin = time.monotonic()
+    with pytest.raises(UserError) as error:
+        act(dripping)
+    assert time.monotonic() - begin < 8
+    assert who in refused(error.value)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from ... import files, outside
 from ...errors import UserError, run
-from ...outside import Deadline
+from ...outside import Deadline, within
 from ...settings import INFRA, Accepted, gates, infra
 from ...text import say
 from ..tracking.server import proxy
@@ -106,9 +107,13 @@ def _require_knowledge(service: str) -> None:
     """Raise `UserError` unless the service knows the vulnerability of the probe."""
     query = json.dumps({"package": {"name": PROBE, "ecosystem": "PyPI"}, "version": PROBE_VERSION})
     request = urllib.request.Request(service, query.encode(), {"Content-Type": "application/json"})  # noqa: S310 (settings allow http and https alone)
-    try:
+
+    def ask() -> Any:
         with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (as above)
-            known = json.load(answer).get("vulns", [])
+            return json.load(answer)
+
+    try:
+        known = within(Deadline.ANSWER, f"the advisories at {service}", ask).get("vulns", [])
         names = {name for one in known for name in (one["id"], *one.get("aliases", []))}
     except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
         why = f"what is known of the image's packages cannot be told ({service}: {error}){proxy(service)}"
