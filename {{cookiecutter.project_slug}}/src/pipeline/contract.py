@@ -159,7 +159,10 @@ def _failed(cases: pl.DataFrame, table: pl.DataFrame, schema: DataFrameSchema) -
     rows = cases.filter(pl.col("check") == rule, pl.col("column").eq_missing(column)).height
     if rule == "multiple_fields_uniqueness":
         key = [str(name) for name in schema.unique or []]
-        shown = "" if private(schema, key) else f", e.g. {value}"
+        # pandera's example is the whole row, in which other columns may be private.
+        values = table.select(key).filter(table.select(key).is_duplicated()).row(0)
+        told = ", ".join(str(value)[:LONGEST] for value in values)
+        shown = "" if private(schema, key) else f", e.g. {told}"
         return f"key {', '.join(key)} {RULES[rule]}, but {rows:,} rows share theirs{shown}"
     if first["index"] is None and CRASH.match(str(value)):
         raise UserError(f"ml/schema.py: column {column}: {rule} cannot be checked: {str(value).split('(')[0]}")
