@@ -12,7 +12,7 @@ import pytest
 from tests.attempts import refused, works
 from tests.ops.markdown_tables import PARSER
 
-from pipeline.ops import workflow
+from pipeline.ops import proposal, trouble, workflow
 from pipeline.ops.drift import evidence, show
 from pipeline.ops.drift.decision import Column, Decision, Rule, Window
 from pipeline.ops.gate import show as gate_show
@@ -131,6 +131,27 @@ def test_drift_md_has_our_markup_alone(value: str) -> None:
         (axis,) = [line for line in chart.splitlines() if line.strip().startswith("x-axis")]
         assert re.fullmatch(r'  x-axis "[^"<>`]*" \["[^"<>`\[\]]*"(, "[^"<>`\[\]]*")*\]', axis)
     works(axis, f"in drift.md: {value!r}")
+
+
+@pytest.mark.attempts("hostile value")
+@pytest.mark.parametrize("value", ["@" * 700, "|" * 700])
+def test_what_drift_says_fits_into_an_issue(value: str) -> None:
+    # given many rules and columns, whose values are long once they are escaped
+    given = decision(value)
+    told = show.markdown(given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40}))
+    # then GitHub takes what is said, and it has still no markup of theirs
+    fitted = proposal.fitted(told)
+    assert len(fitted) < 65_000 < len(told)
+    assert fitted.startswith(told[:1000])
+    harmless(fitted)
+    assert proposal.fitted("short") == "short"
+    works(f"{len(told):,} characters become {len(fitted):,}", f"{value[0]} many times")
+
+
+def test_many_errors_of_many_jobs_fit_into_a_comment() -> None:
+    told = trouble.told({f"job {number}": ["x" * 5_000] * 50 for number in range(9)})
+    assert len(told) == 9
+    assert len("\n\n".join(told)) < 60_000
 
 
 @pytest.mark.attempts("hostile value")

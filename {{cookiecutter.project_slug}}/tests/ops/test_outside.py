@@ -121,8 +121,8 @@ def halting() -> Iterator[str]:
         server.shutdown()
 
 
-def files(silent: str) -> object:
-    source = settings.FilesSource(kind="files", url=f"http://{silent}/{{partition}}/{{table}}.parquet")
+def files(silent: str, scheme: str = "http") -> object:
+    source = settings.FilesSource(kind="files", url=f"{scheme}://{silent}/{{partition}}/{{table}}.parquet")
     return open_source(source)
 
 
@@ -167,6 +167,7 @@ def git_merge(silent: str) -> None:
 CALLS: dict[str, tuple[Callable[[str], object], str]] = {
     "files: list": (lambda at: files(at).partitions(), "the source http://"),  # type: ignore[attr-defined]
     "files: read": (lambda at: files(at).read("2013-01"), "the source http://"),  # type: ignore[attr-defined]
+    "files: connect": (lambda at: files(at, "ftp"), "the source ftp://"),
     "sql": (lambda at: sql(at).partitions(), "the database"),  # type: ignore[attr-defined]
     "sql: query": (locked, "the database"),
     "prediction log": (lambda at: read_predictions(f"http://{at}/log"), "the prediction log http://"),
@@ -195,6 +196,70 @@ def test_who_does_not_answer_is_named(name: str, silent: str, folder: Path, monk
     assert who in said
     assert re.search("answer|timed out", said)
     assert "password" not in said
+
+
+def shipped(at: str) -> None:
+    Path("a.ndjson").touch()
+    shipper = shipping.Shipper(settings.PredictionLog(url=f"http://{at}/log"), retry=0.01)
+    shipper.put(Path("a.ndjson"))
+    shipper.close()
+
+
+def advised(at: str) -> object:
+    infra = yaml.safe_load(settings.INFRA.read_text())
+    settings.INFRA.write_text(yaml.safe_dump(infra | {"advisories": f"http://{at}/v1/query"}))
+    return scan.find({"jinja2": "2.0"})
+
+
+@pytest.mark.attempts("secret in an error")
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda at: files(at).partitions(), id="list"),  # type: ignore[attr-defined]
+        pytest.param(lambda at: files(at).read("2013-01"), id="read"),  # type: ignore[attr-defined]
+        pytest.param(lambda at: files(at, "ftp"), id="connect"),
+        pytest.param(lambda at: files(at, "nope"), id="another protocol"),
+        pytest.param(lambda at: read_predictions(f"http://{at}/log"), id="prediction log"),
+        pytest.param(shipped, id="shipping"),
+        pytest.param(advised, id="advisories"),
+        pytest.param(git_fetch, id="git"),
+        pytest.param(lambda at: reach(f"http://{at}"), id="mlflow"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(
+    act: Callable[[str], object], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given an address with credentials, at which nobody answers
+    try:
+        act("me:hunter2@127.0.0.1:1")
+    except UserError as error:
+        said = str(error)
+    else:
+        said = capsys.readouterr().err
+    # then the error names the address, not the password
+    assert "hunter2" not in refused(said)
+    assert "127.0.0.1:1" in said
+
+
+@pytest.mark.parametrize(("status", "told"), [(404, "is missing"), (403, "403"), (500, "500")])
+def test_only_what_is_not_there_is_called_missing(status: int, told: str, folder: Path) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match=told):
+            files(f"127.0.0.1:{server.server_port}").read("2013-01")  # type: ignore[attr-defined]
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..outside import Deadline, call, local
+from ..outside import Deadline, call, local, shown
 from .doctor import probe
-from .tracking.server import shown
 
 if TYPE_CHECKING:
     from dvc.config import Config

@@ -18,7 +18,7 @@ from tests.attempts import refusal, refused
 from tests.ops.tracking.servers import Server, free_port, wait
 
 from pipeline.ops import tracking
-from pipeline.ops.tracking.server import shown
+from pipeline.outside import shown
 
 SOURCE = Path(__file__).parents[3] / "src"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ... import files, outside
 from ...errors import UserError, run
-from ...outside import Deadline, within
+from ...outside import Deadline, shown, within
 from ...settings import INFRA, Accepted, gates, infra
 from ...text import say
 from ..tracking.server import proxy
@@ -81,12 +81,12 @@ def find(packages: dict[str, str]) -> list[Finding]:
         told = ["--format", "json", "--aliases", "on", "--desc", "off", "--progress-spinner", "off"]
         source = ["--vulnerability-service", "osv", "--osv-url", service]
         command = [sys.executable, "-m", "pip_audit", *asked, *told, *source]
-        done = outside.call(command, f"the advisories at {service}", Deadline.EXCHANGE)
+        done = outside.call(command, shown(f"the advisories at {service}"), Deadline.EXCHANGE)
     try:
         answers = json.loads(done.stdout)["dependencies"]
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        why = f"what is known of the image's packages cannot be told ({last})"
+        why = f"what is known of the image's packages cannot be told ({shown(last)})"
         raise UserError(f"{why}: {RIGHT}") from None
     answered = {(_normal(one["name"]), one.get("version")) for one in answers}
     if missing := sorted(f"{n} {v}" for n, v in packages.items() if (_normal(n), v) not in answered):
@@ -113,14 +113,14 @@ def _require_knowledge(service: str) -> None:
             return json.load(answer)
 
     try:
-        known = within(Deadline.ANSWER, f"the advisories at {service}", ask).get("vulns", [])
+        known = within(Deadline.ANSWER, shown(f"the advisories at {service}"), ask).get("vulns", [])
         names = {name for one in known for name in (one["id"], *one.get("aliases", []))}
     except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
         why = f"what is known of the image's packages cannot be told ({service}: {error}){proxy(service)}"
-        raise UserError(f"{why}: {RIGHT}") from None
+        raise UserError(f"{shown(why)}: {RIGHT}") from None
     if PROBE_ID not in names:
         raise UserError(
-            f"{service} knows nothing of {PROBE_ID} in {PROBE} {PROBE_VERSION}, which OSV lists, "
+            f"{shown(service)} knows nothing of {PROBE_ID} in {PROBE} {PROBE_VERSION}, which OSV lists, "
             f"so its silence on the image's packages is no answer: {RIGHT}"
         )
 

@@ -3,6 +3,8 @@
 import glob
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from zoneinfo import available_timezones
 
 import fsspec
@@ -10,11 +12,13 @@ import polars as pl
 
 from ...errors import BrokenDataError, UserError
 from ...ml.schema import TABLES
-from ...outside import Patient, SilentError, local, read
+from ...outside import Deadline, Patient, SilentError, local, read, shown, within
 from ...paths import left_behind, partition
 from ...settings import FilesSource
 from . import csv_files
 from .casting import conform
+
+ABSENT = 404  # HTTP's status
 
 
 class Files:
@@ -22,13 +26,16 @@ class Files:
 
     def __init__(self, settings: FilesSource) -> None:
         self._settings = settings
+        self._who = shown(f"the source {settings.url}")
         try:
-            files, path = fsspec.url_to_fs(settings.url, **settings.options)
-            self._who = f"the source {settings.url}"
-            self._files = files if local(settings.url) else Patient(files, self._who)
-            self._path = str(path)
-        except (ImportError, ValueError) as error:
-            raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None
+            # Some clients connect here already.
+            opened = within(Deadline.ANSWER, self._who, lambda: fsspec.url_to_fs(settings.url, **settings.options))
+        except SilentError:
+            raise
+        except Exception as error:  # noqa: BLE001, each store raises its own kind
+            raise UserError(shown(f"infra.yaml: source.url: {settings.url} cannot be opened: {_told(error)}")) from None
+        self._files = opened[0] if local(settings.url) else Patient(opened[0], self._who)
+        self._path = str(opened[1])
         known = {
             f"{table}.{name}": column for table, schema in TABLES.items() for name, column in schema.columns.items()
         }
@@ -43,6 +50,10 @@ class Files:
 
     def partitions(self) -> list[str]:
         """List every partition of which at least one table is there; raise `UserError` for one that is no name."""
+        with _credentials_hidden():
+            return self._partitions()
+
+    def _partitions(self) -> list[str]:
         tables = "|".join(re.escape(table) for table in TABLES)
         before, *after = re.escape(self._path).replace(r"\{table\}", f"(?:{tables})").split(r"\{partition\}")
         pattern = re.compile(f"{before}(?P<name>[^/]+)" + "(?P=name)".join(after))
@@ -57,14 +68,19 @@ class Files:
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Read the tables of one partition; raise `UserError` naming a file that is missing, empty or damaged."""
-        return {table: self._read(partition, table) for table in TABLES}
+        with _credentials_hidden():
+            return {table: self._read(partition, table) for table in TABLES}
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
         """Read one table from its file, or from all the parts in a folder of that name."""
         where, path = f"{partition}/{table}", _fill(self._path, partition, table)
         try:
             paths = self._parts(path) if self._files.info(path)["type"] == "directory" else [path]
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            cause = error.__cause__  # fsspec calls a file of a server that is down missing
+            absent = cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == ABSENT
+            if cause is not None and not absent:
+                raise UserError(f"{where}: {path} cannot be read: {_told(cause)}") from None
             raise UserError(f"{where}: the file {path} is missing") from None
         except Exception as error:  # noqa: BLE001, each store raises its own kind
             raise UserError(f"{where}: {path} cannot be listed: {_told(error)}") from None
@@ -102,6 +118,15 @@ class Files:
         return conform(where, rows, TABLES[table], text=csv, decimal=decimal, formats=formats)
 
 
+@contextmanager
+def _credentials_hidden() -> Iterator[None]:
+    """Take the credentials out of the addresses that an error names."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(shown(str(error))) from None
+
+
 def _fill(path: str, partition: str, table: str) -> str:
     return path.replace("{partition}", partition).replace("{table}", table)
 
@@ -127,5 +152,5 @@ def _in_utc(times: pl.Series) -> pl.Series:
     return times.to_physical().cast(pl.Datetime(times.dtype.time_unit, "UTC"))  # type: ignore[attr-defined]
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

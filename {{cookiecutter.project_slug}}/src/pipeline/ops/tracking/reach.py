@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...outside import Deadline, SilentError, within
-from .server import TrackingError, connected, quiet, shown, spoken
+from ...outside import Deadline, SilentError, shown, within
+from .server import TrackingError, connected, quiet, spoken
 
 OK, ABSENT = 200, 404
 
