@@ -19,6 +19,7 @@ KINDS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 GITHUB = "ghcr.io"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ABSENT, REFUSED = 404, 401
 
 
@@ -82,7 +83,10 @@ def _head(url: str, headers: dict[str, str]) -> str | None:
             found: str | None = answer.headers.get("Docker-Content-Digest")
         return found
 
-    return within(Deadline.ANSWER, f"the registry {request.host}", ask)
+    found = within(Deadline.ANSWER, f"the registry {request.host}", ask)
+    if found and not DIGEST.fullmatch(found):
+        raise UserError(f"the registry {request.host} gives the digest {found[:80]!r}, which is none")
+    return found
 
 
 def _authorization(challenge: str, known: tuple[str, str] | None) -> str:
