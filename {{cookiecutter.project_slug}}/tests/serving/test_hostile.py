@@ -140,7 +140,7 @@ def test_stalled_requests_shut_nobody_out_and_are_ended(start: Start) -> None:
 @pytest.mark.attempts("hostile caller")
 def test_only_who_has_the_token_is_answered(start: Start) -> None:
     server = start(token=TOKEN)
-    wrong = (TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", f"Bearer{TOKEN}", "Bearer", "Bearer ", "Bearer é", "")
+    wrong = (TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", f"Bearer{TOKEN}", "Bearer", "Bearer é", "")
     for given in ({}, *({"authorization": value} for value in wrong)):
         heads = {name: value.encode() for name, value in given.items()}
         answer = httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}, headers=heads)
