@@ -4,6 +4,7 @@ Every violation is a `BrokenDataError` of one line that names partition, table, 
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -20,7 +21,8 @@ RULES = {  # pandera's names of rules in a reader's words
     "multiple_fields_uniqueness": "must be unique",
     "field_uniqueness": "must be unique",
 }
-INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|index|level_\d+|column_\d+")  # how an index of pandas is called
+# How an index of pandas, or R's column of row names, is called.
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|index|level_\d+|column_\d+|X|\.\.\.1|row\.?names?|_row")
 CRASH = re.compile(r"\w*(Error|Exception)\(")
 LONGEST = 80  # characters of a value that are shown
 
@@ -98,9 +100,10 @@ def _columns(names: list[str], schema: DataFrameSchema) -> str | None:
     missing = [name for name in schema.columns if name not in names]
     extra = [name for name in names if name not in schema.columns] if missing or schema.strict is True else []
     for wanted in missing:
-        near = [name for name in extra if _plain(name) == _plain(wanted)]
-        if near:
+        if near := [name for name in extra if _plain(name) == _plain(wanted)]:
             return f"column {wanted} is missing, but there is {near[0]!r}: blanks and capitals count, rename it"
+        if near := [name for name in extra if _looks_like(name, wanted)]:
+            return f"column {wanted} is missing, but there is {near[0]!a}, which only looks like it: rename it"
     if len(missing) == len(schema.columns) and private(schema, missing):
         # Without a header the first row would be taken for the names, and so be shown.
         return f"column {missing[0]} is missing, as is every other: does the table have the names of its columns?"
@@ -115,7 +118,20 @@ def _columns(names: list[str], schema: DataFrameSchema) -> str | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-.\ufeff]+", "", name).casefold()
+    return re.sub(r"[\s_\-.]+", "", name).casefold()
+
+
+def _looks_like(name: str, wanted: str) -> bool:
+    """Return whether letters of another alphabet, accents set apart or signs that are not seen make the difference."""
+    seen = [
+        "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+        for text in (name, wanted)
+    ]
+    if seen[0] == seen[1]:
+        return True
+    same = [one == other for one, other in zip(*seen, strict=False)]
+    foreign = [ord(one) > 0x24F for one, other in zip(*seen, strict=False) if one != other]  # beyond Latin letters
+    return len(seen[0]) == len(seen[1]) and all(foreign) and sum(same) * 2 >= len(same)
 
 
 def _listed(names: list[str]) -> str:

@@ -3,6 +3,8 @@
 import glob
 import os
 import re
+import zlib
+from lzma import LZMAError
 from zoneinfo import available_timezones
 
 import fsspec
@@ -79,15 +81,22 @@ class Files:
         names = sorted(str(path) for path in self._files.ls(folder, detail=False))
         return [path for path in names if not left_behind(name := path.rsplit("/", 1)[-1]) and not name.startswith("_")]
 
+    def _rows(self, content: bytes, table: str) -> pl.DataFrame:
+        if not self._settings.is_csv:
+            return _parquet(content)
+        if self._settings.compression and (packed := csv_files.packed(content)):
+            raise UserError(f"is compressed twice, within by {packed}: unpack it once")
+        return csv_files.read(content, self._settings.csv, TABLES[table].columns)
+
     def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
         csv = self._settings.is_csv
+        compression = self._settings.compression if csv else None
         try:
-            compression = self._settings.compression if csv else None
             with self._files.open(path, "rb", compression=None if compression == "zip" else compression) as file:
                 content = read(file, self._who)
             if compression == "zip":
                 content = csv_files.unzipped(content)
-            rows = csv_files.read(content, self._settings.csv, TABLES[table].columns) if csv else _parquet(content)
+            rows = self._rows(content, table)
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
         except SilentError as error:
@@ -95,11 +104,15 @@ class Files:
         except UserError as error:
             raise type(error)(f"{where}: {path} {error}") from None
         except Exception as error:  # noqa: BLE001, each store and format raises its own kind
+            if compression and isinstance(error, (OSError, EOFError, LZMAError, zlib.error)):
+                hint = "it is cut off, or compressed otherwise, which source.csv.compression in infra.yaml can say"
+                raise UserError(f"{where}: {path} cannot be unpacked as {compression}: {hint}") from None
             kind = "CSV" if csv else "parquet"
             raise UserError(f"{where}: {path} is not a whole {kind} file: {_told(error)}") from None
         formats = {key.removeprefix(f"{table}."): form for key, form in self._settings.csv.formats.items()}
-        decimal = self._settings.csv.decimal
-        return conform(where, rows, TABLES[table], text=csv, decimal=decimal, formats=formats)
+        dialect = self._settings.csv
+        more = {"decimal": dialect.decimal, "formats": formats, "empty_is_null": "" in dialect.nulls} if csv else {}
+        return conform(where, rows, TABLES[table], text=csv, **more)
 
 
 def _fill(path: str, partition: str, table: str) -> str:
