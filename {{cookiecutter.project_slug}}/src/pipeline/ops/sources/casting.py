@@ -104,7 +104,8 @@ def _first(values: pl.Series) -> Any:
     """Return the first value, or a text about it if it is a date that Python cannot show."""
     values = values.head(1)
     if not _beyond(values).any():
-        return values[0]
+        fine = values.dtype == pl.Datetime("ns") and _zone(values.dtype) is None  # Python's own shows no nanoseconds
+        return values.cast(pl.String)[0] if fine else values[0]
     return f"a year before {YEARS[0]} or after {YEARS[1]} ({values.to_physical()[0]} as stored)"
 
 
