@@ -122,8 +122,15 @@ class Files:
             raise UserError(f"{where}: {path} is not a whole {kind} file: {_told(error)}") from None
         formats = {key.removeprefix(f"{table}."): form for key, form in self._settings.csv.formats.items()}
         dialect = self._settings.csv
-        more = {"decimal": dialect.decimal, "formats": formats, "empty_is_null": "" in dialect.nulls} if csv else {}
-        return conform(where, rows, TABLES[table], text=csv, **more)
+        return conform(
+            where,
+            rows,
+            TABLES[table],
+            text=csv,
+            decimal=dialect.decimal,
+            formats=formats,
+            empty_is_null=csv and "" in dialect.nulls,
+        )
 
 
 def _fill(path: str, partition: str, table: str) -> str:
