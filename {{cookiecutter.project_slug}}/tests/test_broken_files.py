@@ -21,7 +21,7 @@ from tests.ops.trained import onnx_bytes
 
 from pipeline import files, paths, settings
 from pipeline.errors import UserError
-from pipeline.ops import comment, data, gate, plan, replay, report, retrain
+from pipeline.ops import comment, data, dvc_files, gate, plan, replay, report, retrain
 from pipeline.ops.drift import check as drift
 from pipeline.ops.dvc_store import opened
 from pipeline.ops.gate.verdict import Check, Verdict
@@ -215,6 +215,13 @@ def test_a_damaged_file_is_named_in_one_line(
                 works(said, case)
                 assert sound, (verb, said)
                 assert verb == "report" or "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["x.dvc", "x.dvc at 0a1b2c3d4e5f"])
+def test_another_file_of_dvcs_is_read_as_it_is(name: str) -> None:
+    assert dvc_files.parse("a: 1", name) == {"a": 1}
+    with pytest.raises(UserError, match="is not the YAML that DVC writes"):
+        dvc_files.parse("- 1", name)
 
 
 FLIGHTS = f"{MONTHS[1]}/flights.parquet"

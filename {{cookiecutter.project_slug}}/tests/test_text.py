@@ -201,7 +201,9 @@ def test_html_gets_no_markup_and_columns_keep_apart() -> None:
 
 
 def test_what_is_shown_stays_readable() -> None:
-    assert logged("column 'a b':  12 % of 3::4 rows, e.g. 'x'") == "column 'a b': 12 % of 3::4 rows, e.g. 'x'"
+    assert logged("column 'a b': 12 % of 3::4 rows, e.g. 'x'") == "column 'a b': 12 % of 3::4 rows, e.g. 'x'"
+    assert logged("  2013-01     1,234 flights\n") == "  2013-01     1,234 flights"
+    assert logged("one\n\ttwo\u2028 three") == "one two  three"
     assert label("≤ 12.5 … 13") == "≤ 12.5 … 13"
     assert label("> 12.5") == "\u203a 12.5"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dvc.cli import main
+from tests.attempts import refusal
 
 from pipeline.errors import UserError
 from pipeline.ops import github, plan
@@ -66,6 +67,15 @@ def pull_request(head: str, base: str | None, *, fork: bool = False) -> Event:
 
 def test_a_project_without_a_lock_trains_everything(commit: Callable[[str], str]) -> None:
     assert plan.decide(Event("", commit("first"), None)).stale == ["features", "train"]
+
+
+@pytest.mark.parametrize("content", ["", "garbage{", '{"a": 1}'])
+def test_a_damaged_lock_of_dvcs_says_what_to_do(commit: Callable[[str], str], content: str) -> None:
+    commit("first")
+    Path(".dvc/tmp").mkdir(exist_ok=True)
+    Path(".dvc/tmp/rwlock").write_text(content)
+    with refusal(r"another dvc command is running.*or delete \.dvc/tmp/rwlock if there is none"):
+        plan.stale_stages()
 
 
 def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str]) -> None:

@@ -11,6 +11,7 @@ from ..paths import DATA, DATA_DVC, LOCK, MODEL
 from ..settings import GATES, PARAMS
 from ..text import say
 from . import dvc_files, git, github, provenance, remote, workflow
+from .dvc_cli import BUSY, WAIT
 from .event import Event, current
 
 FORK = "a maintainer has to push this branch to the repository itself"
@@ -38,6 +39,8 @@ def stale_stages() -> list[str]:
             stages = repo.index.stages
             changed = {stage.addressing for stage in stages if stage.changed(allow_missing=True, upstream=stages)}
     except (DvcException, OSError) as error:
+        if BUSY.search(str(error)):
+            raise UserError(WAIT) from None
         raise UserError(f"dvc cannot tell which stages are out of date: {error}") from None
     stale: list[str] = []
     spoiled: set[str] = set()

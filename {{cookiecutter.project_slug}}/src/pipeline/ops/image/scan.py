@@ -21,6 +21,7 @@ from .build import tag
 from .engine import RUNNERS, call, engine
 
 BILL = "/app/sbom.json"  # where deploy/image/Containerfile puts it
+AGAIN = "build the image again with `make image`"
 RIGHT = f"is advisories in {INFRA} right? Nothing unscanned is pushed; run it again"
 RAISE = "raise the packages in bentofile.yaml and pyproject.toml, or accept them under image in gates.yaml"
 
@@ -63,10 +64,14 @@ def scan(image: str | None = None) -> None:
 
 def read(bill: Path) -> dict[str, str]:
     """Give name and version of each Python package that a bill of materials (CycloneDX) names; there are some."""
-    components = files.read_mapping(bill, "build the image again with `make image`").get("components", [])
-    packages = {one["name"]: one["version"] for one in components if one.get("purl", "").startswith("pkg:pypi/")}
+    components = files.read_mapping(bill, AGAIN).get("components") or []
+    try:
+        python = [one for one in components if (one.get("purl") or "").startswith("pkg:pypi/")]
+        packages = {str(one["name"]): str(one["version"]) for one in python}
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{BILL} in the image has a component without a name or a version: {AGAIN}") from None
     if not packages:
-        raise UserError(f"{BILL} in the image names no package: build it again with `make image`")
+        raise UserError(f"{BILL} in the image names no package: {AGAIN}")
     return packages
 
 

@@ -3,8 +3,10 @@
 import glob
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from lzma import LZMAError
 from zoneinfo import available_timezones
 
 import fsspec
@@ -82,28 +84,44 @@ class Files:
             if cause is not None and not absent:
                 raise UserError(f"{where}: {path} cannot be read: {_told(cause)}") from None
             raise UserError(f"{where}: the file {path} is missing") from None
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
         except Exception as error:  # noqa: BLE001, each store raises its own kind
             raise UserError(f"{where}: {path} cannot be listed: {_told(error)}") from None
         if not paths:
             raise UserError(f"{where}: the folder {path} holds no part")
         parts = [self._one(where, part, table) for part in paths]
-        if odd := [path for path, part in zip(paths, parts, strict=True) if part.schema != parts[0].schema]:
-            raise BrokenDataError(f"{where}: {odd[0]} has other columns or types than {paths[0]}")
-        return pl.concat(parts)
+        first = parts[0].schema
+        for path, part in zip(paths, parts, strict=True):
+            if differs := sorted({name for name, _ in first.items() ^ part.schema.items()}):
+                raise BrokenDataError(
+                    f"{where}: {path} has other columns or types than {paths[0]}: {', '.join(map(repr, differs[:5]))}"
+                )
+        return pl.concat([part.select(first.names()) for part in parts])
 
     def _parts(self, folder: str) -> list[str]:
-        names = sorted(str(path) for path in self._files.ls(folder, detail=False))
-        return [path for path in names if not left_behind(name := path.rsplit("/", 1)[-1]) and not name.startswith("_")]
+        kinds = {str(entry["name"]).rstrip("/"): entry["type"] for entry in self._files.ls(folder, detail=True)}
+        parts = [path for path in sorted(kinds) if not left_behind(name := path.rsplit("/", 1)[-1]) and name[0] != "_"]
+        if below := [path for path in parts if kinds[path] == "directory"]:
+            raise UserError(f"{below[0]} is a folder, where a part is expected: parts lie side by side")
+        return parts
+
+    def _rows(self, content: bytes, table: str) -> pl.DataFrame:
+        if not self._settings.is_csv:
+            return _parquet(content)
+        if self._settings.compression and (packed := csv_files.packed(content)):
+            raise UserError(f"is compressed twice, within by {packed}: unpack it once")
+        return csv_files.read(content, self._settings.csv, TABLES[table].columns)
 
     def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
         csv = self._settings.is_csv
+        compression = self._settings.compression if csv else None
         try:
-            compression = self._settings.compression if csv else None
             with self._files.open(path, "rb", compression=None if compression == "zip" else compression) as file:
                 content = read(file, self._who)
             if compression == "zip":
                 content = csv_files.unzipped(content)
-            rows = csv_files.read(content, self._settings.csv, TABLES[table].columns) if csv else _parquet(content)
+            rows = self._rows(content, table)
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
         except SilentError as error:
@@ -111,11 +129,24 @@ class Files:
         except UserError as error:
             raise type(error)(f"{where}: {path} {error}") from None
         except Exception as error:  # noqa: BLE001, each store and format raises its own kind
+            if compression and isinstance(error, (OSError, EOFError, LZMAError, zlib.error)):
+                hint = "it is cut off, or compressed otherwise, which source.csv.compression in infra.yaml can say"
+                raise UserError(f"{where}: {path} cannot be unpacked as {compression}: {hint}") from None
+            if isinstance(error, pl.exceptions.DuplicateError):
+                raise BrokenDataError(f"{where}: {path}: {_told(error)}") from None
             kind = "CSV" if csv else "parquet"
             raise UserError(f"{where}: {path} is not a whole {kind} file: {_told(error)}") from None
         formats = {key.removeprefix(f"{table}."): form for key, form in self._settings.csv.formats.items()}
-        decimal = self._settings.csv.decimal
-        return conform(where, rows, TABLES[table], text=csv, decimal=decimal, formats=formats)
+        dialect = self._settings.csv
+        return conform(
+            where,
+            rows,
+            TABLES[table],
+            text=csv,
+            decimal=dialect.decimal,
+            formats=formats,
+            empty_is_null=csv and "" in dialect.nulls,
+        )
 
 
 @contextmanager
@@ -132,8 +163,15 @@ def _fill(path: str, partition: str, table: str) -> str:
 
 
 def _parquet(content: bytes) -> pl.DataFrame:
-    if not content.startswith(b"PAR1") and (told := csv_files.other_kind(content)):
-        raise UserError(told)
+    if not content.startswith(b"PAR1"):
+        if told := csv_files.other_kind(content):
+            raise UserError(told)
+        if not content:
+            raise UserError("is not a whole parquet file: it is empty")
+        if content.startswith(b"PARE"):
+            raise UserError("is encrypted, which is not read: write it without encryption")
+        if b"\0" not in content and "\ufffd" not in content[:1000].decode(errors="replace")[:-1]:
+            raise UserError("is a text and no parquet file: if it is CSV, end source.url in infra.yaml in .csv")
     # Zones that polars does not know, such as +05:30, would end the process; the values are in UTC whatever the zone.
     os.environ["POLARS_IGNORE_TIMEZONE_PARSE_ERROR"] = "1"
     try:
