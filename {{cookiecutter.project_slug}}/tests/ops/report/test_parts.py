@@ -121,6 +121,16 @@ def test_what_decides_is_named_before_any_other_file_and_the_rest_is_counted(pro
     assert re.search(r"Outside `src/`: `a/0\.md`, .* and 23 more\.", text)
 
 
+def test_other_data_under_the_same_meta_is_told(project: Project) -> None:
+    said = (project.root / "data.dvc").read_text()
+    project.data(dict(list(reported.ROWS.items())[:5]))
+    assert "**Data**: unchanged." in written()
+    path = project.root / "data.dvc"
+    path.write_text(path.read_text().replace(path.read_text().split("md5: ")[1][:6], "abcdef", 1))
+    assert said != path.read_text()
+    assert "⚠️ other content, which the `meta` of data.dvc does not say" in written()
+
+
 def test_stages_name_what_made_them_run_and_the_cache_what_it_saved(project: Project) -> None:
     project.lock("five months", reported.PARAMS | {"train": reported.PARAMS["train"] | {"epochs": 12}}, "first")
     project.judge(checks(), [], project.champion)

@@ -15,7 +15,7 @@ from ...settings import Gates
 from ...stats.bootstrap import Floats
 from .. import git
 from ..dvc_store import opened
-from . import anchor, coverage, label, partition, policy, slices
+from . import anchor, coverage, label, moved, partition, policy, slices
 from .champion import Champion, find
 from .duel import Arena, overall
 from .ledger import Ledger
@@ -65,6 +65,7 @@ def _against(arena: Arena, found: Champion, judges: Judge, ledger: Ledger) -> No
     rules = arena.rules
     if found.newest and found.newest > arena.holdout.partition:
         ledger.add(_unfair(found, arena.holdout.partition))
+    ledger.add(*moved.check(found, judges.data, arena.holdout.partition))
     scored = judges.score(found)
     arena = _as_champion_has_them(arena, found, scored, judges, ledger)
     duel, common = arena.duel(scored.rows)
