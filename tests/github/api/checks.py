@@ -15,7 +15,8 @@ def to_json(check: CheckRun) -> dict[str, Any]:
     return {
         "id": check.id, "name": check.name, "head_sha": check.head_sha, "status": check.status,
         "conclusion": check.conclusion,
-        "output": check.output, "details_url": check.details_url, "app": {"id": ACTIONS if check.app == "github-actions" else 1, "slug": check.app},
+        "output": check.output, "details_url": check.details_url,
+        "app": {"id": ACTIONS if check.app == "github-actions" else 1, "slug": check.app},
     }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def _update(call: Call) -> dict[str, Any]:
     for check in call.repository.checks:
         if check.id == call.number:
             if check.app != _app(call):
-                raise ApiError(403, "Invalid app_id - check run can only be modified by the GitHub App that created it.")
+                raise ApiError(403, "A check run can only be modified by the GitHub App that created it.")
             _write(call, check)
             return to_json(check)
     raise ApiError(404, "Not Found")
