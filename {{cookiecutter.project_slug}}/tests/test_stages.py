@@ -15,6 +15,7 @@ import pytest
 from dvc.cli import main as dvc
 
 from pipeline import files
+from pipeline.errors import UserError
 from pipeline.ops.plan import stale_stages
 
 STAGES: dict[str, dict[str, Any]] = files.read_yaml(Path("dvc.yaml"))["stages"]
@@ -165,6 +166,39 @@ def test_what_can_change_a_number_makes_its_stages_run_again_and_nothing_else_do
         assert stale_stages() == stages
     finally:
         Path(path).write_text(before)
+
+
+HIDDEN = {  # what keeps a change of the code from being seen, and what is said
+    "frozen": ({"dvc.yaml": lambda text: text.replace("  train:\n", "  train:\n    frozen: true\n")}, "train.frozen"),
+    "ignored": ({".dvcignore": lambda text: text + "network.py\n"}, "src/pipeline/ml/model/network.py is hidden"),
+    "ignored there": ({"src/pipeline/ml/.dvcignore": lambda text: "model\n"}, "is hidden from DVC"),
+    "ignored in an input": ({"src/pipeline/ml/model/.dvcignore": lambda text: "nothing\n"}, "dvc cannot tell"),
+    "compiled": ({"src/pipeline/ml/__pycache__/params.cpython-311.pyc": lambda text: "code"}, "out of git"),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_a_change_of_the_code_cannot_be_hidden_from_the_stages(
+    locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    edits, words = HIDDEN[case]
+    shutil.copytree(locked, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name, edit in edits.items():
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(edit(path.read_text() if path.exists() else ""))
+    git("add", "--force", *edits)
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        stale_stages()
+    assert "\n" not in str(error.value)
+
+
+def test_no_module_of_ours_stands_before_a_library(graph: grimp.ImportGraph) -> None:
+    used = {each.split(".")[0] for name in STAGES for each in closure(graph, f"pipeline.stages.{name}")}
+    found = [path for root in (Path(), Path("src")) for path in [*root.glob("*.py"), *root.glob("*/__init__.py")]]
+    ours = {path.parent.name if path.name == "__init__.py" else path.stem for path in found}
+    assert ours & (used | sys.stdlib_module_names) <= {"pipeline"}
 
 
 def test_a_clone_with_other_line_endings_makes_nothing_stale(

@@ -10,6 +10,7 @@ import pytest
 from dvc.cli import main
 from tests.attempts import refusal
 
+from pipeline import files
 from pipeline.errors import UserError
 from pipeline.ops import github, plan
 from pipeline.ops.event import Event
@@ -122,6 +123,18 @@ def test_a_lock_or_gate_that_changed_is_judged_again(commit: Callable[[str], str
     Path(name).write_text("depth: 2\n" if name == "params.yaml" else "floors: {auc: {min: 0.9}}\n")
     dvc("repro")
     assert plan.decide(pull_request(commit("trained at home"), base)).work == "judge"
+
+
+def test_an_output_beside_the_model_that_changed_is_judged_again(commit: Callable[[str], str]) -> None:
+    # given a lock in which somebody recorded other features, and the model as it was
+    dvc("repro")
+    base = commit("The first model")
+    lock = Path("dvc.lock")
+    content = files.read_yaml(lock)
+    content["stages"]["features"]["outs"][0]["md5"] = content["stages"]["train"]["deps"][0]["md5"] = "0" * 32 + ".dir"
+    lock.write_text(files.dump_yaml(content))
+    shutil.rmtree("features")  # as in CI
+    assert plan.decide(pull_request(commit("The same model"), base)).work == "judge"
 
 
 def test_a_branch_that_is_merely_behind_offers_no_model(commit: Callable[[str], str]) -> None:
