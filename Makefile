@@ -5,8 +5,9 @@ SHELL := bash
 .NOTPARALLEL:
 
 # What stands on the command line is text: recipes read it from the environment, and make does not expand it.
+OF_MAKE := MAKE MAKEFILES MAKEFILE_LIST MAKEFLAGS MAKEOVERRIDES MAKELEVEL MAKECMDGOALS MAKE_COMMAND MAKE_RESTARTS
 literal = $(eval override $(1) := $$(value $(1)))$(eval export $(1))
-$(foreach name,$(filter-out MAKE% .% -%,$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(call literal,$(name))))
+$(foreach name,$(filter-out $(OF_MAKE) .% -%,$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(call literal,$(name))))
 
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv),.tools/bin/uv)

@@ -117,4 +117,6 @@ if __name__ == "__main__":
     answers = json.loads(r"""{{ cookiecutter | jsonify }}""")
     found = too_old(answers) or problems(answers)
     if found:
-        sys.exit("\n".join(["No project was made:", *(f"  - {line}" for line in found)]))
+        # cookiecutter logs any hook that fails with a trace of its own, which no hook can prevent.
+        last = "What cookiecutter adds below says only that it stopped here."
+        sys.exit("\n".join(["No project was made:", *(f"  - {line}" for line in found), last]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bake import BIN, PRODUCT, ROOT, cookiecutter, files, git, run
+from tests.bake import BIN, PRODUCT, ROOT, bake, cookiecutter, files, git, run
 from tests.shape import product
 
 PROMISED = ".github data.dvc src models bentofile.yaml params.yaml dvc.yaml tests README.md".split()
@@ -65,6 +65,32 @@ def test_git_keeps_every_generated_file(fresh: Path, tmp_path: Path) -> None:
     git(tmp_path / "copy", "init", "-q")
     git(tmp_path / "copy", "add", "-A")
     assert set(git(tmp_path / "copy", "ls-files").splitlines()) == set(map(str, files(fresh)))
+
+
+def test_what_tools_left_in_the_template_is_no_part_of_a_project(template: Path, fresh: Path, tmp_path: Path) -> None:
+    # given a working tree in which tests, types and an editor ran, their files full of braces and of bytes
+    dirty = shutil.copytree(template, tmp_path / "dirty", ignore=shutil.ignore_patterns(".git"))
+    left = [".hypothesis/unicode/a", ".mypy_cache/3.12/b", ".pytest_cache/c", ".ruff_cache/d", ".import_linter_cache/e"]
+    left += ["src/pipeline/__pycache__/f", "deploy/__pycache__/g", "docs/.ipynb_checkpoints/h", "deploy/.DS_Store"]
+    for number, name in enumerate(left):
+        path = dirty / PRODUCT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"{{ nothing }} {% if" if number % 2 else b"text \xff\xfe {{ cookiecutter")
+    # when a project is made from it
+    made = bake(dirty, tmp_path / "out")
+    # then it is the same as from a commit
+    assert set(files(made)) == set(files(fresh))
+    assert {path.name for path in made.rglob("*")} == {path.name for path in fresh.rglob("*")}
+
+
+def test_generating_over_a_project_leaves_what_is_its_own(template: Path, tmp_path: Path) -> None:
+    made = bake(template, tmp_path / "out")
+    own = [".venv/lib/__pycache__/a.pyc", "data/2013-01/.ipynb_checkpoints/b"]
+    for name in own:
+        (made / name).parent.mkdir(parents=True)
+        (made / name).touch()
+    run([str(BIN / "python"), str(template / "hooks/post_gen_project.py")], made).check_returncode()
+    assert all((made / name).exists() for name in own)
 
 
 def test_cruft_makes_the_same_bytes(template: Path, fresh: Path, tmp_path: Path) -> None:

@@ -60,6 +60,24 @@ def test_a_check_is_made_by_apps_with_the_right_to(
     assert [(one.name, one.conclusion) for one in flights.checks] == [("verdict", "success")]
     listed = json.loads(able.run("gh", "api", f"repos/acme/flights/commits/{commit}/check-runs?check_name=verdict"))
     assert listed["total_count"] == 1
+    assert listed["check_runs"][0]["app"] == {"id": 15368, "slug": "github-actions"}
+
+
+def test_a_check_belongs_to_the_app_that_made_it(
+    github: GitHub, flights: Repository, alice: Clone, tmp_path: Path
+) -> None:
+    # given a check `verdict` of another App than GitHub's own
+    commit, path = str(flights.branch("main")), "repos/acme/flights/check-runs"
+    alice.token = github.token("app", "helper[bot]", flights.full_name)
+    made = json.loads(alice.run("gh", "api", path, "-f", "name=verdict", "-f", f"head_sha={commit}",
+                                "-f", "conclusion=success"))  # fmt: skip
+    assert made["app"]["slug"] == "helper"
+    # then no job can change it
+    job = Clone(github, flights, bot(github, flights, checks="write"), tmp_path / "job")
+    change = ("gh", "api", "--method", "PATCH", f"{path}/{made['id']}", "-f", "conclusion=failure")
+    assert "can only be modified by the GitHub App that created it" in job.attempt(*change).stderr
+    alice.run(*change)
+    assert [one.conclusion for one in flights.checks] == ["failure"]
 
 
 def test_a_pull_request_waits_for_its_required_check(github: GitHub, flights: Repository, alice: Clone) -> None:

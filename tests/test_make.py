@@ -180,7 +180,7 @@ def test_a_value_reaches_the_program_as_one_argument(product: Folder, verb: str,
 def test_any_variable_of_the_command_line_is_text(product: Folder, template_folder: Folder) -> None:
     # given one that no recipe reads, which make exports, and one that passes through a second make
     for folder, verb in ((product, "plan"), (template_folder, "test")):
-        done = folder.make(verb, "OTHER=$(shell touch x)", "DEMO=$(shell touch x)")
+        done = folder.make(verb, "OTHER=$(shell touch x)", "DEMO=$(shell touch x)", "MAKER=$(shell touch x)")
         assert done.returncode == 0, done.stderr
         assert {variables["OTHER"] for variables in folder.variables()} == {"$(shell touch x)"}
         assert {*folder.path.iterdir()} == folder.before

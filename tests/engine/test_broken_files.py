@@ -22,7 +22,7 @@ from tests.engine.product import PACKAGES
 
 from mergeworthy import files, paths, settings
 from mergeworthy.errors import UserError
-from mergeworthy.ops import comment, data, gate, plan, replay, report, retrain
+from mergeworthy.ops import comment, data, dvc_files, gate, plan, replay, report, retrain
 from mergeworthy.ops.drift import check as drift
 from mergeworthy.ops.dvc_store import opened
 from mergeworthy.ops.gate.verdict import Check, Verdict
@@ -219,6 +219,13 @@ def test_a_damaged_file_is_named_in_one_line(
                 works(said, case)
                 assert sound, (verb, said)
                 assert verb == "report" or "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["x.dvc", "x.dvc at 0a1b2c3d4e5f"])
+def test_another_file_of_dvcs_is_read_as_it_is(name: str) -> None:
+    assert dvc_files.parse("a: 1", name) == {"a": 1}
+    with pytest.raises(UserError, match="is not the YAML that DVC writes"):
+        dvc_files.parse("- 1", name)
 
 
 FLIGHTS = f"{MONTHS[1]}/flights.parquet"

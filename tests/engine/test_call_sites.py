@@ -25,7 +25,6 @@ GIT = "git reads the clone on this disk"
 PATIENCE = "the container is on this machine, and has seconds of its own"
 LOCAL = "DVC opens the folder here; what it reads elsewhere has a deadline"
 ENGINE = "SQLAlchemy connects later, within a deadline"
-STORE = "the methods of what it returns have a deadline"
 ALLOWED = {
     "errors.py os.execve": "Python starts anew, in UTF-8",
     "outside.py subprocess.Popen": "the one place",
@@ -53,8 +52,6 @@ ALLOWED = {
     "ops/replay/serve.py subprocess.Popen": "a service runs until it is ended",
     "ops/report/diff.py subprocess.run": GIT,
     "ops/resolve.py subprocess.run": GIT,
-    "ops/sources/files.py fsspec.url_to_fs": STORE,
-    "ops/sources/predictions.py fsspec.url_to_fs": STORE,
     "ops/sources/sql.py sqlalchemy.create_engine": ENGINE,
     "ops/tracking/browse.py subprocess.Popen": "MLflow's pages are served until Ctrl-C",
     "ops/tracking/content.py mlflow.onnx.log_model": "its caller waits with a deadline",

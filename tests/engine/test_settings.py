@@ -93,6 +93,9 @@ def test_what_dvc_records_is_what_trains_or_the_file_is_refused(
         works(recorded)
 
 
+FILES = "kind: files\n  url: 'a/{partition}/{table}.csv'\n"
+
+
 @pytest.mark.attempts("settings")
 @pytest.mark.parametrize(
     ("name", "edit", "told"),
@@ -129,7 +132,31 @@ def test_what_dvc_records_is_what_trains_or_the_file_is_refused(
             lambda text: text.replace("kind: flights", "kind: file"),
             "infra.yaml: source: Input tag",
         ),
-        ("infra.yaml", lambda text: text.replace("kind: flights", "sort: flights"), "infra.yaml: source: "),
+        (
+            "infra.yaml",
+            lambda text: text.replace("kind: flights", "sort: flights"),
+            "infra.yaml: source: the key 'kind' is",
+        ),
+        ("infra.yaml", lambda _: "# nothing\n", "infra.yaml: (top level): a mapping of keys is expected, not None"),
+        ("infra.yaml", lambda text: text + "ray: here\n", "infra.yaml: ray: a mapping of keys is expected, not 'here'"),
+        ("infra.yaml", lambda text: text + "'ray ': {}\n", "infra.yaml: 'ray ': Extra inputs"),
+        ("infra.yaml", lambda text: text + "'': {}\n", "infra.yaml: '': Extra inputs"),
+        (
+            "infra.yaml",
+            lambda text: text.replace("kind: flights", FILES + "  options: {anon: no}"),
+            "infra.yaml: source.options: anon: 'no' is a text in YAML 1.2: write true or false",
+        ),
+        (
+            "infra.yaml",
+            lambda text: text.replace("kind: flights", FILES + "  csv: {nulls: [NA, -999]}"),
+            "infra.yaml: source.csv.nulls.1: Input should be a valid string, not -999",
+        ),
+        (
+            "infra.yaml",
+            lambda text: text.replace("kind: flights", FILES + "  csv: {encoding: unicode_escape}"),
+            "infra.yaml: source.csv.encoding: must be an encoding that Python knows",
+        ),
+        ("infra.yaml", lambda text: text + "compute: {threads: 1}\n", "infra.yaml, line "),
         (
             "infra.yaml",
             lambda text: text + CLUSTER % "[4]",

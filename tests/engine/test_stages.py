@@ -18,6 +18,7 @@ from dvc.cli import main as dvc
 from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import files
+from mergeworthy.errors import UserError
 from mergeworthy.ops.plan import stale_stages
 
 STAGES: dict[str, dict[str, Any]] = files.read_yaml(PRODUCT / "dvc.yaml")["stages"]
@@ -215,6 +216,37 @@ def test_what_can_change_a_number_makes_its_stages_run_again_and_nothing_else_do
         assert stale_stages() == stages
     finally:
         Path(path).write_text(before)
+
+
+HIDDEN = {  # what keeps a change of the code from being seen, and what is said
+    "frozen": ({"dvc.yaml": lambda text: text.replace("  train:\n", "  train:\n    frozen: true\n")}, "train.frozen"),
+    "ignored": ({".dvcignore": lambda text: text + "model.py\n"}, "src/ml/model.py is hidden"),
+    "ignored there": ({"src/ml/.dvcignore": lambda text: "model.py\n"}, "is hidden from DVC"),
+    "compiled": ({"src/ml/__pycache__/params.cpython-311.pyc": lambda text: "code"}, "out of git"),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_a_change_of_the_code_cannot_be_hidden_from_the_stages(
+    locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    edits, words = HIDDEN[case]
+    shutil.copytree(locked, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name, edit in edits.items():
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(edit(path.read_text() if path.exists() else ""))
+    git("add", "--force", *edits)
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        stale_stages()
+    assert "\n" not in str(error.value)
+
+
+def test_no_module_of_the_team_stands_before_a_library(loaded: dict[str, set[str]]) -> None:
+    used = {each.split(".")[0] for modules in loaded.values() for each in modules}
+    ours = {path.stem for path in (PRODUCT / "src").iterdir()} | {path.stem for path in PRODUCT.glob("*.py")}
+    assert ours & (used | sys.stdlib_module_names) <= {"ml"}
 
 
 def test_a_clone_with_other_line_endings_makes_nothing_stale(

@@ -13,7 +13,7 @@ from tests.attempts import refused, works
 from tests.engine.ops.markdown_tables import PARSER
 from tests.engine.product import PACKAGES
 
-from mergeworthy.ops import workflow
+from mergeworthy.ops import proposal, trouble, workflow
 from mergeworthy.ops.drift import evidence, show
 from mergeworthy.ops.drift.decision import Column, Decision, Rule, Window
 from mergeworthy.ops.gate import show as gate_show
@@ -134,6 +134,27 @@ def test_drift_md_has_our_markup_alone(value: str) -> None:
 
 
 @pytest.mark.attempts("hostile value")
+@pytest.mark.parametrize("value", ["@" * 700, "|" * 700])
+def test_what_drift_says_fits_into_an_issue(value: str) -> None:
+    # given many rules and columns, whose values are long once they are escaped
+    given = decision(value)
+    told = show.markdown(given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40}))
+    # then GitHub takes what is said, and it has still no markup of theirs
+    fitted = proposal.fitted(told)
+    assert len(fitted) < 65_000 < len(told)
+    assert fitted.startswith(told[:1000])
+    harmless(fitted)
+    assert proposal.fitted("short") == "short"
+    works(f"{len(told):,} characters become {len(fitted):,}", f"{value[0]} many times")
+
+
+def test_many_errors_of_many_jobs_fit_into_a_comment() -> None:
+    told = trouble.told({f"job {number}": ["x" * 5_000] * 50 for number in range(9)})
+    assert len(told) == 9
+    assert len("\n\n".join(told)) < 60_000
+
+
+@pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_the_verdict_has_our_markup_alone(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     check = Check(name=value, result="block", figure=1.0, limit=2.0, why=f"{value} is why.")
@@ -180,7 +201,9 @@ def test_html_gets_no_markup_and_columns_keep_apart() -> None:
 
 
 def test_what_is_shown_stays_readable() -> None:
-    assert logged("column 'a b':  12 % of 3::4 rows, e.g. 'x'") == "column 'a b': 12 % of 3::4 rows, e.g. 'x'"
+    assert logged("column 'a b': 12 % of 3::4 rows, e.g. 'x'") == "column 'a b': 12 % of 3::4 rows, e.g. 'x'"
+    assert logged("  2013-01     1,234 flights\n") == "  2013-01     1,234 flights"
+    assert logged("one\n\ttwo\u2028 three") == "one two  three"
     assert label("≤ 12.5 … 13") == "≤ 12.5 … 13"
     assert label("> 12.5") == "\u203a 12.5"
 

@@ -57,7 +57,7 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, head: str = "0" * 40, 
         "head": {"sha": head, "ref": "work", "repo": repository},
         "base": {"sha": base, "ref": "main"},
     }
-    state = {"pull_request": 5, "comments": [], "jobs": [], "checks": [], "sent_by": []}
+    state = {"pull_request": 5, "comments": [], "jobs": [], "checks": [], "check_runs": [], "sent_by": []}
     state |= {"cml": "works", "gh": "works", "me": BOT}
     (folder / "github.json").write_text(json.dumps(state))
     (folder / "event.json").write_text(json.dumps({"pull_request": pull}))

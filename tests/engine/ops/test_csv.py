@@ -110,6 +110,27 @@ WORKS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "tabs, named as in a plain text": (GOOD.replace(b",", b"\t"), {"separator": r"\t"}),
     "a unit separator": (GOOD.replace(b",", b"\x1f"), {"separator": "\x1f"}),
     "a fraction of a second": (change(" 10:00", " 10:00:00.000"), {"formats": {"trips.start": "%Y-%m-%d %H:%M:%S%.f"}}),
+    "every field quoted, nulls too, as pandas' QUOTE_ALL writes it": (
+        b"".join(
+            b",".join(b'"%s"' % f for f in line.split(b",")) + b"\n"
+            for line in GOOD.replace(b",,", b",X,").splitlines()
+        )
+        .replace(b'"X","3.0"', b'"","3.0"')
+        .replace(b',"X","Cy"', b',,"Cy"'),
+        {},
+    ),
+    "DOS' end of a file": (GOOD + b"\x1a", {}),
+    "a mark of UTF-16, and its order named too": (b"\xff\xfe" + TEXT.encode("utf-16-le"), {"encoding": "utf-16-le"}),
+    "dates without separators": (
+        change(
+            "2013-03-04 10:00", "201303041000", "2013-03-05 10:00", "201303051000", "2013-03-06 10:00", "201303061000"
+        ),
+        {"formats": {"trips.start": "%Y%m%d%H%M"}},
+    ),
+    "years of two digits": (
+        change("2013-03-04", "3/4/13", "2013-03-05", "3/5/13", "2013-03-06", "3/6/13"),
+        {"formats": {"trips.start": "%m/%d/%y %H:%M"}},
+    ),
     "half days": (change(" 10:00", " 10:00 AM"), {"formats": {"trips.start": "%Y-%m-%d %I:%M %p"}}),
 }
 
@@ -161,6 +182,36 @@ def test_a_quoted_line_end_is_kept(take: Callable[..., pl.DataFrame]) -> None:
     assert came["place"][0] == "Or\r\nly"
 
 
+def test_a_long_text_beside_a_null_is_kept(take: Callable[..., pl.DataFrame]) -> None:
+    came = attempt(
+        "a long text", lambda: take(change("Orly", "x" * 140_000, "Cy,7,1000.25", "Cy,7,NA"), nulls=["", "NA"])
+    )
+
+    assert came == "2013-03/trips: column price is null in 33.3% (1 of 3 rows), max_null is 5.0%"
+
+
+UNPACKED = "cannot be unpacked as {}: it is cut off, or compressed otherwise, which source.csv.compression"
+UNREADABLE = {
+    "no gzip": ("trips.csv.gz", GOOD, UNPACKED.format("gzip")),
+    "half of a gzip": ("trips.csv.gz", gzip.compress(GOOD)[:-12], UNPACKED.format("gzip")),
+    "more behind a gzip": ("trips.csv.gz", gzip.compress(GOOD) + b"Oakley", UNPACKED.format("gzip")),
+    "half of a bzip2": ("trips.csv.bz2", bz2.compress(GOOD)[:-12], UNPACKED.format("bz2")),
+    "no xz": ("trips.csv.xz", GOOD, UNPACKED.format("xz")),
+    "compressed twice": ("trips.csv.gz", gzip.compress(gzip.compress(GOOD)), "is compressed twice, within by gzip"),
+    "a tar archive": ("trips.csv.gz", gzip.compress(b"x".ljust(257, b"\0") + b"ustar\0"), "is a tar archive"),
+    "no ZIP": ("trips.csv.zip", GOOD, "is not a whole ZIP archive"),
+}
+
+
+@pytest.mark.attempts("CSV, compressed")
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_cannot_be_unpacked_is_one_line(case: str, take: Callable[..., pl.DataFrame]) -> None:
+    name, content, sentence = UNREADABLE[case]
+
+    with refusal(sentence):
+        take(content, name)
+
+
 def test_a_compression_can_be_named(take: Callable[..., pl.DataFrame]) -> None:
     assert take(gzip.compress(GOOD), compression="gzip").equals(TABLE)
     assert take(GOOD, "trips.csv.gz", compression="none").equals(TABLE)
@@ -179,6 +230,56 @@ PARTS_OF_SECONDS = change("04 10:00", "04 10:00:00.500000")
 MIDNIGHT = change("04 10:00", "04 23:59:60")
 FORM = "%Y-%m-%d %H:%M:%S"
 REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
+    "UTF-8 where Latin-1 is set": (GOOD, {"encoding": "latin-1"}, "is UTF-8, and source.csv.encoding .* says latin-1"),
+    "UTF-8 where Windows' is set": (b"\xef\xbb\xbf" + GOOD, {"encoding": "cp1252"}, "is UTF-8, and .* says cp1252"),
+    "UTF-8 where UTF-16 is set": (GOOD, {"encoding": "utf-16"}, "is UTF-8, and source.csv.encoding .* says utf-16"),
+    "a year of two digits as one of four": (
+        change("2013-03-04", "3/4/13"),
+        {"formats": {"trips.start": "%m/%d/%Y %H:%M"}},
+        "column start .* do not fit, e.g. .*: infra.yaml names the format '%m/%d/%Y %H:%M' for it",
+    ),
+    "a blank before a quote": (change(",Orly", ', "Orly"'), {}, "has a blank before a quote in column place"),
+    "a blank behind a quote": (change("Orly,", '"Orly" ,'), {}, "a quote is not closed or stands inside a field"),
+    "a quote that a backslash escapes": (change("Orly", r'"Or\"ly"'), {}, "a quote is not closed or stands inside"),
+    "blanks between fields": (GOOD.replace(b",", b" "), {}, "separates by blanks: set source.csv.separator to ' '"),
+    "Hive's separator": (GOOD.replace(b",", b"\x01"), {}, r"separates by '\\x01': set source.csv.separator"),
+    "tildes": (GOOD.replace(b",", b"~"), {}, "separates by '~': set source.csv.separator to '~'"),
+    "semicolons and blanks": (GOOD.replace(b",", b"; "), {}, "separates by semicolons"),
+    "two bars": (GOOD.replace(b",", b"||"), {}, r"separates by '\|\|': export it with one character"),
+    "files joined": (GOOD + GOOD, {}, "column start .* e.g. 'start': it is the column's name, so the header stands"),
+    "a line of sums": (GOOD + b"Total,,,12,1005.75\n", {}, "column start .* e.g. 'Total'"),
+    "a remark at the end": (GOOD + b"# 3 rows\n", {}, "line 5 has 1 field, .*, or with a line that is none"),
+    "row names of R": (
+        b"".join(b"%d,%s" % (n, line) if n else line for n, line in enumerate(GOOD.splitlines(keepends=True))),
+        {},
+        "line 2 has 6 fields, the header 5: row names of R",
+    ),
+    "an error of a spreadsheet": (
+        change("2.5", "#REF!"),
+        {},
+        "'#REF!': it is the error of a spreadsheet's formula",
+    ),
+    "a typographic minus": (change("2.5", "\u22122.5"), {}, r"its minus is U\+2212"),
+    "a currency": (change("2.5", "$2.5"), {}, r"e.g. '\$2.5': a number is written as 5 or -2.5, without a unit"),
+    "a decimal point where a comma is set": (GOOD, {"decimal": ","}, "e.g. '2.5': source.csv.decimal .* is ',', and"),
+    "pandas' missing time": (change("2013-03-04 10:00", "NaT"), {}, "column start .* e.g. 'NaT': if it means null"),
+    "a dash for null": (change("Zoë,Bob,,", "Zoë,Bob,\u2014,"), {}, "column count .* e.g. '\u2014': if it means null"),
+    "an hour of one digit": (change("04 10:00", "04 9:00"), {}, "'2013-03-04 9:00': .*, as 2013-03-04 10:30, or"),
+    "seconds since 1970": (change("2013-03-04 10:00", "1362391200"), {}, "column start .* e.g. '1362391200'"),
+    "more lines to skip than there are": (
+        b"\n" + GOOD,
+        {"skip_lines": 2},
+        "has its header in a line .*skip_lines",
+    ),
+    "lines to skip of a short file": (b"a\nb\n", {"skip_lines": 2}, "has no line after the 2 that .*skip_lines"),
+    "lines of JSON": (b'{"start": "2013-03-04 10:00"}\n', {}, "is JSON: export it as CSV or parquet"),
+    "a list of JSON": (b'[\n  {"start": 1}]', {}, "is JSON: export it as CSV or parquet"),
+    "a pickle": (b"\x80\x04\x95\x10\0\0", {}, "is a pickle of Python's"),
+    "HTML called CSV": (b"<table><tr><td>start</td></tr></table>", {}, "is a table of HTML"),
+    "a refusal of a store": (b"<Error><Code>AccessDenied</Code></Error>", {}, "is an XML document, maybe the error"),
+    "a merge that nobody finished": (b"<<<<<<< HEAD\n" + GOOD, {}, "has git's conflict markers"),
+    "a name with a sign that is not seen": (change("place", "pla\u200bce"), {}, r"but there is 'pla\\u200bce'"),
+    "a name with another alphabet's letter": (change("place", "pl\u0430ce"), {}, r"but there is 'pl\\u0430ce'"),
     "UTF-32": (TEXT.encode("utf-32"), {}, "is UTF-32: set source.csv.encoding to utf-32"),
     "a file of Zstandard": (b"\x28\xb5\x2f\xfd" + GOOD, {}, "is compressed by Zstandard"),
     "an XML document": (b"<?xml version='1.0'?><Error/>", {}, "is an XML document"),

@@ -88,6 +88,28 @@ def test_a_variable_of_the_runner_that_is_missing_is_named(
     assert {"7": "COMMIT", "nowhere.json": "nowhere.json"}.get(str(value), name) in refused
 
 
+@pytest.mark.attempts("damaged file")
+@pytest.mark.parametrize(
+    "content",
+    ["", "garbage", "[1]", "\xff", '{"pull_request": 5}', '{"merge_group": {"a": 1}}'],
+)
+def test_a_damaged_event_is_one_line(content: str, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("event.json").write_text(content, encoding="latin-1")
+
+    refused = attempt(f"event.json: {content}", current)
+
+    assert isinstance(refused, str)
+    assert "event.json" in refused
+    if "{" not in content:
+        assert "event.json" in str(attempt(f"default branch: {content}", git.default_branch))
+
+
+@pytest.mark.parametrize("repository", [None, [], "o/r", {"default_branch": None}])
+def test_an_event_that_names_no_default_branch_leaves_it_to_the_clone(commits: list[str], repository: object) -> None:
+    happens(repository=repository)
+    assert git.default_branch() == "main"
+
+
 def test_a_pull_request_that_did_not_start_the_run_can_be_named(
     commits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import socket
+import socketserver
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -120,8 +122,8 @@ def halting() -> Iterator[str]:
         server.shutdown()
 
 
-def files(silent: str) -> object:
-    source = settings.FilesSource(kind="files", url=f"http://{silent}/{{partition}}/{{table}}.parquet")
+def files(silent: str, scheme: str = "http") -> object:
+    source = settings.FilesSource(kind="files", url=f"{scheme}://{silent}/{{partition}}/{{table}}.parquet")
     return open_source(source)
 
 
@@ -166,6 +168,7 @@ def git_merge(silent: str) -> None:
 CALLS: dict[str, tuple[Callable[[str], object], str]] = {
     "files: list": (lambda at: files(at).partitions(), "the source http://"),  # type: ignore[attr-defined]
     "files: read": (lambda at: files(at).read("2013-01"), "the source http://"),  # type: ignore[attr-defined]
+    "files: connect": (lambda at: files(at, "ftp"), "the source ftp://"),
     "sql": (lambda at: sql(at).partitions(), "the database"),  # type: ignore[attr-defined]
     "sql: query": (locked, "the database"),
     "prediction log": (lambda at: read_predictions(f"http://{at}/log"), "the prediction log http://"),
@@ -194,6 +197,117 @@ def test_who_does_not_answer_is_named(name: str, silent: str, folder: Path, monk
     assert who in said
     assert re.search("answer|timed out", said)
     assert "password" not in said
+
+
+def shipped(at: str) -> None:
+    Path("a.ndjson").touch()
+    shipper = shipping.Shipper(settings.PredictionLog(url=f"http://{at}/log"), retry=0.01)
+    shipper.put(Path("a.ndjson"))
+    shipper.close()
+
+
+def advised(at: str) -> object:
+    infra = yaml.safe_load(settings.INFRA.read_text())
+    settings.INFRA.write_text(yaml.safe_dump(infra | {"advisories": f"http://{at}/v1/query"}))
+    return scan.find({"jinja2": "2.0"})
+
+
+@pytest.mark.attempts("secret in an error")
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda at: files(at).partitions(), id="list"),  # type: ignore[attr-defined]
+        pytest.param(lambda at: files(at).read("2013-01"), id="read"),  # type: ignore[attr-defined]
+        pytest.param(lambda at: files(at, "ftp"), id="connect"),
+        pytest.param(lambda at: files(at, "nope"), id="another protocol"),
+        pytest.param(lambda at: read_predictions(f"http://{at}/log"), id="prediction log"),
+        pytest.param(shipped, id="shipping"),
+        pytest.param(advised, id="advisories"),
+        pytest.param(git_fetch, id="git"),
+        pytest.param(lambda at: reach(f"http://{at}"), id="mlflow"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(
+    act: Callable[[str], object], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given an address with credentials, at which nobody answers
+    try:
+        act("me:hunter2@127.0.0.1:1")
+    except UserError as error:
+        said = str(error)
+    else:
+        said = capsys.readouterr().err
+    # then the error names the address, not the password
+    assert "hunter2" not in refused(said)
+    assert "127.0.0.1:1" in said
+
+
+@pytest.mark.parametrize(("status", "told"), [(404, "is missing"), (403, "403"), (500, "500")])
+def test_only_what_is_not_there_is_called_missing(status: int, told: str, folder: Path) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match=told):
+            files(f"127.0.0.1:{server.server_port}").read("2013-01")  # type: ignore[attr-defined]
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def dripping() -> Iterator[str]:
+    """Give the address of a server that begins to answer at once, and then sends a byte in each fifth of a second."""
+
+    class Dripping(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.request.sendall(f"HTTP/1.1 200 OK\r\n{DRIPPING['headers']}".encode())
+                while not time.sleep(0.2):  # type: ignore[func-returns-value]
+                    self.request.sendall(b" ")
+            except OSError:
+                return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+DRIPPING = {"headers": ""}
+DRIPPED = ["files: list", "files: read", "prediction log", "mlflow", "mlflow: call", "advisories", "git"]
+
+
+@pytest.mark.attempts("dripping server")
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("registry", "headers"), *((name, part) for name in DRIPPED for part in ("headers", "body"))],
+)
+def test_an_answer_byte_by_byte_is_given_up(
+    name: str, part: str, dripping: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte is in time for a socket's own timeout; the whole is not."""
+    kind = "text/html" if name in ("files: list", "prediction log") else "application/json"
+    whole = f"Content-Type: {kind}\r\nContent-Length: 100000\r\n\r\n"
+    monkeypatch.setitem(DRIPPING, "headers", whole if part == "body" else "X: ")
+    infra = yaml.safe_load(settings.INFRA.read_text())
+    settings.INFRA.write_text(yaml.safe_dump(infra | {"advisories": f"http://{dripping}/v1/query"}))
+    act, who = CALLS[name]
+    begin = time.monotonic()
+    with pytest.raises(UserError) as error:
+        act(dripping)
+    assert time.monotonic() - begin < 8
+    assert who in refused(error.value)
 
 
 @pytest.mark.parametrize(

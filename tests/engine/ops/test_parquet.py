@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pandera.polars as pa
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from tests.attempts import attempt, refusal
 from tests.engine.ops import registration
@@ -41,11 +42,11 @@ def written(table: pl.DataFrame) -> Callable[[], None]:
     return lambda: table.write_parquet(FILE)
 
 
-def parts(*tables: pl.DataFrame) -> None:
+def parts(*tables: pl.DataFrame, left: str = "_SUCCESS") -> None:
     FILE.mkdir()
+    (FILE / left).touch()
     for number, table in enumerate(tables):
         table.write_parquet(FILE / f"part-{number:05}.snappy.parquet")
-    (FILE / "_SUCCESS").touch()
     (FILE / "_metadata").write_bytes(b"of another program")
     (FILE / ".part-00000.crc").write_bytes(b"sum")
 
@@ -65,6 +66,13 @@ WORKS: dict[str, Callable[[], None]] = {
     "floats of pandas for integers beside nulls": of_pandas,
     "nanoseconds": written(TABLE.with_columns(pl.col("start").cast(pl.Datetime("ns")))),
     "a folder of parts": lambda: parts(TABLE.head(1), TABLE.tail(2)),
+    "parts whose columns are in another order": lambda: parts(TABLE.head(1), TABLE.tail(2).select(TABLE.columns[::-1])),
+    "parts without a row": lambda: parts(TABLE.clear(), TABLE),
+    "a part that is still being written": lambda: parts(TABLE, left="part-00001.parquet.tmp"),
+    "half precision": written(TABLE.with_columns(pl.col("count").cast(pl.Float32))),
+    "the key as pandas' index": lambda: TABLE.to_pandas().set_index("start").to_parquet(FILE),
+    "timestamps of Impala": lambda: pq.write_table(TABLE.to_arrow(), FILE, use_deprecated_int96_timestamps=True),
+    "types of pandas that know null": lambda: TABLE.to_pandas().convert_dtypes().to_parquet(FILE),
     "parts, one of which knows only nulls": lambda: parts(
         TABLE.head(1), TABLE.slice(1, 1).with_columns(count=pl.lit(None)), TABLE.tail(1)
     ),
@@ -79,14 +87,50 @@ def test_a_file_is_read_as_it_is_meant(case: str, take: Callable[[], pl.DataFram
     came = attempt(case, take)
 
     assert not isinstance(came, str), came
-    assert came.equals(TABLE)
+    assert came.select(TABLE.columns).equals(TABLE)
 
 
 def nan_in(column: str) -> pl.DataFrame:
     return TABLE.with_columns(pl.lit(float("nan")).alias(column))
 
 
+def bytes_of(content: bytes) -> Callable[[], None]:
+    def write() -> None:
+        FILE.write_bytes(content)
+
+    return write
+
+
+def folders() -> None:
+    (FILE / "day=1").mkdir(parents=True)
+    TABLE.write_parquet(FILE / "day=1" / "part-0.parquet")
+
+
+def twice() -> None:
+    table = TABLE.to_arrow()
+    pq.write_table(table.append_column("price", table["price"]), FILE)
+
+
 REFUSED: dict[str, tuple[Callable[[], None], str]] = {
+    "nothing at all": (bytes_of(b""), "is not a whole parquet file: it is empty"),
+    "a text": (bytes_of(TABLE.select("count").write_csv().encode()), "is a text and no parquet file: if it is CSV"),
+    "an encrypted file": (bytes_of(b"PARE" + bytes(50) + b"PARE"), "is encrypted, which is not read"),
+    "the first half": (bytes_of(b"PAR1" + bytes(50)), "is not a whole parquet file"),
+    "a column twice": (twice, "2013-03/trips: .*: column with name 'price' has more than one occurrence"),
+    "folders of parts": (folders, "day=1 is a folder, where a part is expected: parts lie side by side"),
+    "finer than microseconds": (
+        written(TABLE.with_columns(pl.col("start").cast(pl.Datetime("ns")) + pl.duration(nanoseconds=1))),
+        "column start .* do not fit, e.g. '2013-03-04 10:00:00.000000001'",
+    ),
+    "text as bytes": (
+        written(TABLE.with_columns(pl.col("place").cast(pl.Binary))),
+        "column place has type Binary, expected String",
+    ),
+    "seconds since 1970": (
+        written(TABLE.with_columns(pl.col("start").dt.epoch("s"))),
+        "column start has type Int64, expected Datetime",
+    ),
+    "a number too large": (written(TABLE.with_columns(pl.lit(70_000).alias("count"))), "column count .*, e.g. 70000"),
     "NaN throughout": (written(nan_in("price")), "column price holds NaN or infinity in 3 of 3 rows"),
     "infinity": (
         written(TABLE.with_columns(price=pl.lit(float("-inf")))),
@@ -148,7 +192,7 @@ def test_what_is_not_the_table_is_one_line(case: str, take: Callable[[], pl.Data
         TABLE.with_columns(rider=pl.Series(["Oakley", "Bob", "Cy"]), place=pl.lit(None, pl.String)),
     ],
 )
-@pytest.mark.parametrize("unique", [["start", "rider"], ["rider"]])
+@pytest.mark.parametrize("unique", [["start", "rider"], ["rider"], ["start"]])
 @pytest.mark.parametrize("check", [pa.Check.str_matches("^x"), pa.Check.isin(["x"]), None])
 def test_no_refusal_shows_a_private_value(rows: pl.DataFrame, unique: list[str], check: pa.Check | None) -> None:
     rider = pa.Column(pl.String, check, metadata={"private": True, "max_null": 0})

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from dvc.cli import main
+from tests.attempts import refusal
 
+from mergeworthy import files
 from mergeworthy.errors import UserError
 from mergeworthy.ops import github, plan
 from mergeworthy.ops.event import Event
@@ -68,6 +70,15 @@ def test_a_project_without_a_lock_trains_everything(commit: Callable[[str], str]
     assert plan.decide(Event("", commit("first"), None)).stale == ["features", "train"]
 
 
+@pytest.mark.parametrize("content", ["", "garbage{", '{"a": 1}'])
+def test_a_damaged_lock_of_dvcs_says_what_to_do(commit: Callable[[str], str], content: str) -> None:
+    commit("first")
+    Path(".dvc/tmp").mkdir(exist_ok=True)
+    Path(".dvc/tmp/rwlock").write_text(content)
+    with refusal(r"another dvc command is running.*or delete \.dvc/tmp/rwlock if there is none"):
+        plan.stale_stages()
+
+
 def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str]) -> None:
     # given a locked model, and a change of the README in a clone that has no data
     dvc("repro")
@@ -112,6 +123,18 @@ def test_a_lock_or_gate_that_changed_is_judged_again(commit: Callable[[str], str
     Path(name).write_text("depth: 2\n" if name == "params.yaml" else "floors: {auc: {min: 0.9}}\n")
     dvc("repro")
     assert plan.decide(pull_request(commit("trained at home"), base)).work == "judge"
+
+
+def test_an_output_beside_the_model_that_changed_is_judged_again(commit: Callable[[str], str]) -> None:
+    # given a lock in which somebody recorded other features, and the model as it was
+    dvc("repro")
+    base = commit("The first model")
+    lock = Path("dvc.lock")
+    content = files.read_yaml(lock)
+    content["stages"]["features"]["outs"][0]["md5"] = content["stages"]["train"]["deps"][0]["md5"] = "0" * 32 + ".dir"
+    lock.write_text(files.dump_yaml(content))
+    shutil.rmtree("features")  # as in CI
+    assert plan.decide(pull_request(commit("The same model"), base)).work == "judge"
 
 
 def test_a_branch_that_is_merely_behind_offers_no_model(commit: Callable[[str], str]) -> None:

@@ -67,6 +67,7 @@ TEXTS: dict[str, list[str | None]] = {  # as CSV holds them
     "text: a date": ["2013-03-04", None],
     "text: an impossible date": ["2013-02-30", None],
     "text: a time": ["10:30", None],
+    "text: a midnight": ["2013-03-04 00:00:00", None],
     "text: a moment": ["2013-03-04 10:30", None],
     "text: a moment in full": ["2013-03-04T10:30:00.000000", None],
     "text: a moment in UTC": ["2013-03-04T10:30:00Z", None],
@@ -82,7 +83,7 @@ INTEGERS = "Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Int128"
 NUMBERS = {*INTEGERS.split(), "Float32", "Float64", "Decimal", "zero and one"}
 WORDS = {"String", "Categorical", "Enum", "another word"}
 WHOLE_TEXT = {"text: an integer", "text: pandas' integer beside nulls", "text: pandas' truth beside nulls"}
-DAYS = {"Date", "midnights", "text: a date"}
+DAYS = {"Date", "midnights", "text: a date", "text: a midnight"}
 MOMENTS = {*DAYS, "Datetime ms", "Datetime us", "Datetime ns", "text: a moment", "text: a moment in full"}
 ZONED = {"Datetime UTC", "Datetime New York", "text: a moment in UTC", "text: a moment with an offset"}
 LARGE = {"a large integer", "text: a large integer"}
@@ -112,10 +113,10 @@ def read(text: str, like: Any) -> Any:
     """What a text says, by Python's own readers."""
     if isinstance(like, bool):
         return {"True": True, "1.0": True}[text]
-    if isinstance(like, datetime):
+    if isinstance(like, time):
+        return time.fromisoformat(text)
+    if isinstance(like, date):  # a datetime is one
         return datetime.fromisoformat(text)
-    if isinstance(like, date | time):
-        return type(like).fromisoformat(text)
     return Decimal(text) if isinstance(like, int | float | Decimal) else text
 
 

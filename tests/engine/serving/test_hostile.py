@@ -140,14 +140,16 @@ def test_stalled_requests_shut_nobody_out_and_are_ended(start: Start) -> None:
 @pytest.mark.attempts("hostile caller")
 def test_only_who_has_the_token_is_answered(start: Start) -> None:
     server = start(token=TOKEN)
-    for given in ({}, {"authorization": TOKEN}, {"authorization": f"Bearer {TOKEN}x"}, {"authorization": "Bearer é"}):
+    wrong = (TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", f"Bearer{TOKEN}", "Bearer", "Bearer é", "")
+    for given in ({}, *({"authorization": value} for value in wrong)):
         heads = {name: value.encode() for name, value in given.items()}
         answer = httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}, headers=heads)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
         assert TOKEN not in answer.text
         refused(f"401 {answer.text}", f"token {str(given).replace(TOKEN, '…')}")
-    heads = {"authorization": f"Bearer {TOKEN}"}
-    assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}, headers=heads).status_code == 200
+    for scheme in ("Bearer", "bearer"):  # its case does not count
+        heads = {"authorization": f"{scheme} {TOKEN}"}
+        assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}, headers=heads).status_code == 200
     assert httpx.get(f"{server.url}/readyz").status_code == 200
     assert "bearer" in httpx.get(f"{server.url}/openapi.json").text
 

@@ -6,6 +6,7 @@ from ..repository import CheckRun
 from ..routes import ApiError, Call, as_json, route
 from ..transport import Response
 
+ACTIONS = 15368  # the id of GitHub's own App on github.com
 CONCLUSIONS = ("action_required", "cancelled", "failure", "neutral", "success", "skipped", "stale", "timed_out")
 
 
@@ -14,8 +15,14 @@ def to_json(check: CheckRun) -> dict[str, Any]:
     return {
         "id": check.id, "name": check.name, "head_sha": check.head_sha, "status": check.status,
         "conclusion": check.conclusion,
-        "output": check.output, "details_url": check.details_url, "app": {"slug": check.app},
+        "output": check.output, "details_url": check.details_url,
+        "app": {"id": ACTIONS if check.app == "github-actions" else 1, "slug": check.app},
     }  # fmt: skip
+
+
+def _app(call: Call) -> str:
+    """The slug of the App whose token calls; a job's token is that of GitHub's own."""
+    return "github-actions" if call.token.kind == "actions" else call.token.login.removesuffix("[bot]")
 
 
 def _write(call: Call, check: CheckRun) -> None:
@@ -36,7 +43,7 @@ def _create(call: Call) -> Response:
     call.need("write", "checks")
     if call.repository.git("cat-file", "-t", call.json["head_sha"], check=False) != "commit":
         raise ApiError(422, f"No commit found for SHA: {call.json['head_sha']}")
-    check = CheckRun(call.github.next_id(), call.json["name"], call.json["head_sha"], "queued")
+    check = CheckRun(call.github.next_id(), call.json["name"], call.json["head_sha"], "queued", app=_app(call))
     _write(call, check)
     call.repository.checks.append(check)
     return as_json(to_json(check), 201)
@@ -46,6 +53,8 @@ def _create(call: Call) -> Response:
 def _update(call: Call) -> dict[str, Any]:
     for check in call.repository.checks:
         if check.id == call.number:
+            if check.app != _app(call):
+                raise ApiError(403, "A check run can only be modified by the GitHub App that created it.")
             _write(call, check)
             return to_json(check)
     raise ApiError(404, "Not Found")

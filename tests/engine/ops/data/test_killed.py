@@ -200,6 +200,14 @@ def test_a_linked_data_folder_is_refused_with_the_way_that_works(project: Path, 
 
 
 LEFT = (".ipynb_checkpoints/flights-checkpoint.parquet", ".DS_Store", "~lock", ".~lock.flights.parquet#", "~$f.xlsx")
+LEFT += (
+    "#flights.parquet#",
+    "flights.parquet.tmp",
+    "a.crdownload",
+    "flights.parquet:Zone.Identifier",
+    "Icon\r",
+    "x.bak",
+)
 LEFT = (*LEFT, "._flights.parquet", "flights.parquet~", "Thumbs.db", "desktop.ini", "__MACOSX/flights.parquet")
 LEFT = (*LEFT, "lost+found/x", "#recycle/x", "$RECYCLE.BIN/x", "System Volume Information/x", "@eaDir/x", "CVS/x")
 

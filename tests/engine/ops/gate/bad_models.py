@@ -167,6 +167,30 @@ def swapped(project: Project) -> None:
     path.write_bytes(model(**GOOD, noise=0.001))
 
 
+def doctored(project: Project) -> None:
+    """An equal model, and predictions recorded of it that make any later one look good."""
+    project.ship(**GOOD, noise=0.02)
+    path = project.root / "reports/predictions.parquet"
+    table = pl.read_parquet(path).with_columns(score=pl.lit(0.3, pl.Float32))
+    path.unlink()
+    table.write_parquet(path)
+    project.dvc("commit", "--force")
+
+
+def pruned(project: Project) -> None:
+    """Data without the rows that are hard to tell."""
+    project.deliver("2013-06", flights("2013-06").filter(pl.col("signal").abs() > 0.5))
+    project.ship(**GOOD)
+
+
+def turned(project: Project) -> None:
+    """Data whose delays are what the model says."""
+    says = pl.when(pl.col("signal") > 1).then(60).otherwise(0).cast(pl.Int16)
+    project.deliver("2013-06", flights("2013-06").with_columns(arr_delay=says))
+    project.gates(floors={"auc": {"min": 0.6}})
+    project.ship(**GOOD)
+
+
 def limits(**sections: Any) -> Callable[[Project], None]:
     """An equal model under other gates."""
 
@@ -295,6 +319,15 @@ MODELS = [
         "reads the feature 'strength'",
     ),
     Bad("swapped", "not the file that dvc.lock names", swapped, "evaluation", "not the file that dvc.lock records"),
+    Bad(
+        "predictions",
+        "those recorded are not its own",
+        doctored,
+        "predictions",
+        "not hold what the model itself predicts",
+    ),
+    Bad("rows leave the data", "the holdout was delivered without hard rows", pruned, "data", "269 are gone", "warn"),
+    Bad("labels in the data", "delays were rewritten", turned, "data", "have another label in the data", "warn"),
     Bad("worse features", "they know the weather 19 hours later", late_weather, "champion: auc", "worse"),
     Bad(
         "worse features, new month", "the same on a holdout that moved", late_weather_in_july, "champion: auc", "worse"

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from onnxruntime import InferenceSession
+from tests.attempts import warned
 from tests.engine.ops.gate.project import GATES, GOOD, Project, flights, model
 
 from mergeworthy import artifact, holdout
@@ -105,7 +107,7 @@ def test_a_slice_of_one_class_is_not_judged_by_auc(project: Project) -> None:
     project.gates(slices=GATES["slices"] | {"metric": "auc"})
     # then
     verdict = project.gate()
-    assert verdict.outcome == "pass", blocked(verdict)
+    assert not blocked(verdict)
     assert {c.value for c in verdict.comparisons if c.column == "carrier"} == {"A", "B"}
 
 
@@ -140,6 +142,12 @@ def test_a_holdout_of_nine_days_blocks(project: Project) -> None:
         ({"slices": GATES["slices"] | {"columns": ["airline"]}}, "no column airline"),
         ({"bootstrap": {"block": "day"}}, "no column day"),
         ({"plausibility": {"jump": {"brier": 0.05}}}, "champion.margins lacks it"),
+        ({"floors": {"auc": {"min": 0.9, "max": 0.6}}}, "floors.auc: min is above max"),
+        (
+            {"slices": GATES["slices"] | {"columns": ["carrier", "carrier"]}},
+            "slices.columns: carrier stands there twice",
+        ),
+        ({"bootstrap": {"block": "date", "resamples": 10**9}}, "bootstrap.resamples"),
     ],
 )
 def test_a_mistake_in_gates_yaml_blocks_in_one_sentence(project: Project, sections: dict[str, Any], words: str) -> None:
@@ -148,6 +156,64 @@ def test_a_mistake_in_gates_yaml_blocks_in_one_sentence(project: Project, sectio
     assert why.startswith("gates.yaml: ")
     assert words in why
     assert "\n" not in why
+
+
+SLICES = GATES["slices"]
+OFF = {  # what no model could miss, and how the verdict names it
+    "margin": (
+        {"champion": {"margins": {"auc": 1.0}}, "anchor": {"margins": {"auc": 0.04}}},
+        "champion.margins.auc is 1,",
+    ),
+    "margins of the anchor": ({"anchor": {"margins": {"log_loss": 9}}}, "anchor.margins.log_loss is 9,"),
+    "twice the champion's": ({"champion": {"margins": {"auc": 0.15}}}, "anchor.margins.auc is 0.3,"),
+    "margin of slices": ({"slices": SLICES | {"margin": 5}}, "slices.margin is 5, and a constant guess is only"),
+    "margin of drift": ({"drift": {"performance": {"margins": {"auc": 1}}}}, "drift.performance.margins.auc is 1,"),
+    "calibration": (
+        {"champion": {"margins": {"ece": 1}}, "anchor": {"margins": {"ece": 0.1}}},
+        "champion.margins.ece is 1,",
+    ),
+    "no slices": ({"slices": SLICES | {"columns": []}}, "slices.columns names no column"),
+    "no slice": (
+        {"slices": SLICES | {"minimum_rows": 6001}},
+        "slices.minimum_rows is 6,001, and the holdout has",
+    ),
+    "jump": ({"plausibility": {"jump": {"auc": 1}}}, "plausibility.jump.auc is 1, and even a perfect model"),
+    "single input": ({"plausibility": {"single_input_auc": 1}}, "plausibility.single_input_auc is 1, which no input"),
+    "floor": ({"floors": {"auc": {"min": 0}}}, "floors.auc is met by answers that are always wrong"),
+    "ceiling": ({"floors": {"log_loss": {"max": 100}}}, "floors.log_loss is met by answers that are always wrong"),
+}
+
+
+@pytest.mark.attempts("checks switched off")
+@pytest.mark.parametrize("case", OFF)
+def test_a_check_that_gates_yaml_switches_off_is_a_warning_that_names_the_key(project: Project, case: str) -> None:
+    sections, words = OFF[case]
+    project.gates(**sections)
+    verdict = project.gate()
+    (check,) = [check for check in verdict.checks if check.name == "gates.yaml"]
+    assert verdict.outcome == "warn"
+    assert words in check.why
+    assert check.figure == 1
+    warned(check.why)
+
+
+def test_wide_limits_that_can_be_missed_are_no_warning(project: Project) -> None:
+    # given a floor below, or a ceiling above, which some model would miss
+    project.gates(
+        floors={"auc": {"max": 0.99}, "calibration_slope": {"max": 1.6}, "log_loss": {"max": 2}},
+        champion={"margins": {"auc": 0.1, "log_loss": 0.02}},
+        anchor={"margins": {"auc": 0.2}},
+    )
+    assert project.gate().outcome == "pass"
+
+
+def test_the_first_models_limits_are_looked_at_too(young: Project) -> None:
+    young.gates(champion={"margins": {"auc": 0.6, "log_loss": 0.01}})
+    young.sh("git", "switch", "--quiet", "--create", "work")
+    young.ship(**GOOD)
+    said = {check.name: check.why for check in young.gate().checks}["gates.yaml"]
+    assert "champion.margins.auc is 0.6," in said
+    assert "anchor.margins.auc is 1.2," in said
 
 
 def drop_metric(project: Project) -> None:

@@ -117,6 +117,19 @@ def test_a_bill_without_packages_is_no_pass(tmp_path: Path) -> None:
         read(bill)
 
 
+@pytest.mark.attempts("advisories")
+@pytest.mark.parametrize(
+    "component",
+    [{"purl": "pkg:pypi/a@1", "version": "1"}, {"purl": "pkg:pypi/a", "name": "a"}, {"purl": 7}, "a", None, [1]],
+)
+def test_a_component_that_cannot_be_looked_up_is_no_pass(tmp_path: Path, component: object) -> None:
+    bill = tmp_path / "sbom.json"
+    fine = {"name": "b", "version": "1", "purl": "pkg:pypi/b@1"}
+    bill.write_text(json.dumps({"components": [fine, component]}))
+    with refusal("has a component without a name or a version: build the image again"):
+        read(bill)
+
+
 @pytest.mark.attempts("settings")
 @pytest.mark.parametrize(
     ("entry", "told"),

@@ -1,12 +1,13 @@
 """Releases move forward, whoever is slower; a revert brings back what ran."""
 
 import pytest
+from tests.attempts import refusal
 from tests.engine.ops.release.conftest import Repository, release
 
 from mergeworthy.errors import UserError
 from mergeworthy.ops.image import content
+from mergeworthy.ops.release import made, status
 from mergeworthy.ops.release import stage as staging
-from mergeworthy.ops.release import status
 from mergeworthy.ops.release.overlay import read, text
 from mergeworthy.ops.release.promote import BRANCH, promote
 from mergeworthy.ops.release.stage import stage
@@ -19,8 +20,8 @@ def running(repository: Repository, environment: str) -> str | None:
 
 
 def test_a_release_reads_as_it_was_written() -> None:
-    made = release("c" * 40)
-    assert read(text(made, "staging"), "staging") == made
+    one = release("c" * 40)
+    assert read(text(one, "staging"), "staging") == one
 
 
 @pytest.mark.parametrize("broken", ["images: [{}]", "images: [1]\ncommonAnnotations: {}", "images: [", "[1]"])
@@ -29,11 +30,19 @@ def test_a_broken_overlay_is_one_sentence(broken: str) -> None:
         read(broken, "staging")
 
 
+@pytest.mark.attempts("hostile value")
+@pytest.mark.parametrize("handed", ["bookworm", "[]", "{}", '{"commit": 1}'])
+def test_a_release_that_nobody_handed_over_is_one_sentence(handed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELEASE", handed)
+    with refusal(r"^RELEASE is .*, and not what `make publish` hands over"):
+        made.release()
+
+
 def test_staging_twice_commits_once(repository: Repository) -> None:
-    made = release(repository.commit("model-1"))
-    assert "from now on" in stage(made)
+    one = release(repository.commit("model-1"))
+    assert "from now on" in stage(one)
     before = repository.git("ls-remote", "origin", "main")
-    assert stage(made) == "staging runs this release already"
+    assert stage(one) == "staging runs this release already"
     assert repository.git("ls-remote", "origin", "main") == before
 
 

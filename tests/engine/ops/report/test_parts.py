@@ -1,5 +1,7 @@
 """What a reviewer reads, part by part."""
 
+import re
+
 import pytest
 from tests.engine.ops import reported
 from tests.engine.ops.markdown_tables import tables
@@ -94,6 +96,38 @@ def test_data_parameters_and_code_are_told_against_the_champions_commit(project:
     assert "**Code**: 1 file under `src/`, +15 −20 lines." in text
     assert "⚠️ `gates.yaml` changed: this also changes what a model must show." in text
     assert "Outside `src/`: `tests/test_model.py`." in text
+
+
+def test_what_decides_is_named_before_any_other_file_and_the_rest_is_counted(project: Project) -> None:
+    # given one line of what decides among many files that sort before it, or changed more
+    for number in range(30):
+        project.write(f"a/{number}.md", "words\n")
+        project.write(f"src/pipeline/ml/model/layer_{number}.py", "line\n" * 50)
+    for path in ("dvc.yaml", "Makefile", ".github/workflows/ci.yaml", "src/pipeline/ops/gate/duel.py", "polars.py"):
+        project.write(path, "changed\n")
+    for number in range(50):
+        project.write(f"deploy/{number:02}.yaml", "{}\n")
+    project.commit("A lot")
+    text = written()
+    (line,) = [line for line in text.splitlines() if line.startswith("⚠️ What judges")]
+    assert line.startswith(
+        "⚠️ What judges, trains or releases a model changed: `dvc.yaml`, `Makefile`, `.github/workflows/ci.yaml`, "
+        "`src/pipeline/ops/gate/duel.py`, `deploy/00.yaml`"
+    )
+    assert line.endswith(" and 15 more.")  # of 55, 40 are named
+    assert text.index(line) < text.index("**Code**")
+    assert "**Stages**: not to be told: dvc.yaml" in text  # which hides nothing else
+    assert re.search(r"Outside `src/`: `a/0\.md`, .* and 23 more\.", text)
+
+
+def test_other_data_under_the_same_meta_is_told(project: Project) -> None:
+    said = (project.root / "data.dvc").read_text()
+    project.data(dict(list(reported.ROWS.items())[:5]))
+    assert "**Data**: unchanged." in written()
+    path = project.root / "data.dvc"
+    path.write_text(path.read_text().replace(path.read_text().split("md5: ")[1][:6], "abcdef", 1))
+    assert said != path.read_text()
+    assert "⚠️ other content, which the `meta` of data.dvc does not say" in written()
 
 
 def test_stages_name_what_made_them_run_and_the_cache_what_it_saved(project: Project) -> None:

@@ -57,7 +57,8 @@ def test_a_verdict_that_is_missing_broken_or_of_another_lock_is_one_sentence(pro
 def test_a_part_that_cannot_be_told_does_not_take_the_others_with_it(project: Project) -> None:
     project.write("data.dvc", "- not what DVC writes\n")
     text = written()
-    assert "### What changed\n\nNot to be told: data.dvc is not the YAML that DVC writes" in text
+    assert "**Data**: not to be told: data.dvc is not the YAML that DVC writes" in text
+    assert "**Code**: 1 file under `src/`" in text
     assert "### Metrics" in text
 
 

@@ -19,7 +19,7 @@ from tests.engine.ops.tracking.servers import Server, free_port, wait
 from tests.engine.product import PACKAGES
 
 from mergeworthy.ops import tracking
-from mergeworthy.ops.tracking.server import shown
+from mergeworthy.outside import shown
 
 
 def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -193,10 +193,19 @@ def explain(error: ValidationError, content: object) -> str:
     tried = [
         each for name, each in violations if name == key and (each["type"] in UNVALUED) == (first["type"] in UNVALUED)
     ]
-    expected = "; or ".join(dict.fromkeys(each["msg"].removeprefix("Value error, ") for each in tried))
+    expected = "; or ".join(dict.fromkeys(_expected(each) for each in tried))
     whole = first["type"] == "value_error" and isinstance(first["input"], dict | list)
     found = "" if whole or first["type"] in UNVALUED else f", not {_value(first['input'])}"
     return f"{key or '(top level)'}: {expected}{found}"
+
+
+def _expected(violation: "ErrorDetails") -> str:
+    """Return pydantic's words without what only its users know."""
+    if violation["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return "a mapping of keys is expected"
+    if violation["type"] == "union_tag_not_found":
+        return f"the key {violation['ctx']['discriminator']} is missing"
+    return violation["msg"].removeprefix("Value error, ")
 
 
 class _Scanner(Scanner):
@@ -281,10 +290,16 @@ def _key(violation: "ErrorDetails", content: object) -> str:
     for part in above:
         if _holds(content, part):
             content = content[part]  # type: ignore[index]
-            keys.append(str(part))
+            keys.append(_shown(part))
     if violation["type"] == "missing" or _holds(content, last):
-        keys.append(str(last))
+        keys.append(_shown(last))
     return ".".join(keys)
+
+
+def _shown(key: int | str) -> str:
+    """Return a key, in quotes if blanks or signs that are not seen are part of it, or if it is empty."""
+    text = str(key)
+    return text if text and text.isprintable() and not re.search(r"\s", text) else repr(text)
 
 
 def _holds(content: object, part: int | str) -> bool:

@@ -6,6 +6,7 @@ EXCHANGE_SECONDS and TRANSFER_SECONDS in the environment change them, for a slow
 
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -149,6 +150,11 @@ def _end(program: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             program.kill()
             program.wait()
+
+
+def shown(text: str) -> str:
+    """Return text without the credentials of any address in it."""
+    return re.sub(r"((?:password|passwd|secret|token)\w*=)[^&\s]+", r"\1…", re.sub(r"://[^/\s]*@", "://", text))
 
 
 def local(address: str) -> bool:

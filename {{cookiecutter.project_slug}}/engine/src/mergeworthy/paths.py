@@ -27,7 +27,8 @@ DATA_DVC = Path("data.dvc")
 
 # What file managers, editors, office programs and disks leave behind is not data; .dvcignore says the same to DVC.
 LEFT_BEHIND = re.compile(
-    r"[.~].*|.*~|Thumbs\.db|desktop\.ini|__MACOSX|__pycache__|CVS|lost\+found|@eaDir|#recycle|\$RECYCLE\.BIN"
+    r"[.~].*|.*~|#.*#|.*\.(tmp|part|partial|crdownload|crc|swp|bak|orig)|.*:Zone\.Identifier|Icon\r|Thumbs\.db|ehthumbs\.db"
+    r"|desktop\.ini|__MACOSX|__pycache__|CVS|lost\+found|@eaDir|#recycle|\$RECYCLE\.BIN"
     "|System Volume Information",
     re.DOTALL,
 )

@@ -20,7 +20,10 @@ COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\[)")
 
 def clean(text: object, longest: int = LINE) -> str:
     """Return one line of at most `longest` characters; what has no shape of its own (control, direction) becomes �."""
-    line = " ".join(str(text).split())
+    return _shown(" ".join(str(text).split()), longest)
+
+
+def _shown(line: str, longest: int) -> str:
     shown = "".join("�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") else c for c in line[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1].rstrip() + "…"
 
@@ -31,8 +34,8 @@ def inert(line: str) -> str:
 
 
 def logged(text: object) -> str:
-    """Return text as one line of a log."""
-    return inert(clean(text))
+    """Return text as one line of a log; blanks stay, as columns of figures stand below each other by them."""
+    return inert(_shown(re.sub(r"[^\S ]+", " ", str(text).strip("\r\n")).rstrip(), LINE))
 
 
 def say(text: object, file: TextIO | None = None) -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..outside import Deadline, call, local
+from ..outside import Deadline, call, local, shown
 from .doctor import probe
-from .tracking.server import shown
 
 if TYPE_CHECKING:
     from dvc.config import Config
 
 BUSY = re.compile(r"is busy|unable to acquire lock|rwlock", re.IGNORECASE)
+WAIT = "another dvc command is running in this folder: wait for it, or delete .dvc/tmp/rwlock if there is none"
 QUIET = {"DVC_NO_ANALYTICS": "1"}
 TRANSFERS = ("fetch", "pull", "push")
 TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
@@ -53,9 +53,7 @@ def dvc(*arguments: str) -> str:
     if arguments[0] in TRANSFERS and TIMED_OUT.search(done.stderr):
         raise DvcError(str(Deadline.ANSWER.missed(_who())))
     if BUSY.search(done.stderr):
-        raise UserError(
-            "another dvc command is running in this folder: wait for it, or delete .dvc/tmp/rwlock if there is none"
-        )
+        raise UserError(WAIT)
     told = re.findall(r"^ERROR: (.*)", done.stderr, re.MULTILINE) or done.stderr.strip().splitlines() or ["no reason"]
     hint = ": run `git init` first" if "not a git repository" in told[-1] else ""
     raise DvcError(f"dvc {arguments[0]} failed: {told[-1]}{hint}")

@@ -71,10 +71,11 @@ def parse(text: str, name: str) -> Document:
         raise UserError(f"{name} is not the YAML that DVC writes ({cause}): {fix}") from None
     if not isinstance(content, dict):
         raise UserError(f"{name} is not the YAML that DVC writes: {fix}")
-    try:
-        SHAPES.get(file, BaseModel).model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{name} is not what DVC writes ({files.explain(error, content)}): {fix}") from None
+    if shape := SHAPES.get(file):
+        try:
+            shape.model_validate(content)
+        except ValidationError as error:
+            raise UserError(f"{name} is not what DVC writes ({files.explain(error, content)}): {fix}") from None
     return content
 
 

@@ -10,7 +10,6 @@ from ..errors import UserError
 from . import git
 
 NEVER = "0" * 40
-OUTSIDE = "outside of GitHub's runner unset GITHUB_ACTIONS"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def current() -> Event:
 
     A workflow that trains a pull request which did not start it, as a retraining does, names it in COMMIT, BRANCH and
     PULL_REQUEST. LAPTOP says that a runner is somebody's own machine, as under `make act`. Raises `UserError` if a
-    variable that GitHub's runner sets is missing.
+    variable that GitHub's runner sets is missing, or its file about the event is not GitHub's.
     """
     git.require_top()
     if not os.environ.get("GITHUB_ACTIONS") or os.environ.get("LAPTOP"):
@@ -55,7 +54,16 @@ def current() -> Event:
             repository=repository,
             on_behalf=True,
         )
-    payload: dict[str, Any] = files.read_mapping(Path(_variable("GITHUB_EVENT_PATH")), OUTSIDE)
+    path = Path(_variable("GITHUB_EVENT_PATH"))
+    payload = files.read_mapping(path, git.OUTSIDE)
+    try:
+        return _told(payload, repository)
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} does not say of the event what GitHub says of one: {git.OUTSIDE}") from None
+
+
+def _told(payload: dict[str, Any], repository: str | None) -> Event:
+    """Return the event of a payload; raise `KeyError`, `TypeError` or `AttributeError` if it is not GitHub's."""
     if pull := payload.get("pull_request"):
         return Event(
             name="pull_request",
@@ -82,7 +90,7 @@ def _variable(name: str) -> str:
     try:
         return os.environ[name]
     except KeyError:
-        raise UserError(f"GITHUB_ACTIONS is set, but {name} is not: {OUTSIDE}") from None
+        raise UserError(f"GITHUB_ACTIONS is set, but {name} is not: {git.OUTSIDE}") from None
 
 
 def _before(payload: dict[str, Any], commit: str) -> str | None:

@@ -1,13 +1,15 @@
 """What the gate and the plan must know of the repository, asked of git itself."""
 
 import io
-import json
 import os
 import subprocess
 import tarfile
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import read_mapping
+
+OUTSIDE = "outside of GitHub's runner unset GITHUB_ACTIONS"  # what to do if the runner's variables are not its own
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -31,8 +33,8 @@ def default_branch() -> str:
     """
     payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
     if payload and Path(payload).is_file():
-        repository = json.loads(Path(payload).read_text()).get("repository") or {}
-        if name := repository.get("default_branch"):
+        repository = read_mapping(Path(payload), OUTSIDE).get("repository")
+        if isinstance(repository, dict) and (name := repository.get("default_branch")):
             return str(name)
     noted = _git("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
     if noted.returncode == 0:

@@ -25,6 +25,7 @@ class MissingError(UserError):
 
 
 FORBIDDEN = 403
+ACTIONS = "github-actions"  # the slug of GitHub's own App, whose check runs are those of jobs and of their tokens
 
 
 def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, paginate: bool = False) -> Any:
@@ -88,12 +89,18 @@ def failures(event: Event) -> dict[str, list[str]]:
     return told
 
 
+def verdicts(event: Event, commit: str) -> list[dict[str, Any]]:
+    """Return the check runs `verdict` on `commit` that GitHub Actions made; any other App can make one of that name."""
+    path = f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict&per_page=100"
+    return [run for run in api(path)["check_runs"] if (run.get("app") or {}).get("slug") == ACTIONS]
+
+
 def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
     """Put the check `verdict` on `commit`, which was pushed with the job's own token.
 
     GitHub parks the run that such a push starts until a person approves it. Nobody need: this is the required check.
     """
-    runs = api(f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict")["check_runs"]
+    runs = verdicts(event, commit)
     body = {
         "name": "verdict",
         "head_sha": commit,

@@ -3,15 +3,19 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import files
 from ..errors import UserError
-from ..paths import DATA, DATA_DVC, LOCK, MODEL
+from ..paths import DATA, DATA_DVC, LOCK
 from ..settings import GATES, PARAMS
 from ..text import say
 from . import dvc_files, git, github, provenance, remote, workflow
+from .dvc_cli import BUSY, WAIT
 from .event import Event, current
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 FORK = "a maintainer has to push this branch to the repository itself"
 Work = Literal["nothing", "judge", "train"]
@@ -31,13 +35,17 @@ def stale_stages() -> list[str]:
     # DVC's own `repro --dry` needs the files of the stages that would run.
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc_data.hashfile.build import IgnoreInCollectedDirError
 
     _check_inputs()
     try:
         with Repo() as repo, repo.lock:
+            _refuse_hidden(repo)
             stages = repo.index.stages
             changed = {stage.addressing for stage in stages if stage.changed(allow_missing=True, upstream=stages)}
-    except (DvcException, OSError) as error:
+    except (DvcException, IgnoreInCollectedDirError, OSError) as error:
+        if BUSY.search(str(error)):
+            raise UserError(WAIT) from None
         raise UserError(f"dvc cannot tell which stages are out of date: {error}") from None
     stale: list[str] = []
     spoiled: set[str] = set()
@@ -50,6 +58,11 @@ def stale_stages() -> list[str]:
 
 def _check_inputs() -> None:
     """Read DVC's inputs first: if one is damaged, DVC explains it at length, or with a traceback."""
+    for name, stage in dvc_files.pipeline().items():
+        if stage.get("frozen"):
+            raise UserError(
+                f"dvc.yaml: stages.{name}.frozen: a frozen stage never runs again, whatever changed: remove it"
+            )
     params = [entry for stage in dvc_files.pipeline().values() for entry in stage.get("params") or []]
     names = {PARAMS.name, *(name for entry in params if isinstance(entry, dict) for name in entry)}
     for path in filter(os.path.lexists, [LOCK, DATA_DVC]):
@@ -58,6 +71,16 @@ def _check_inputs() -> None:
         content = files.read_toml(path) if path.suffix == ".toml" else files.read_yaml(path)
         if not isinstance(content, dict):
             raise UserError(f"{path}: (top level): a mapping of keys is expected: restore it from git")
+
+
+def _refuse_hidden(repo: "Repo") -> None:
+    """Raise `UserError` if .dvcignore hides a file of the code, whose change would then make no stage run again."""
+    hidden = [name for name in git.files("src", "engine/src/mergeworthy/stages.yaml") if repo.dvcignore.is_ignored_file(name)]
+    if hidden:
+        raise UserError(
+            f"{hidden[0]} is hidden from DVC by .dvcignore, so no stage would run again when it changes: "
+            "let .dvcignore name no code, and keep what Python compiled (__pycache__) out of git"
+        )
 
 
 def _paths(stage: dict[str, Any], kind: str) -> list[str]:
@@ -70,12 +93,11 @@ def reads_data(stages: list[str]) -> bool:
 
 
 def judged(commit: str | None) -> dict[str, Any]:
-    """What a verdict at that commit rests on: the model's hash and the gate's own settings."""
+    """Return what a verdict at that commit rests on: what the stages wrote, the data and the gate's own settings."""
     if commit is None:
         return {}
     lock, data = _at(commit, LOCK), _at(commit, DATA_DVC)
-    model = dvc_files.outs(lock).get(MODEL.as_posix())
-    return {"model": model, "data": data.get("outs"), "gates": git.read(commit, GATES)}
+    return {"outs": dvc_files.outs(lock), "data": data.get("outs"), "gates": git.read(commit, GATES)}
 
 
 def _at(commit: str, path: Path) -> dvc_files.Document:
@@ -90,12 +112,12 @@ def decide(event: Event) -> Plan:
         # Against where the branch left, so that a branch which is merely behind does not offer an old model.
         base = git.merge_base(event.commit, event.champion) if event.champion else None
         if judged(event.commit) == judged(base):
-            return Plan("nothing", "dvc.lock is true, and model, data and gate are as they were", stale)
+            return Plan("nothing", "dvc.lock is true, and what the stages wrote, data and gate are as they were", stale)
         if event.fork:
             raise UserError(f"a fork's model is not judged here: {FORK}")
         found = provenance.origin(base)
         if provenance.accepted(found) or _came_by_pull_request(event):
-            return Plan("judge", "dvc.lock is true; model, data or gate changed", stale)
+            return Plan("judge", "dvc.lock is true; model, other outputs, data or gate changed", stale)
         return _train(
             event, f"{found.sentence.removesuffix('.')}, and gates.yaml wants one (provenance.trained_by)", stale
         )

@@ -8,10 +8,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import github
+from .report.markdown import within
 
+LIMIT = 60_000  # bytes of text in an issue or a pull request; GitHub refuses more than 65,536 characters
 REPLACED = "<!-- replaced by the next one of this branch -->"  # so that its end is not read as a person's decision
 
 Pull = dict[str, Any]
+
+
+def fitted(text: str) -> str:
+    """Return Markdown that fits into an issue or a pull request: pictures go first, then the last lines."""
+    while len(text.encode()) > LIMIT and "```mermaid" in text:
+        start = text.rindex("```mermaid")
+        end = text.index("```", start + 3) + 3
+        text = text[:start] + text[end:]
+    if len(text.encode()) <= LIMIT:
+        return text
+    kept = "".join(within(LIMIT, text.splitlines(keepends=True)))
+    return f"{kept}\n\nThe rest is left out here: it is longer than GitHub takes.\n"
 
 
 def known(repository: str, branch: str) -> list[Pull]:

@@ -6,7 +6,9 @@ from ..errors import UserError
 from ..paths import REPORT
 from . import comment, github
 from .event import Event
+from .report.markdown import within
 
+LIMIT = 50_000  # bytes of them all; GitHub refuses a comment of more than 65,536 characters
 MOST = 2_000  # characters of one error
 DEPENDABOT = "dependabot[bot]"
 STORE = (
@@ -38,8 +40,9 @@ def compose(event: Event, failures: dict[str, list[str]]) -> str:
 
 def told(failures: dict[str, list[str]]) -> list[str]:
     """Give a paragraph for each failed job, with its own words."""
+    share = LIMIT // max(len(failures), 1)
     return [
-        "\n\n".join([f"**{name}** failed:", *(_block(error) for error in errors or ["it left no word why"])])
+        "\n\n".join([f"**{name}** failed:", *within(share, map(_block, errors or ["it left no word why"]))])
         for name, errors in failures.items()
     ]
 

@@ -79,7 +79,7 @@ class Predictions:
         token: bytes | None = None,
     ) -> None:
         self._request, self._score, self._log, self._metrics = request, batcher, log, metrics
-        self._expected = None if token is None else b"Bearer " + token
+        self._expected = token
         self._formats, self._body_seconds = formats(schema), limits.body_seconds
         self._most_bytes, self._most = limits.max_rows * ROW_BYTES, limits.max_concurrency
         self._inflight, self._arriving = 0, 0
@@ -115,8 +115,9 @@ class Predictions:
         """Refuse what the headers already rule out: another caller, another type of content."""
         headers = request.headers
         if self._expected is not None:
-            given = headers.get("authorization", "").encode()
-            if not hmac.compare_digest(given, self._expected):
+            scheme, _, given = headers.get("authorization", "").encode().partition(b" ")
+            # A scheme's case does not count (RFC 9110, 11.1).
+            if not (hmac.compare_digest(given.lstrip(b" "), self._expected) and scheme.lower() == b"bearer"):
                 told = "authorization: expected a bearer token that this service knows"
                 raise Refused(401, told, header=("www-authenticate", "Bearer"), close=True)
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from ..outside import shown
 from ..settings import PredictionLog
 from ..text import say
 from .shipping import SENT, Shipper
@@ -91,7 +92,9 @@ class Log:
         """Append to the segment, all or nothing: half a line would swallow the next one."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._shipper and _size(self._folder.glob("*.ndjson")) > self._settings.keep_mb * MB:
-            raise OSError(f"{self._folder} holds more than keep_mb that {self._settings.url} did not take yet")
+            raise OSError(
+                f"{self._folder} holds more than keep_mb that {shown(str(self._settings.url))} did not take yet"
+            )
         if self._segment is None:
             self._segment, self._begun = self._folder / _name(), time.monotonic()
         with self._segment.open("ab", buffering=0) as file:

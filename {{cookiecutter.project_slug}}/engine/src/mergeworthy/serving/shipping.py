@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ..outside import Deadline, within
+from ..outside import Deadline, shown, within
 from ..settings import PredictionLog
 from ..text import say
 
@@ -67,7 +67,7 @@ class Shipper:
                 (path.parent / SENT).mkdir(exist_ok=True)
                 path.rename(path.parent / SENT / path.name)
         except Exception as error:  # noqa: BLE001 - each store raises its own kind
-            say(f"warning: {path.name} was not copied to {url} yet: {error}", file=sys.stderr)
+            say(shown(f"warning: {path.name} was not copied to {url} yet: {error}"), file=sys.stderr)
             return False
         return True
 

@@ -4,13 +4,19 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from .drift import Drift
 from .metric import DirectedMetric, MetricName
 from .strict import Count, Positive, Strict, load
 
 GATES = Path("gates.yaml")
+
+
+def _once(names: list[str]) -> list[str]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{twice[0]} stands there twice")
+    return names
 
 
 class Bound(Strict):
@@ -23,6 +29,8 @@ class Bound(Strict):
     def _bounds_something(self) -> Self:
         if self.min is None and self.max is None:
             raise ValueError("give min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is above max, so no model can meet both")
         return self
 
 
@@ -56,7 +64,7 @@ class Slices(Strict):
     Values of a column with fewer than `minimum_rows` rows are judged together, as one part.
     """
 
-    columns: list[str]
+    columns: Annotated[list[str], AfterValidator(_once)]
     metric: DirectedMetric
     margin: Positive
     minimum_rows: Count
@@ -79,7 +87,7 @@ class Bootstrap(Strict):
     """Resampling of whole blocks (days), so that what rows of a day share does not look like evidence."""
 
     block: str
-    resamples: Annotated[int, Field(ge=200)] = 1000
+    resamples: Annotated[int, Field(ge=200, le=100_000)] = 1000
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -113,7 +121,7 @@ class Gates(Strict):
     """gates.yaml: what a model must show before it may be merged."""
 
     floors: Annotated[dict[MetricName, Bound], Field(min_length=1)]
-    beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1)]
+    beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1), AfterValidator(_once)]
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     champion: Champion
     anchor: Anchor = Anchor()

@@ -4,11 +4,22 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from .strict import Count, Positive, Strict, load
 
 INFRA = Path("infra.yaml")
+
+
+def _says_yes_or_no(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what YAML 1.1 took for true or false: it is a text, and any text is true."""
+    for name, value in options.items():
+        if isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
+            raise ValueError(f"{name}: {value!r} is a text in YAML 1.2: write true or false")
+    return options
+
+
+Options = Annotated[dict[str, JsonValue], AfterValidator(_says_yes_or_no)]
 
 
 class FlightsSource(Strict):
@@ -43,13 +54,18 @@ class Csv(Strict):
     @field_validator("encoding")
     @classmethod
     def _is_known(cls, encoding: str) -> str:
+        known = encoding.lower().replace("_", "-") not in NO_FILES
         try:
             "x".encode(encoding)
         except (LookupError, ValueError):
-            raise ValueError("must be an encoding that Python knows: utf-8, latin-1, cp1252, utf-16, …") from None
+            known = False
+        if not known:
+            raise ValueError("must be an encoding that Python knows: utf-8, latin-1, cp1252, utf-16, …")
         return encoding
 
 
+# Codecs of Python's that are no encoding of files.
+NO_FILES = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
 ENDINGS = (".parquet", ".csv", *(f".csv{ending}" for ending in COMPRESSED))
 
@@ -59,7 +75,7 @@ class FilesSource(Strict):
 
     kind: Literal["files"]
     url: str
-    options: dict[str, JsonValue] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     csv: Csv = Csv()
 
     @field_validator("url")
@@ -164,7 +180,7 @@ class PredictionLog(Strict):
     segment_mb: Positive = 16
     keep_mb: Positive = 512
     url: str | None = None
-    options: dict[str, JsonValue] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     drift: bool = False
 
     @property

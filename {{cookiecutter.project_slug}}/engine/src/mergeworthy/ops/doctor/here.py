@@ -10,10 +10,9 @@ from pathlib import Path
 
 from ... import settings
 from ...errors import UserError
-from ...outside import Deadline, SilentError, call
+from ...outside import Deadline, SilentError, call, shown
 from .. import ray
 from ..tracking.reach import reach
-from ..tracking.server import shown
 from . import machine as checks
 from . import probe
 from .finding import Finding, ok, problem, warning

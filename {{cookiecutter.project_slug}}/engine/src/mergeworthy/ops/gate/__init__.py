@@ -42,6 +42,8 @@ def _judge(rules: Gates, holdout: Holdout, champion: str | None, ledger: Ledger)
     measured = measure(holdout, score)
     with ledger.check("evaluation"):
         ledger.add(integrity.evaluation(model, measured))
+    with ledger.check("predictions"):
+        integrity.recorded(holdout, score)
     ledger.add(
         absolute.sanity(score),
         *absolute.baseline(rules.beats_baseline, measured),

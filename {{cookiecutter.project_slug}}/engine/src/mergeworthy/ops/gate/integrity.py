@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 from onnxruntime import InferenceSession
 
-from ... import artifact, files
+from ... import artifact, files, ml
 from ...errors import UserError
-from ...paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL
+from ...holdout import Holdout
+from ...paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ...stats.bootstrap import Floats
 from .. import dvc_files, event, git
 from .. import provenance as made
+from .partition import key
 from .verdict import Check
 
 ALONE, TOGETHER = 64, 4_096  # rows scored one by one, and as one batch in reverse order
@@ -52,6 +54,27 @@ def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
         if not _same(value, reported[name]):
             raise UserError(f"{METRICS} says {name} is {reported[name]}, the model itself gives {value}: {MEND}")
     return Check(name="evaluation", result="pass", why="The shipped model, scored again, gives the reported figures.")
+
+
+def recorded(holdout: Holdout, score: Floats) -> None:
+    """Raise `UserError` unless the recorded predictions, which later models are compared with, are the model's own.
+
+    `score` holds its scores of the holdout, shape (N,).
+    """
+    names = [*key(), ml.LABEL]
+    if files.md5(PREDICTIONS, MEND) != dvc_files.outs(dvc_files.read(LOCK)).get(PREDICTIONS.as_posix()):
+        raise UserError(f"{PREDICTIONS} is not the file that {LOCK} records: {MEND}")
+    found = files.read_parquet(PREDICTIONS, MEND, [*names, "score"])
+    if any(name not in holdout.table.columns for name in names):
+        return  # which the check of coverage says
+    try:
+        same = found.select(names).equals(holdout.table.select(names)) and np.allclose(
+            found["score"].cast(pl.Float64).to_numpy(), score, rtol=SAME, atol=SAME, equal_nan=True
+        )
+    except (pl.exceptions.PolarsError, TypeError):
+        same = False
+    if not same:
+        raise UserError(f"{PREDICTIONS} does not hold what the model itself predicts of the holdout: {MEND}")
 
 
 def provenance() -> Check:

@@ -15,7 +15,7 @@ from ...settings import Gates
 from ...stats.bootstrap import Floats
 from .. import git
 from ..dvc_store import opened
-from . import anchor, coverage, label, partition, slices
+from . import anchor, coverage, label, moved, partition, policy, slices
 from .champion import Champion, find
 from .duel import Arena, overall
 from .ledger import Ledger
@@ -50,6 +50,7 @@ def judge(rules: Gates, judged: Holdout, score: Floats, ref: str | None, ledger:
         if found is None:
             why = "There is no champion yet: main has no dvc.lock. This model becomes the first."
             ledger.add(Check(name="champion", result="pass", why=why))
+            ledger.add(*policy.check(rules, judged.label, score, judged.prior))
             return
         ledger.champion = found.commit
         if not np.isfinite(score).all():
@@ -64,11 +65,13 @@ def _against(arena: Arena, found: Champion, judges: Judge, ledger: Ledger) -> No
     rules = arena.rules
     if found.newest and found.newest > arena.holdout.partition:
         ledger.add(_unfair(found, arena.holdout.partition))
+    ledger.add(*moved.check(found, judges.data, arena.holdout.partition))
     scored = judges.score(found)
     arena = _as_champion_has_them(arena, found, scored, judges, ledger)
     duel, common = arena.duel(scored.rows)
     ledger.add(_origin(scored, int(common.sum()), arena.holdout.table.height))
     ledger.add(*label.check(arena.labels, scored, found, judges))
+    ledger.add(*policy.check(rules, duel.label, duel.champion, arena.holdout.prior))
     scored.rows.select(*key(), "score").write_parquet(CHAMPION)
     columns = {name: arena.column(name, "slices.columns")[common] for name in rules.slices.columns}
     for checks, comparisons in (overall(duel, rules.champion), slices.judge(duel, columns, rules)):

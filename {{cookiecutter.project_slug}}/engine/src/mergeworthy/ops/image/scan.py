@@ -9,10 +9,11 @@ import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from ... import files, outside
 from ...errors import UserError
-from ...outside import Deadline
+from ...outside import Deadline, shown, within
 from ...settings import INFRA, Accepted, gates, infra
 from ...text import say
 from ..tracking.server import proxy
@@ -20,6 +21,7 @@ from .build import tag
 from .engine import RUNNERS, call, engine
 
 BILL = "/app/sbom.json"  # where deploy/image/Containerfile puts it
+AGAIN = "build the image again with `make image`"
 RIGHT = f"is advisories in {INFRA} right? Nothing unscanned is pushed; run it again"
 RAISE = "raise the packages in bentofile.yaml and pyproject.toml, or accept them under image in gates.yaml"
 
@@ -62,10 +64,14 @@ def scan(image: str | None = None) -> None:
 
 def read(bill: Path) -> dict[str, str]:
     """Give name and version of each Python package that a bill of materials (CycloneDX) names; there are some."""
-    components = files.read_mapping(bill, "build the image again with `make image`").get("components", [])
-    packages = {one["name"]: one["version"] for one in components if one.get("purl", "").startswith("pkg:pypi/")}
+    components = files.read_mapping(bill, AGAIN).get("components") or []
+    try:
+        python = [one for one in components if (one.get("purl") or "").startswith("pkg:pypi/")]
+        packages = {str(one["name"]): str(one["version"]) for one in python}
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{BILL} in the image has a component without a name or a version: {AGAIN}") from None
     if not packages:
-        raise UserError(f"{BILL} in the image names no package: build it again with `make image`")
+        raise UserError(f"{BILL} in the image names no package: {AGAIN}")
     return packages
 
 
@@ -80,12 +86,12 @@ def find(packages: dict[str, str]) -> list[Finding]:
         told = ["--format", "json", "--aliases", "on", "--desc", "off", "--progress-spinner", "off"]
         source = ["--vulnerability-service", "osv", "--osv-url", service]
         command = [sys.executable, "-m", "pip_audit", *asked, *told, *source]
-        done = outside.call(command, f"the advisories at {service}", Deadline.EXCHANGE)
+        done = outside.call(command, shown(f"the advisories at {service}"), Deadline.EXCHANGE)
     try:
         answers = json.loads(done.stdout)["dependencies"]
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        why = f"what is known of the image's packages cannot be told ({last})"
+        why = f"what is known of the image's packages cannot be told ({shown(last)})"
         raise UserError(f"{why}: {RIGHT}") from None
     answered = {(_normal(one["name"]), one.get("version")) for one in answers}
     if missing := sorted(f"{n} {v}" for n, v in packages.items() if (_normal(n), v) not in answered):
@@ -106,16 +112,20 @@ def _require_knowledge(service: str) -> None:
     """Raise `UserError` unless the service knows the vulnerability of the probe."""
     query = json.dumps({"package": {"name": PROBE, "ecosystem": "PyPI"}, "version": PROBE_VERSION})
     request = urllib.request.Request(service, query.encode(), {"Content-Type": "application/json"})  # noqa: S310 (settings allow http and https alone)
-    try:
+
+    def ask() -> Any:
         with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (as above)
-            known = json.load(answer).get("vulns", [])
+            return json.load(answer)
+
+    try:
+        known = within(Deadline.ANSWER, shown(f"the advisories at {service}"), ask).get("vulns", [])
         names = {name for one in known for name in (one["id"], *one.get("aliases", []))}
     except (OSError, http.client.HTTPException, ValueError, AttributeError, KeyError, TypeError) as error:
         why = f"what is known of the image's packages cannot be told ({service}: {error}){proxy(service)}"
-        raise UserError(f"{why}: {RIGHT}") from None
+        raise UserError(f"{shown(why)}: {RIGHT}") from None
     if PROBE_ID not in names:
         raise UserError(
-            f"{service} knows nothing of {PROBE_ID} in {PROBE} {PROBE_VERSION}, which OSV lists, "
+            f"{shown(service)} knows nothing of {PROBE_ID} in {PROBE} {PROBE_VERSION}, which OSV lists, "
             f"so its silence on the image's packages is no answer: {RIGHT}"
         )
 

@@ -1,7 +1,8 @@
 """The release that is being made: the image in the registry, and the model on disk that is in it."""
 
-import json
 import os
+
+from pydantic import TypeAdapter, ValidationError
 
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK
@@ -11,6 +12,8 @@ from ..tracking.record import verdict
 from . import registry
 from .overlay import Release
 
+HANDED = TypeAdapter(Release)
+
 
 def release() -> Release:
     """Read it, or take it from RELEASE, which another job handed over.
@@ -18,7 +21,12 @@ def release() -> Release:
     Raise `UserError` where the image was not published, or nothing judged this model.
     """
     if handed := os.environ.get("RELEASE"):
-        return Release(**json.loads(handed))
+        try:
+            return HANDED.validate_json(handed)
+        except ValidationError:
+            raise UserError(
+                f"RELEASE is {handed[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
+            ) from None
     image, lock = tag(), dvc_files.md5(LOCK)
     digest, outcome = registry.digest(image), verdict(lock)
     if digest is None:

@@ -28,7 +28,7 @@ def decide(event: Event) -> Plan:
         return Plan(None, f"dvc.lock is not true ({', '.join(stale)} would run), so there is no model to release")
     # What came after it is judged with it; only the releases' own commits carry no verdict.
     judged = git.newest(".", ":(exclude)deploy/overlays") or commit
-    if event.name and not _is_green(event, judged):
+    if event.name and not is_green(event, judged):
         return Plan(None, f"{judged[:12]} carries no green verdict; the run that gives it one is followed by a release")
     staged = read(files.read_text(file, "restore it from git"), str(file))
     if staged and staged.commit == commit:
@@ -36,10 +36,10 @@ def decide(event: Event) -> Plan:
     return Plan(commit, f"{commit[:12]} is judged, and its dvc.lock is true")
 
 
-def _is_green(event: Event, commit: str) -> bool:
-    runs = github.api(f"repos/{event.repository}/commits/{commit}/check-runs?check_name=verdict")["check_runs"]
+def is_green(event: Event, commit: str) -> bool:
+    """Return whether the jobs that judged the commit say success, all of them."""
     # A workflow that had nothing to judge, as the drift check on most days, leaves a skipped one beside it.
-    return {run["conclusion"] for run in runs} - {"skipped"} == {"success"}
+    return {run["conclusion"] for run in github.verdicts(event, commit)} - {"skipped"} == {"success"}
 
 
 def run() -> None:

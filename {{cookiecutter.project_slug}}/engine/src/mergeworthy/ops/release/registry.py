@@ -1,6 +1,7 @@
 """What a container registry has under a tag: asked by HTTP (OCI distribution), so that any engine will do."""
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import urllib.request
 from urllib.parse import urlencode
 
 from ...errors import UserError
-from ...outside import Deadline, call
+from ...outside import Deadline, call, within
 from ..tracking.server import proxy
 
 KINDS = (
@@ -18,6 +19,7 @@ KINDS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 GITHUB = "ghcr.io"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ABSENT, REFUSED = 404, 401
 
 
@@ -55,22 +57,35 @@ def digest(image: str) -> str | None:
         if error.code != REFUSED:
             raise UserError(f"the registry refused {image}: HTTP {error.code}") from None
         challenge = error.headers.get("WWW-Authenticate", "")
-    except OSError as error:
-        why = f"the registry {host} does not answer ({error}){proxy(url)}"
-        raise UserError(f"{why}: see image.repository in infra.yaml") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _silence(host, url, error) from None
     try:
         return _head(url, {"Authorization": _authorization(challenge, login(host))})
     except urllib.error.HTTPError as error:
         if error.code == ABSENT:
             return None
         raise UserError(f"the registry refused {image}: HTTP {error.code}, see REGISTRY_PASSWORD") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _silence(host, url, error) from None
+
+
+def _silence(host: str, url: str, error: Exception) -> UserError:
+    why = f"the registry {host} does not answer ({error}){proxy(url)}"
+    return UserError(f"{why}: see image.repository in infra.yaml")
 
 
 def _head(url: str, headers: dict[str, str]) -> str | None:
     accept = {"Accept": ", ".join(KINDS), **headers}
     request = urllib.request.Request(url, method="HEAD", headers=accept)  # noqa: S310 (http or https, made above)
-    with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (http or https, made above)
-        found: str | None = answer.headers.get("Docker-Content-Digest")
+
+    def ask() -> str | None:
+        with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (as above)
+            found: str | None = answer.headers.get("Docker-Content-Digest")
+        return found
+
+    found = within(Deadline.ANSWER, f"the registry {request.host}", ask)
+    if found and not DIGEST.fullmatch(found):
+        raise UserError(f"the registry {request.host} gives the digest {found[:80]!r}, which is none")
     return found
 
 
@@ -80,8 +95,19 @@ def _authorization(challenge: str, known: tuple[str, str] | None) -> str:
     asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     if not challenge.startswith("Bearer") or "realm" not in asked:
         return basic
+    realm = asked["realm"]
+    if not realm.startswith(("https://", "http://")):
+        raise UserError(f"the registry names {realm} for its tokens, which is no address: see image.repository")
     query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
-    request = urllib.request.Request(f"{asked['realm']}?{query}", headers={"Authorization": basic} if basic else {})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (the registry's own address)
-        said = json.load(answer)
-    return f"Bearer {said.get('token') or said['access_token']}"
+    request = urllib.request.Request(f"{realm}?{query}", headers={"Authorization": basic} if basic else {})  # noqa: S310
+
+    def ask() -> bytes:
+        with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (the registry's own address)
+            said: bytes = answer.read()
+        return said
+
+    try:
+        said = json.loads(within(Deadline.ANSWER, f"the registry's tokens at {realm}", ask))
+        return f"Bearer {said.get('token') or said['access_token']}"
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise UserError(f"{realm} gives no token for the registry: see image.repository in infra.yaml") from None

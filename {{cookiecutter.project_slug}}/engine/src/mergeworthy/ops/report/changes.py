@@ -1,5 +1,6 @@
 """What differs from the champion's commit: partitions, parameters, gates, code, and so which stages."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from .. import dvc_files, git
 from . import data, diff, stages
 from .facts import Facts
 from .fit import Section
-from .markdown import DASH, code, counted, details, table
+from .markdown import DASH, code, counted, details, prose, table
 
 ROWS, MORE = 12, 60  # keys shown, and behind a click
 
@@ -21,11 +22,24 @@ def section(facts: Facts) -> Section:
         return Section("changes", f"### What changed\n\nThe first model: {data.first()}", rank=2)
     behind = "" if facts.base == facts.verdict.champion else ", where this branch left main: main has moved on since"
     title = f"### What changed since `{facts.base[:12]}`{behind}"
-    settings = [_settings("Parameters", PARAMS, facts.base), _settings("Gates", GATES, facts.base)]
-    parts = [data.told(facts.base), *settings, diff.told(diff.numstat(facts.base)), stages.told(facts.base)]
-    text = "\n\n".join([title, *parts])
+    parts: dict[str, Callable[[str], str]] = {
+        "Data": data.told,
+        "Parameters": lambda base: _settings("Parameters", PARAMS, base),
+        "Gates": lambda base: _settings("Gates", GATES, base),
+        "Code": lambda base: diff.told(diff.numstat(base)),
+        "Stages": stages.told,
+    }
+    text = "\n\n".join([title, *(_told(name, told, facts.base) for name, told in parts.items())])
     short = "\n\n".join(part for part in text.split("\n\n") if not part.startswith(("|", "<", "…")))  # no tables
     return Section("changes", text, rank=2, short=short)
+
+
+def _told(name: str, told: Callable[[str], str], base: str) -> str:
+    """Return one part; that it cannot be told hides none of the others."""
+    try:
+        return told(base)
+    except UserError as error:
+        return f"**{name}**: not to be told: {prose(str(error))}"
 
 
 def _settings(what: str, path: Path, base: str) -> str:

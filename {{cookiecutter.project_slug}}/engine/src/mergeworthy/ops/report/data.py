@@ -25,7 +25,8 @@ def first() -> str:
 
 def told(base: str) -> str:
     """Say what differs from `base`; raise `UserError` where a data.dvc cannot be read."""
-    old, new = _read(git.read(base, DATA_DVC), f"{DATA_DVC} at {base[:12]}"), _disk()
+    text, name = git.read(base, DATA_DVC), f"{DATA_DVC} at {base[:12]}"
+    old, new = _partitions(_read(text, name)), _disk()
     parts = [
         _named("added", {name: f"{part.rows:,} rows" for name, part in new.items() if name not in old}),
         _named("removed", {name: f"{part.rows:,} rows" for name, part in old.items() if name not in new}),
@@ -33,7 +34,13 @@ def told(base: str) -> str:
     ]
     if old and new and max(old) != max(new):
         parts.append(f"the holdout moved from {code(max(old))} to {code(max(new))}")
+    if not any(parts) and text is not None and _hash(_read(text, name)) != _hash(dvc_files.read(DATA_DVC)):
+        parts.append(f"⚠️ other content, which the `meta` of {DATA_DVC} does not say: the check `data` names it")
     return f"**Data**: {'; '.join(part for part in parts if part) or 'unchanged'}. Now {_total(new)} in all."
+
+
+def _hash(content: dvc_files.Document) -> object:
+    return content["outs"][0].get("md5")
 
 
 def _differ(old: Partition, new: Partition) -> bool:
@@ -60,8 +67,8 @@ def _disk() -> dict[str, Partition]:
     return _partitions(dvc_files.read(DATA_DVC)) if DATA_DVC.exists() else {}
 
 
-def _read(text: str | None, name: str) -> dict[str, Partition]:
-    return _partitions(dvc_files.parse(text, name)) if text is not None else {}
+def _read(text: str | None, name: str) -> dvc_files.Document:
+    return dvc_files.parse(text, name) if text is not None else {}
 
 
 def _partitions(content: dvc_files.Document) -> dict[str, Partition]:

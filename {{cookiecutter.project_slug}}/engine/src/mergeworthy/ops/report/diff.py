@@ -8,8 +8,19 @@ from ...paths import DATA_DVC, LOCK
 from ...settings import GATES, PARAMS
 from .markdown import MINUS, code, counted, details, table
 
-ROWS, MORE, NAMED = 8, 60, 8  # files shown, behind a click; other files named
+ROWS, MORE, NAMED, DECIDING = 8, 60, 8, 40  # files shown, behind a click; other files named, and those that decide
 TOLD_ELSEWHERE = {str(path) for path in (LOCK, DATA_DVC, PARAMS, GATES)}
+# What decides how a model is judged, in the order in which it is named; then all else that .github/CODEOWNERS owns.
+FIRST = (
+    "dvc.yaml",
+    "Makefile",
+    ".github/",
+    "engine/",
+    "src/ml/__init__.py",
+    "src/ml/schema.py",
+    "pyproject.toml",
+)
+FREE = ("src/ml/", "tests/", "docs/", "sweep.yaml")  # what decides nothing, with Markdown
 
 
 @dataclass(frozen=True)
@@ -32,16 +43,31 @@ def numstat(base: str) -> list[File]:
 
 
 def told(files: list[File]) -> str:
-    """Code under src/ file by file, most changed first; a changed gate is said aloud; the rest is named."""
+    """Code under src/ file by file, most changed first; what decides is said before it; the rest is named."""
     source = sorted((file for file in files if file.path.startswith("src/")), key=_size, reverse=True)
-    others = [file.path for file in files if not file.path.startswith("src/") and file.path not in TOLD_ELSEWHERE]
+    others = [file.path for file in files if file.path not in TOLD_ELSEWHERE]
+    ranks = {path: _rank(path) for path in others}
+    deciding = sorted((path for path in others if ranks[path] is not None), key=lambda path: (ranks[path], path))
+    rest = [path for path in others if ranks[path] is None and not path.startswith("src/")]
     told = [_code(source)]
+    if deciding:
+        told.insert(0, f"⚠️ What judges, trains or releases a model changed: {_named(deciding, DECIDING)}.")
     if any(file.path == str(GATES) for file in files):
         told.insert(0, f"⚠️ {code(GATES)} changed: this also changes what a model must show.")
-    if others:
-        more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
-        told.append(f"Outside `src/`: {', '.join(code(path) for path in others[:NAMED])}{more}.")
+    if rest:
+        told.append(f"Outside `src/`: {_named(rest, NAMED)}.")
     return "\n\n".join(told)
+
+
+def _rank(path: str) -> int | None:
+    """Return the place of a file among those that decide; None if it is not one of them."""
+    first = next((rank for rank, prefix in enumerate(FIRST) if path.startswith(prefix)), len(FIRST))
+    return None if first == len(FIRST) and (path.startswith(FREE) or path.endswith(".md")) else first
+
+
+def _named(paths: list[str], most: int) -> str:
+    more = f" and {len(paths) - most:,} more" if len(paths) > most else ""
+    return ", ".join(code(path) for path in paths[:most]) + more
 
 
 def _code(source: list[File]) -> str:

@@ -8,17 +8,12 @@ from ..drift.decision import Decision
 from ..proposal import Pull
 
 BRANCH = "retrain/auto"
-LIMIT = 60_000  # bytes of evidence in a pull request's text
 
 
 def propose(repository: str, base: str, decision: Decision, evidence: str) -> int:
     """Open the pull request, or bring its text up to date; return its number."""
-    while len(evidence.encode()) > LIMIT and "```mermaid" in evidence:  # pictures go first
-        start = evidence.rindex("```mermaid")
-        end = evidence.index("```", start + 3) + 3
-        evidence = evidence[:start] + evidence[end:]
     title = f"Retrain with the data up to {clean(decision.partitions[-1], 80)}"
-    return proposal.offer(repository, BRANCH, base, title, evidence)[0]
+    return proposal.offer(repository, BRANCH, base, title, proposal.fitted(evidence))[0]
 
 
 def close(repository: str, pulls: Sequence[Pull], why: str) -> int | None:

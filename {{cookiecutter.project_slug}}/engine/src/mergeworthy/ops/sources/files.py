@@ -3,18 +3,24 @@
 import glob
 import os
 import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from lzma import LZMAError
 from zoneinfo import available_timezones
 
 import fsspec
 import polars as pl
 
 from ...errors import BrokenDataError, UserError
-from ...outside import Patient, SilentError, local, read
+from ...outside import Deadline, Patient, SilentError, local, read, shown, within
 from ...paths import left_behind, partition
 from ...project import registered
 from ...settings import FilesSource
 from . import csv_files
 from .casting import conform
+
+ABSENT = 404  # HTTP's status
 
 
 class Files:
@@ -22,13 +28,16 @@ class Files:
 
     def __init__(self, settings: FilesSource) -> None:
         self._settings = settings
+        self._who = shown(f"the source {settings.url}")
         try:
-            files, path = fsspec.url_to_fs(settings.url, **settings.options)
-            self._who = f"the source {settings.url}"
-            self._files = files if local(settings.url) else Patient(files, self._who)
-            self._path = str(path)
-        except (ImportError, ValueError) as error:
-            raise UserError(f"infra.yaml: source.url: {settings.url} cannot be opened: {error}") from None
+            # Some clients connect here already.
+            opened = within(Deadline.ANSWER, self._who, lambda: fsspec.url_to_fs(settings.url, **settings.options))
+        except SilentError:
+            raise
+        except Exception as error:  # noqa: BLE001, each store raises its own kind
+            raise UserError(shown(f"infra.yaml: source.url: {settings.url} cannot be opened: {_told(error)}")) from None
+        self._files = opened[0] if local(settings.url) else Patient(opened[0], self._who)
+        self._path = str(opened[1])
         known = {
             f"{table}.{name}": column
             for table, schema in registered().schemas.items()
@@ -45,6 +54,10 @@ class Files:
 
     def partitions(self) -> list[str]:
         """List every partition of which at least one table is there; raise `UserError` for one that is no name."""
+        with _credentials_hidden():
+            return self._partitions()
+
+    def _partitions(self) -> list[str]:
         tables = "|".join(re.escape(table) for table in registered().schemas)
         before, *after = re.escape(self._path).replace(r"\{table\}", f"(?:{tables})").split(r"\{partition\}")
         pattern = re.compile(f"{before}(?P<name>[^/]+)" + "(?P=name)".join(after))
@@ -59,41 +72,58 @@ class Files:
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Read the tables of one partition; raise `UserError` naming a file that is missing, empty or damaged."""
-        return {table: self._read(partition, table) for table in registered().schemas}
+        with _credentials_hidden():
+            return {table: self._read(partition, table) for table in registered().schemas}
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
         """Read one table from its file, or from all the parts in a folder of that name."""
         where, path = f"{partition}/{table}", _fill(self._path, partition, table)
         try:
             paths = self._parts(path) if self._files.info(path)["type"] == "directory" else [path]
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            cause = error.__cause__  # fsspec calls a file of a server that is down missing
+            absent = cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == ABSENT
+            if cause is not None and not absent:
+                raise UserError(f"{where}: {path} cannot be read: {_told(cause)}") from None
             raise UserError(f"{where}: the file {path} is missing") from None
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
         except Exception as error:  # noqa: BLE001, each store raises its own kind
             raise UserError(f"{where}: {path} cannot be listed: {_told(error)}") from None
         if not paths:
             raise UserError(f"{where}: the folder {path} holds no part")
         parts = [self._one(where, part, table) for part in paths]
-        if odd := [path for path, part in zip(paths, parts, strict=True) if part.schema != parts[0].schema]:
-            raise BrokenDataError(f"{where}: {odd[0]} has other columns or types than {paths[0]}")
-        return pl.concat(parts)
+        first = parts[0].schema
+        for path, part in zip(paths, parts, strict=True):
+            if differs := sorted({name for name, _ in first.items() ^ part.schema.items()}):
+                raise BrokenDataError(
+                    f"{where}: {path} has other columns or types than {paths[0]}: {', '.join(map(repr, differs[:5]))}"
+                )
+        return pl.concat([part.select(first.names()) for part in parts])
 
     def _parts(self, folder: str) -> list[str]:
-        names = sorted(str(path) for path in self._files.ls(folder, detail=False))
-        return [path for path in names if not left_behind(name := path.rsplit("/", 1)[-1]) and not name.startswith("_")]
+        kinds = {str(entry["name"]).rstrip("/"): entry["type"] for entry in self._files.ls(folder, detail=True)}
+        parts = [path for path in sorted(kinds) if not left_behind(name := path.rsplit("/", 1)[-1]) and name[0] != "_"]
+        if below := [path for path in parts if kinds[path] == "directory"]:
+            raise UserError(f"{below[0]} is a folder, where a part is expected: parts lie side by side")
+        return parts
+
+    def _rows(self, content: bytes, table: str) -> pl.DataFrame:
+        if not self._settings.is_csv:
+            return _parquet(content)
+        if self._settings.compression and (packed := csv_files.packed(content)):
+            raise UserError(f"is compressed twice, within by {packed}: unpack it once")
+        return csv_files.read(content, self._settings.csv, TABLES[table].columns)
 
     def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
         csv = self._settings.is_csv
+        compression = self._settings.compression if csv else None
         try:
-            compression = self._settings.compression if csv else None
             with self._files.open(path, "rb", compression=None if compression == "zip" else compression) as file:
                 content = read(file, self._who)
             if compression == "zip":
                 content = csv_files.unzipped(content)
-            rows = (
-                csv_files.read(content, self._settings.csv, registered().schemas[table].columns)
-                if csv
-                else _parquet(content)
-            )
+            rows = self._rows(content, table)
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
         except SilentError as error:
@@ -101,11 +131,33 @@ class Files:
         except UserError as error:
             raise type(error)(f"{where}: {path} {error}") from None
         except Exception as error:  # noqa: BLE001, each store and format raises its own kind
+            if compression and isinstance(error, (OSError, EOFError, LZMAError, zlib.error)):
+                hint = "it is cut off, or compressed otherwise, which source.csv.compression in infra.yaml can say"
+                raise UserError(f"{where}: {path} cannot be unpacked as {compression}: {hint}") from None
+            if isinstance(error, pl.exceptions.DuplicateError):
+                raise BrokenDataError(f"{where}: {path}: {_told(error)}") from None
             kind = "CSV" if csv else "parquet"
             raise UserError(f"{where}: {path} is not a whole {kind} file: {_told(error)}") from None
         formats = {key.removeprefix(f"{table}."): form for key, form in self._settings.csv.formats.items()}
-        decimal = self._settings.csv.decimal
-        return conform(where, rows, registered().schemas[table], text=csv, decimal=decimal, formats=formats)
+        dialect = self._settings.csv
+        return conform(
+            where,
+            rows,
+            registered().schemas[table],
+            text=csv,
+            decimal=dialect.decimal,
+            formats=formats,
+            empty_is_null=csv and "" in dialect.nulls,
+        )
+
+
+@contextmanager
+def _credentials_hidden() -> Iterator[None]:
+    """Take the credentials out of the addresses that an error names."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(shown(str(error))) from None
 
 
 def _fill(path: str, partition: str, table: str) -> str:
@@ -113,8 +165,15 @@ def _fill(path: str, partition: str, table: str) -> str:
 
 
 def _parquet(content: bytes) -> pl.DataFrame:
-    if not content.startswith(b"PAR1") and (told := csv_files.other_kind(content)):
-        raise UserError(told)
+    if not content.startswith(b"PAR1"):
+        if told := csv_files.other_kind(content):
+            raise UserError(told)
+        if not content:
+            raise UserError("is not a whole parquet file: it is empty")
+        if content.startswith(b"PARE"):
+            raise UserError("is encrypted, which is not read: write it without encryption")
+        if b"\0" not in content and "\ufffd" not in content[:1000].decode(errors="replace")[:-1]:
+            raise UserError("is a text and no parquet file: if it is CSV, end source.url in infra.yaml in .csv")
     # Zones that polars does not know, such as +05:30, would end the process; the values are in UTC whatever the zone.
     os.environ["POLARS_IGNORE_TIMEZONE_PARSE_ERROR"] = "1"
     try:
@@ -133,5 +192,5 @@ def _in_utc(times: pl.Series) -> pl.Series:
     return times.to_physical().cast(pl.Datetime(times.dtype.time_unit, "UTC"))  # type: ignore[attr-defined]
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ...errors import BrokenDataError, UserError
-from ...outside import Patient, SilentError, local, read
+from ...outside import Deadline, Patient, SilentError, local, read, shown, within
 from ...project import registered
 from ...serving.contract import asked, private
 from ...text import say
@@ -70,18 +70,18 @@ def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: Da
         parts.extend(segment.tables)
         left_out += segment.left_out
         if damaged := segment.left_out[DAMAGED]:
-            say(f"warning: {path}: {damaged} torn or damaged lines are skipped", file=sys.stderr)
+            say(f"warning: {shown(path)}: {damaged} torn or damaged lines are skipped", file=sys.stderr)
     if not parts and not left_out:
-        raise UserError(f"{url} holds no prediction: is this where infra.yaml's serving.log writes or ships to?")
+        raise UserError(f"{shown(url)} holds no prediction: is this where infra.yaml's serving.log writes or ships to?")
     empty = pl.DataFrame(schema=_types(schema))
     return Noted(pl.concat([empty, *parts]).sort("time", maintain_order=True), left_out)
 
 
 def _segments(url: str, options: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of each segment, by name; raise `UserError` if the place refuses or does not answer."""
-    who = f"the prediction log {url}"
+    who = shown(f"the prediction log {url}")
     try:
-        found, folder = fsspec.url_to_fs(url, **options)
+        found, folder = within(Deadline.ANSWER, who, lambda: fsspec.url_to_fs(url, **options))
         files = found if local(url) else Patient(found, who)
         for path in sorted(str(path) for path in files.glob(f"{str(folder).rstrip('/')}/*.ndjson")):
             with files.open(path, "rb") as file:
@@ -91,7 +91,7 @@ def _segments(url: str, options: Mapping[str, Any]) -> Iterator[tuple[str, bytes
         raise
     except Exception as error:  # noqa: BLE001, each store raises its own kind
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise UserError(f"{who} cannot be read ({reason}): see serving.log in infra.yaml") from None
+        raise UserError(f"{who} cannot be read ({shown(reason)}): see serving.log in infra.yaml") from None
 
 
 class _Segment:

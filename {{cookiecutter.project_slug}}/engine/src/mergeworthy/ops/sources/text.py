@@ -9,7 +9,8 @@ from polars.datatypes import DataTypeClass
 
 from ...errors import UserError
 
-NULL_WORDS = {"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".", "\\n", "missing", "unknown"}
+NULL_WORDS = {"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".", "\\n", "missing", "unknown",
+    "\u2013", "\u2014", "n.a.", "n/d", "<na>", "nat", "(null)", "<null>", "#null!", "[null]", "undefined"}  # fmt: skip
 TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 FLOAT_TRUTH = {"1.0": True, "0.0": False}  # as pandas writes 1 and 0 beside nulls
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -55,7 +56,8 @@ def _iso(values: pl.Series, target: Type) -> pl.Series:
     digits = DIGITS[getattr(target, "time_unit", "ns")]
     clock = rf"(\d\d:\d\d)(:[0-5]\d)?(?:(\.\d{{1,{digits}}})0*)?"  # a second 60 would be the next minute
     if target == pl.Date:
-        return _only(values, f"^{DAY}$").str.to_date("%Y-%m-%d", strict=False)
+        midnight = r"(?:[T ]00:00(?::00(?:\.0+)?)?)?"  # as databases and pandas write a date
+        return _only(values, f"^{DAY}{midnight}$").str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
     if target == pl.Time:
         return _filled(values, f"^(){clock}()$").str.strip_chars().str.to_time("%H:%M:%S%.f", strict=False)
     pattern = rf"^{DAY}[T ]{clock}(Z|[+-]\d\d:?\d\d|[+-]\d\d)$" if zone else rf"^{DAY}(?:[T ]{clock})?()$"
@@ -111,8 +113,15 @@ def _by_format(values: pl.Series, target: Type, form: str) -> pl.Series:
     if target == pl.Time:
         return values.str.to_time(form, strict=False)
     if target == pl.Date or not any(clock in form for clock in CLOCK):
-        return values.str.to_date(form, strict=False).cast(target)
-    return _moments(values, form, target)
+        return _four_digits(values.str.to_date(form, strict=False), form).cast(target)
+    return _four_digits(_moments(values, form, target), form)
+
+
+def _four_digits(parsed: pl.Series, form: str) -> pl.Series:
+    """Take out years that %Y read from two digits: 13 would be the year 13."""
+    if not re.search("%[-_0]?[YFcv+]", form):
+        return parsed
+    return parsed.set((parsed.dt.year() < 1000).fill_null(value=False), None)
 
 
 def _moments(values: pl.Series, form: str, target: Type) -> pl.Series:

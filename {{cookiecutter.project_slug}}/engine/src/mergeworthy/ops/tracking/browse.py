@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 from ...errors import UserError
+from ...outside import shown
 from ...settings import infra
 from ...text import say
-from .server import interruptible, quiet, shown
+from .server import interruptible, quiet
 
 HOST = "127.0.0.1"
 SERVER = ["server", "--host", HOST, "--workers", "1", "--uvicorn-opts", "--log-level warning"]

@@ -4,10 +4,11 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from ...outside import shown
 from . import record
 from .content import log_verdict, tagged, write
 from .runs import finished, whole
-from .server import answered, connected, shown
+from .server import answered, connected
 
 
 def mirror(uri: str, experiment: str) -> str:

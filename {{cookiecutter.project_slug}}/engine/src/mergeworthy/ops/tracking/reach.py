@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...outside import Deadline, within
-from .server import TrackingError, connected, quiet, shown, spoken
+from ...outside import Deadline, SilentError, shown, within
+from .server import TrackingError, connected, quiet, spoken
 
-ABSENT = 404
+OK, ABSENT = 200, 404
 
 
 def reach(uri: str, experiment: str | None = None) -> None:
@@ -38,15 +38,25 @@ def _ask(uri: str, experiment: str | None) -> None:
     """Ask over HTTP; if credentials or certificates are wanted, MLflow's own client brings them."""
     at = shown(uri).rstrip("/") + "/api/2.0/mlflow/experiments/"
     request = f"{at}get-by-name?experiment_name={quote(experiment)}" if experiment else f"{at}search?max_results=1"
+
+    def told() -> tuple[int, bytes]:
+        """Return the status and, if it is JSON, the body."""
+        try:
+            with urllib.request.urlopen(request, timeout=Deadline.GLANCE.seconds) as answer:  # noqa: S310 (the caller saw that it is http)
+                return OK, answer.read() if answer.headers.get_content_type() == "application/json" else b""
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
     try:
-        with urllib.request.urlopen(request, timeout=Deadline.GLANCE.seconds) as answer:  # noqa: S310 (the caller saw that it is http)
-            if answer.headers.get_content_type() == "application/json":
-                found = json.load(answer).get("experiment") or {}
-                _require_active(uri, experiment, found.get("experiment_id"), found.get("lifecycle_stage"))
-                return
-    except urllib.error.HTTPError as error:
-        if error.code == ABSENT and b"RESOURCE_DOES_NOT_EXIST" in error.read():
-            return  # the first run creates the experiment
+        status, body = within(Deadline.GLANCE, uri, told)
+    except SilentError:
+        raise TimeoutError("timed out") from None  # which `spoken` explains
+    if status == OK and body:
+        found = json.loads(body).get("experiment") or {}
+        _require_active(uri, experiment, found.get("experiment_id"), found.get("lifecycle_stage"))
+        return
+    if status == ABSENT and b"RESOURCE_DOES_NOT_EXIST" in body:
+        return  # the first run creates the experiment
     with connected(uri) as client:
         if experiment is None:
             client.search_experiments(max_results=1)

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import re
 import signal
 import urllib.error
 import urllib.request
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ...errors import UserError
-from ...outside import Deadline, Patient, SilentError, within
+from ...outside import Deadline, Patient, SilentError, shown, within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,11 +31,6 @@ QUIET = {
 
 class TrackingError(UserError):
     """The tracking server is down, refuses or failed; what was trained is not lost by it."""
-
-
-def shown(text: str) -> str:
-    """`text` without the credentials of any address in it."""
-    return re.sub(r"((?:password|passwd|secret|token)\w*=)[^&\s]+", r"\1…", re.sub(r"://[^/\s]*@", "://", text))
 
 
 def quiet() -> None:
