@@ -13,7 +13,7 @@ from tests.work import clone, make, own_code
 
 pytestmark = pytest.mark.dear
 
-LINT = ["ruff check .", "ruff format --check .", "mypy", "lint-imports"]
+TYPES = ["mypy", "lint-imports"]
 ENGINE_TESTS = "pytest -c ../tests/engine/pytest.ini ../tests/engine -n 2 --durations=10"
 DATA_HASH = yaml.safe_load((ROOT / PRODUCT / "data.dvc").read_text())["outs"][0]["md5"]
 
@@ -33,7 +33,7 @@ def test_the_project_keeps_its_own_checks(project: Path) -> None:
     assert "kept" in make(project, "check")
 
 
-@pytest.mark.parametrize("command", [*LINT, "pytest"])
+@pytest.mark.parametrize("command", ["ruff check src tests", "ruff format --check src tests", *TYPES, "pytest"])
 def test_what_a_team_owns_is_linted_typed_and_tested_unrendered(project: Path, tmp_path: Path, command: str) -> None:
     # given the environment of a generated project, when its tools run in the template's own folder, as git has it
     folder = export(tmp_path) / PRODUCT
@@ -41,7 +41,7 @@ def test_what_a_team_owns_is_linted_typed_and_tested_unrendered(project: Path, t
     finds_nothing(command, project / ".venv/bin", folder, folder)
 
 
-@pytest.mark.parametrize("command", LINT)
+@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", *TYPES])
 def test_the_engine_is_linted_and_typed(project: Path, tmp_path: Path, command: str) -> None:
     folder = export(tmp_path) / PRODUCT
     finds_nothing(command, project / ".venv/bin", folder, folder / "engine")
