@@ -1,8 +1,9 @@
-"""What the gate says of bad models: the table of the project's own tests, each model shipped and judged for real."""
+"""What the gate says of bad models: the table of the engine's own tests, each model shipped and judged for real."""
 
 import runpy
 import sys
+from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, ".")  # the project's folder, in which this is run
-    runpy.run_module("tests.ops.gate.bad_models", run_name="__main__", alter_sys=True)
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # the template's folder, which holds the engine's tests
+    runpy.run_module("tests.engine.ops.gate.bad_models", run_name="__main__", alter_sys=True)

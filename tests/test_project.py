@@ -1,18 +1,20 @@
 """The generated project at work: its checks, its data, its pipeline and its gate, through its own verbs."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.bake import PRODUCT, ROOT, export, files, git, outside, run
-from tests.work import clone, make
+from tests.bake import PRODUCT, ROOT, export, files, git, run
+from tests.work import clone, make, own_code
 
 pytestmark = pytest.mark.dear
 
-TESTS = "pytest -n 2 --durations=10"  # as `make test`
+TYPES = ["mypy", "lint-imports"]
+ENGINE_TESTS = "pytest -c ../tests/engine/pytest.ini ../tests/engine -n 2 --durations=10"
 DATA_HASH = yaml.safe_load((ROOT / PRODUCT / "data.dvc").read_text())["outs"][0]["md5"]
 
 
@@ -31,23 +33,33 @@ def test_the_project_keeps_its_own_checks(project: Path) -> None:
     assert "kept" in make(project, "check")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "ruff check src tests",
-        "ruff format --check src tests",
-        "mypy",
-        "lint-imports",
-        pytest.param(TESTS, marks=pytest.mark.alone),
-    ],
-)
-def test_the_product_is_linted_typed_and_tested_unrendered(project: Path, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("command", ["ruff check src tests", "ruff format --check src tests", *TYPES, "pytest"])
+def test_what_a_team_owns_is_linted_typed_and_tested_unrendered(project: Path, tmp_path: Path, command: str) -> None:
     # given the environment of a generated project, when its tools run in the template's own folder, as git has it
-    program, *arguments = command.split()
     folder = export(tmp_path) / PRODUCT
-    environment = outside() | {"PYTHONPATH": "src", "LOAD_SECONDS": "60"}  # where a project's own tests take 20
-    done = run([str(project / ".venv/bin" / program), *arguments], folder, **environment)
     # then they find nothing
+    finds_nothing(command, project / ".venv/bin", folder, folder)
+
+
+@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", *TYPES])
+def test_the_engine_is_linted_and_typed(project: Path, tmp_path: Path, command: str) -> None:
+    folder = export(tmp_path) / PRODUCT
+    finds_nothing(command, project / ".venv/bin", folder, folder / "engine")
+
+
+@pytest.mark.alone
+def test_the_engines_own_tests_pass(engine_programs: Path, tmp_path: Path) -> None:
+    folder = export(tmp_path) / PRODUCT
+    # where the service may take longer under load than its own tests give it
+    finds_nothing(ENGINE_TESTS, engine_programs, folder, folder, LOAD_SECONDS="60")
+
+
+def finds_nothing(command: str, programs: Path, product: Path, folder: Path, **environment: str) -> None:
+    """Run a program of an environment on the product's code in `folder`; fail with what it prints unless it exits 0."""
+    program, *arguments = command.split()
+    paths = own_code(product)
+    paths["PATH"] = f"{programs}{os.pathsep}{paths['PATH']}"
+    done = run([str(programs / program), *arguments], folder, **paths, **environment)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
 
 

@@ -1,10 +1,11 @@
 """Work in a generated project as a person would: its own verbs, in its own environment, away from this one."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
-from tests.bake import git, outside, run
+from tests.bake import ROOT, git, outside, run
 
 
 def clone(project: Path, to: Path) -> Path:
@@ -30,6 +31,15 @@ def make(project: Path, *verb: str, **env: str) -> str:
     done = attempt(project, *verb, **env)
     if done.returncode:
         raise RuntimeError(f"make {' '.join(verb)}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def uv(project: Path, *arguments: str) -> str:
+    """What uv prints in a project's folder; raises on failure."""
+    program = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
+    done = run([program, *arguments], project, **(outside() | {"UV_PROJECT_ENVIRONMENT": str(project / ".venv")}))
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     return done.stdout
 
 

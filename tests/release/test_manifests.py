@@ -130,7 +130,7 @@ def test_a_private_image_is_pulled_with_a_secret(fresh: Path, tmp_path: Path) ->
 
 
 def test_argo_syncs_both_overlays(fresh: Path) -> None:
-    applications = [yaml.safe_load((fresh / f"deploy/argocd/{name}.yaml").read_text()) for name in OVERLAYS]
+    applications = list(yaml.safe_load_all((fresh / "deploy/argocd.yaml").read_text()))
     for application in applications:
         validate(application)
     assert [one["spec"]["source"]["path"] for one in applications] == [f"deploy/overlays/{name}" for name in OVERLAYS]
