@@ -164,9 +164,23 @@ class Project:
         return model
 
 
-@cache
 def registered() -> Project:
-    """Return the project that pyproject.toml names under [tool.mergeworthy]; raise `UserError` if there is none."""
+    """Return the project that pyproject.toml names under [tool.mergeworthy]; raise `UserError` if there is none.
+
+    It is looked for once, in the folder that is the current one at the first call.
+    """
+    return _registration()[0]
+
+
+def team_code() -> list[Path]:
+    """Return the files of the package that holds the registration, sorted: the team's own code."""
+    _, module = _registration()
+    return sorted(Path(cast("str", sys.modules[module].__file__)).parent.rglob("*.py"))
+
+
+@cache
+def _registration() -> tuple[Project, str]:
+    """Return the registered project, and the name of the module that it is in."""
     try:
         content = tomllib.loads(PYPROJECT.read_text())
     except FileNotFoundError:
@@ -183,18 +197,7 @@ def registered() -> Project:
         raise UserError(
             f"{reference} must be a mergeworthy.Project, and is {type(found).__name__}: see src/ml/__init__.py"
         )
-    return found
-
-
-def team_code() -> list[Path]:
-    """Return the files of the package that holds the registration, sorted: the team's own code."""
-    module = sys.modules[_module()]
-    return sorted(Path(cast("str", module.__file__)).parent.rglob("*.py"))
-
-
-def _module() -> str:
-    registered()
-    return str(tomllib.loads(PYPROJECT.read_text())["tool"]["mergeworthy"]["project"]).partition(":")[0]
+    return found, reference.partition(":")[0]
 
 
 def _named(reference: str, argument: str) -> Any:
