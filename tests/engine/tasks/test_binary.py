@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from ml.metrics import METRICS, Metric
+from mergeworthy import Metric
+from mergeworthy.tasks.binary import METRICS
 
 Floats = NDArray[np.float64]
 
