@@ -58,7 +58,7 @@ def test_the_file_scores_as_the_network_does(
 
 
 def test_the_network_learns(rows: pl.DataFrame, session: ort.InferenceSession) -> None:
-    score, late = predict(session, rows), rows[LABEL].to_numpy().astype(bool)
+    score, late = predict(session, rows).astype(np.float64), rows[LABEL].to_numpy().astype(bool)
     assert METRICS["auc"](late, score) > 0.65
 
 

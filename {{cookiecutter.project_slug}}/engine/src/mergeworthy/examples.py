@@ -112,7 +112,7 @@ def _values(table: str, name: str, column: Column, rows: int, random: np.random.
 def _text(name: str, check: Check | None, random: np.random.Generator, row: int) -> str:
     if check is None:
         return f"{name} {row}"
-    pattern = check.statistics["pattern"]
+    pattern = (check.statistics or {})["pattern"]
     return matching(getattr(pattern, "pattern", pattern), random)
 
 
@@ -124,7 +124,7 @@ def _numbers(column: Column, rows: int, random: np.random.Generator) -> NDArray[
     if median is None:
         return _between(low, high, rows, random, whole=whole)
     inner = max(low, median[0]), min(high, median[1])
-    draws = [_between(*bounds, rows, random, whole=whole) for bounds in ((low, inner[0]), inner, (inner[1], high))]
+    draws = [_between(least, most, rows, random, whole=whole) for least, most in ((low, inner[0]), inner, (inner[1], high))]
     return np.choose(random.permutation(np.arange(rows) % 4), [draws[0], draws[1], draws[1], draws[2]])
 
 

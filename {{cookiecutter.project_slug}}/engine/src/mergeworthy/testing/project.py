@@ -269,7 +269,6 @@ def _inputs(subject: _Subject) -> None:
 
 def _service(subject: _Subject) -> None:
     """The service makes of a request what training made of the same row."""
-    _inputs(subject)
     project, time = subject.project, (subject.project.schema.metadata or {}).get("time")
     table, key = subject.tables[project.main], project.key
     requests = table.gather_every(max(1, table.height // REQUEST_ROWS)).head(REQUEST_ROWS).drop_nulls(key)
@@ -297,6 +296,7 @@ def _compare(subject: _Subject, rows: pl.DataFrame, known: Mapping[str, NDArray[
         raise UserError(
             f"{online_code} returns {extra[0]}, which is no column of the features: {subject.function} must have it"
         )
+    _inputs(subject)
     columns = {**known, **derived}
     for name, (dtype, kind) in artifact.inputs(subject.session).items():
         if name not in columns:
