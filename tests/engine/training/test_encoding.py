@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from mergeworthy.training.encoding import quantiles
 
 

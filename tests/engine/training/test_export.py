@@ -7,7 +7,6 @@ import onnxruntime as ort
 import polars as pl
 import pytest
 import yaml
-
 from mergeworthy import Compute, Dataset
 from mergeworthy.artifact import predict
 from mergeworthy.project import registered

@@ -124,7 +124,9 @@ def _numbers(column: Column, rows: int, random: np.random.Generator) -> NDArray[
     if median is None:
         return _between(low, high, rows, random, whole=whole)
     inner = max(low, median[0]), min(high, median[1])
-    draws = [_between(least, most, rows, random, whole=whole) for least, most in ((low, inner[0]), inner, (inner[1], high))]
+    draws = [
+        _between(least, most, rows, random, whole=whole) for least, most in ((low, inner[0]), inner, (inner[1], high))
+    ]
     return np.choose(random.permutation(np.arange(rows) % 4), [draws[0], draws[1], draws[1], draws[2]])
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from . import team
 from .dataset import Compute, Dataset, split_inputs
 from .errors import UserError
-from .history import History
+from .history import History, problem
 from .stats.metric import Metric
 from .tasks.binary import Binary
 
@@ -184,9 +184,8 @@ class Project:
             if not isinstance(found, Mapping):
                 raise UserError(f"{name} must return a mapping of names to History, got {_kind(found)}")
             for key, each in found.items():
-                if not isinstance(each, History):
-                    raise UserError(f"{name}: {key} must be a History, got {_kind(each)}")
-                _check_history(each, f"{name}: the History {key}")
+                if wrong := problem(each):
+                    raise UserError(f"{name}: {key}: {wrong}")
         return dict(found)
 
     def derive(self, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,16 +287,6 @@ def _import(reference: str, where: str) -> Any:
     if not hasattr(found, name):
         raise UserError(f"{where}: the module {module} has no {name}")
     return getattr(found, name)
-
-
-def _check_history(history: History, where: str) -> None:
-    if not isinstance(history.table, pl.LazyFrame):
-        raise UserError(f"{where}: its table must be a polars LazyFrame, got {_kind(history.table)}")
-    if isinstance(history.by, str) or not all(isinstance(name, str) for name in history.by):
-        raise UserError(f"{where}: `by` must be a list of names of columns, got {history.by!r}")
-    columns = history.table.collect_schema()
-    if missing := [name for name in [*history.by, "at"] if name not in columns]:
-        raise UserError(f"{where}: its table needs the column {missing[0]} (`by`, and `at`): it has {_listed(columns)}")
 
 
 def _kind(value: object) -> str:
