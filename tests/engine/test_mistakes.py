@@ -20,7 +20,11 @@ VALIDATE, BUILD, TRAIN = (
     f"import runpy; runpy.run_module('mergeworthy.stages.{name}', run_name='__main__')"
     for name in ("validate", "features", "train")
 )
-CHECK = "from mergeworthy.errors import run; from mergeworthy.testing import check_project\nrun(lambda: check_project({!r}))"
+CHECK = """
+from mergeworthy.errors import run
+from mergeworthy.testing import check_project
+run(lambda: check_project({!r}))
+"""
 RETURN = "    return rows.with_columns(pl.col(categories).cast(pl.String), pl.col(numbers).cast(pl.Float32))"
 FIT = "    network, encoding = fit(data, params.train, compute)\n"
 DERIVED = '    return {\n        "minute": minute,'
@@ -167,7 +171,8 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         FEATURES,
         RETURN,
         RETURN + '.drop("carrier")',
-        "ml.features.build_features must return the key of flights (sched_dep, carrier, flight), and returns no column carrier",
+        "ml.features.build_features must return the key of flights (sched_dep, carrier, flight), "
+        "and returns no column carrier",
     ),
     "a label of text": (
         BUILD,
@@ -195,7 +200,8 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         HISTORY,
         "    return found\n",
         '    return found | {"x": History(["gate"], found["planes"].table)}\n',
-        "src/ml/features.py, line 44, in build_features: ValueError: the table of a History needs the columns of `by` and `at`, and has no gate",
+        "src/ml/features.py, line 44, in build_features: ValueError: the table of a History needs "
+        "the columns of `by` and `at`, and has no gate",
     ),
     "history that is a list": (
         BUILD,
@@ -299,9 +305,8 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         CHECK.format("event"),
         FEATURES,
         RETURN,
-        RETURN.replace(
-            "rows.with",
-            'rows.join(tables["flights"].select("sched_dep", "carrier", "flight", x="dep_delay"), on=["sched_dep", "carrier", "flight"]).with',
+        RETURN.replace("rows.with", "rows.join(tables['flights'].select(*KEY, x='dep_delay'), on=KEY).with").replace(
+            "    return", "    KEY = ['sched_dep', 'carrier', 'flight']\n    return"
         ),
         "ml.features.build_features uses dep_delay of the row that is to be scored: the feature x changes in ",
     ),
