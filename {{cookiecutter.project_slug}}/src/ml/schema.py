@@ -13,7 +13,6 @@ only the event tells), and its prediction log leaves out columns that are `priva
 import polars as pl
 from pandera.polars import Check, Column, DataFrameSchema
 
-
 CODE = Check.str_matches(r"^[A-Z0-9]{2,3}$")
 AIRPORTS = ["EWR", "JFK", "LGA"]
 

@@ -44,6 +44,8 @@ def _run(main: Callable[[], None]) -> NoReturn:
             os.chdir(folder)
         main()
     except UserError as error:
+        if os.environ.get("TRACEBACK") and error.__cause__:
+            traceback.print_exception(error.__cause__)
         _tell(str(error))
         sys.exit(1)
     except KeyboardInterrupt:

@@ -22,8 +22,26 @@ class History:
     within: timedelta | None = None
 
 
+def problem(history: object) -> str | None:
+    """Return what is wrong with a `History`, and what is expected; None if nothing is."""
+    if not isinstance(history, History):
+        return f"expected a History, got a value of type {type(history).__name__}"
+    if not isinstance(history.table, pl.LazyFrame):
+        return f"the table of a History is a polars LazyFrame, got a value of type {type(history.table).__name__}"
+    if isinstance(history.by, str) or not all(isinstance(name, str) for name in history.by):
+        return f"`by` of a History is a list of names of columns, got {history.by!r}"
+    columns = history.table.collect_schema()
+    missing = [name for name in [*history.by, "at"] if name not in columns]
+    return f"the table of a History needs the columns of `by` and `at`, and has no {missing[0]}" if missing else None
+
+
 def asof(rows: pl.LazyFrame, time: str, history: History) -> pl.LazyFrame:
-    """Join what was known strictly before `time`; `rows` are sorted by it, and stay so."""
+    """Join what was known strictly before `time`; `rows` are sorted by it, and stay so.
+
+    Raise `ValueError` if `history` is none, or lacks a column.
+    """
+    if wrong := problem(history):
+        raise ValueError(wrong)
     joined = rows.join_asof(
         history.table,
         left_on=time,

@@ -4,22 +4,25 @@ import importlib
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
+from . import team
 from .dataset import Compute, Dataset, split_inputs
 from .errors import UserError
-from .history import History
+from .history import History, problem
 from .stats.metric import Metric
 from .tasks.binary import Binary
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pandera.polars import DataFrameSchema
 
 PYPROJECT = Path("pyproject.toml")
@@ -105,7 +108,14 @@ class Project:
         """The contract of every table by name, the main one first."""
         found = _named(self.tables, "tables") if isinstance(self.tables, str) else self.tables
         if not isinstance(found, Mapping) or not found:
-            raise UserError(f"Project(tables=…): expected at least one table by name, got {found!r}")
+            raise UserError(f"Project(tables=…): expected at least one table by name, got {_kind(found)}")
+        from pandera.polars import DataFrameSchema
+
+        for name, schema in found.items():
+            if not isinstance(schema, DataFrameSchema):
+                raise UserError(
+                    f"Project(tables=…): {name} must be a pandera.polars.DataFrameSchema, got {_kind(schema)}"
+                )
         return dict(found)
 
     @property
@@ -134,33 +144,83 @@ class Project:
         return Dataset(parts, self.target, frozenset({*self.not_inputs, self.target}))
 
     def build_features(self, tables: Tables, params: BaseModel) -> pl.LazyFrame:
-        """Call `features`; raise `UserError` if it does not return a lazy frame."""
-        rows = self.features(tables, params)
-        if not isinstance(rows, pl.LazyFrame):
-            raise UserError(f"{_name(self.features)} must return a polars LazyFrame, got {type(rows).__name__}")
+        """Call `features`; raise `UserError` unless it returns a lazy frame with target, time and an input.
+
+        What polars evaluates later is not called yet: whoever collects the rows does so within
+        `team.running(project.features)`.
+        """
+        name = team.name(self.features)
+        with team.running(self.features):
+            rows = self.features(tables, params)
+            if isinstance(rows, pl.DataFrame):
+                raise UserError(f"{name} must return a polars LazyFrame, got a DataFrame: leave out collect()")
+            if not isinstance(rows, pl.LazyFrame):
+                raise UserError(f"{name} must return a polars LazyFrame, got {_kind(rows)}")
+            schema = rows.collect_schema()
+        self._check_features(schema, name)
         return rows
+
+    def _check_features(self, schema: Mapping[str, pl.DataType], name: str) -> None:
+        have = f"it has {_listed(schema)}"
+        if self.target not in schema:
+            raise UserError(f"{name} must return the label {self.target} (null where it is not known yet): {have}")
+        if self.time is not None:
+            if self.time not in schema:
+                raise UserError(f"{name} must return the column {self.time}, which Project(time=…) names: {have}")
+            if schema[self.time] not in (pl.Datetime, pl.Date):
+                raise UserError(f"{name}: {self.time} must be Datetime or Date, and is {schema[self.time]}")
+        if unknown := sorted(set(self.not_inputs) - set(schema)):
+            raise UserError(f"{name} returns no column {unknown[0]}, which Project(not_inputs=…) names: {have}")
+        if not any(self.inputs(schema)):
+            raise UserError(f"{name} returns no column that is an input: all are the label or in Project(not_inputs=…)")
 
     def build_history(self, tables: Tables, params: BaseModel) -> dict[str, History]:
         """Return every history by name; none if the features of a row need no other rows."""
         if self.online is None:
             return {}
-        found = self.online.history(tables, params)
-        if not isinstance(found, Mapping) or not all(isinstance(each, History) for each in found.values()):
-            raise UserError(f"{_name(self.online.history)} must return a mapping of names to History, got {found!r}")
+        name = team.name(self.online.history)
+        with team.running(self.online.history):
+            found = self.online.history(tables, params)
+            if not isinstance(found, Mapping):
+                raise UserError(f"{name} must return a mapping of names to History, got {_kind(found)}")
+            for key, each in found.items():
+                if wrong := problem(each):
+                    raise UserError(f"{name}: {key}: {wrong}")
         return dict(found)
 
     def derive(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs that follow from a row and its history."""
-        return self.online.derive(known) if self.online else {}
+        """Return the inputs that follow from a row and its history; raise `UserError` if that is no mapping."""
+        if self.online is None:
+            return {}
+        with team.running(self.online.derive):
+            found = self.online.derive(known)
+        if not isinstance(found, dict):
+            raise UserError(f"{team.name(self.online.derive)} must return a dict of inputs by name, got {_kind(found)}")
+        return found
+
+    def derive_arrays(self, known: Mapping[str, "NDArray[Any]"], count: int) -> "dict[str, NDArray[Any]]":
+        """Return what `derive` makes of arrays, each of shape (count,); raise `UserError` if one has another shape."""
+        found = self.derive(known)
+        for name, values in found.items():
+            if not isinstance(values, np.ndarray):
+                got = f"got {_kind(values)}"
+            elif values.shape != (count,):
+                got = f"got the shape {values.shape}"
+            else:
+                continue
+            derive = team.name(cast("Online", self.online).derive)
+            raise UserError(f"{derive}: {name} must be an array of shape ({count},) for {count} rows, {got}")
+        return found
 
     def fit(self, data: Dataset, params: BaseModel, compute: Compute) -> bytes:
         """Train, and return the ONNX file's bytes; raise `UserError` if the training function returns anything else."""
         train = _named(self.train, "train") if isinstance(self.train, str) else self.train
         if not callable(train):
             raise UserError(f"Project(train={self.train!r}): expected a function of (data, params, compute)")
-        model = train(data, params, compute)
+        with team.running(train):
+            model = train(data, params, compute)
         if not isinstance(model, bytes):
-            raise UserError(f"{_name(train)} must return the bytes of an ONNX file, got {type(model).__name__}")
+            raise UserError(f"{team.name(train)} must return the bytes of an ONNX file, got {_kind(model)}")
         return model
 
 
@@ -213,18 +273,27 @@ def _import(reference: str, where: str) -> Any:
     if source not in sys.path:
         sys.path.insert(0, source)
     try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-            raise UserError(
-                f"{where}: {module} imports {error.name}, which is not installed: run `make setup`"
-            ) from None
-        raise UserError(f"{where}: there is no module {error.name} in src/") from None
-    except AttributeError as error:
-        if getattr(error, "name", None) != name:
+        with team.importing(module):
+            found = importlib.import_module(module)
+    except UserError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ModuleNotFoundError) or cause.name is None:
             raise
-        raise UserError(f"{where}: the module {module} has no {name}") from None
+        if module == cause.name or module.startswith(f"{cause.name}."):
+            raise UserError(f"{where}: there is no module {cause.name} in src/") from None
+        if cause.name.partition(".")[0] == module.partition(".")[0]:
+            raise  # a module of the team's own
+        raise UserError(f"{where}: {module} imports {cause.name}, which is not installed: run `make setup`") from None
+    if not hasattr(found, name):
+        raise UserError(f"{where}: the module {module} has no {name}")
+    return getattr(found, name)
 
 
-def _name(function: Any) -> str:
-    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', function)}"
+def _kind(value: object) -> str:
+    """Return what a value is, in an error's words."""
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _listed(columns: Iterable[str], most: int = 8) -> str:
+    names = list(columns)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

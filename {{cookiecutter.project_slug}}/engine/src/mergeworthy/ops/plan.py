@@ -75,7 +75,9 @@ def _check_inputs() -> None:
 
 def _refuse_hidden(repo: "Repo") -> None:
     """Raise `UserError` if .dvcignore hides a file of the code, whose change would then make no stage run again."""
-    hidden = [name for name in git.files("src", "engine/src/mergeworthy/stages.yaml") if repo.dvcignore.is_ignored_file(name)]
+    hidden = [
+        name for name in git.files("src", "engine/src/mergeworthy/stages.yaml") if repo.dvcignore.is_ignored_file(name)
+    ]
     if hidden:
         raise UserError(
             f"{hidden[0]} is hidden from DVC by .dvcignore, so no stage would run again when it changes: "

@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import BaseModel
 from rich.progress import track
 
-from .. import label, paths
+from .. import label, paths, team
 from ..digest import digest
 from ..errors import UserError
 from ..files import scan_parquet, whole
@@ -61,7 +61,7 @@ def built(partition: str, previous: str | None, params: BaseModel) -> Path:
     if not path.exists():
         unfinished = path.with_suffix(".part")
         sources = [path for name in (previous, partition) if name for path in sorted((DATA / name).glob("*.parquet"))]
-        with whole(sources, RESTORE):
+        with team.running(registered().features), whole(sources, RESTORE):
             build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
         label.check(pl.scan_parquet(unfinished), f"features of {partition}")
         unfinished.rename(path)

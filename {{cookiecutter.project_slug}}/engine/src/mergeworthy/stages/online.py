@@ -7,32 +7,43 @@ import json
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
 
 import polars as pl
 from pydantic import BaseModel
 
+from .. import team
 from ..history import History
 from ..paths import ONLINE
-from ..project import registered
+from ..project import Online, registered
 
 
-def write(tables: Mapping[str, pl.LazyFrame], span: tuple[datetime, datetime] | None, params: BaseModel) -> None:
-    """Write `models/online/<history>.parquet`: keys, `at` and values; how to look up stands in the file's metadata.
+def write(
+    tables: Mapping[str, pl.LazyFrame],
+    span: tuple[datetime, datetime] | None,
+    params: BaseModel,
+    folder: Path = ONLINE,
+) -> None:
+    """Write `<history>.parquet` into `folder`: keys, `at` and values; how to look up stands in the file's metadata.
 
     `span` is the first and the last moment of the newest partition; None without time, where nothing becomes known.
     """
-    shutil.rmtree(ONLINE, ignore_errors=True)
-    ONLINE.mkdir(parents=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     if span is None:
         return
     start, end = span
     until = end.replace(tzinfo=UTC).timestamp()
     histories = registered().build_history(tables, params)
-    found = pl.collect_all([recent(history, start) for history in histories.values()])  # they share what they read
+    if not histories:
+        return
+    with team.running(cast("Online", registered().online).history):
+        found = pl.collect_all([recent(history, start) for history in histories.values()])  # they share what they read
     for (name, history), rows in zip(histories.items(), found, strict=True):
         limit = history.within.total_seconds() if history.within else None
         about = {"by": history.by, "within": limit, "until": until}
-        rows.write_parquet(ONLINE / f"{name}.parquet", metadata={"history": json.dumps(about)})
+        rows.write_parquet(folder / f"{name}.parquet", metadata={"history": json.dumps(about)})
 
 
 def recent(history: History, start: datetime) -> pl.LazyFrame:

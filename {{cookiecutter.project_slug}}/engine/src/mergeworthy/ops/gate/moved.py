@@ -10,6 +10,7 @@ from .champion import Champion
 from .coverage import missing
 from .partition import Data, key, labels
 from .verdict import Check
+from ...project import registered
 
 NAMED = 6  # partitions
 
@@ -39,7 +40,8 @@ def _rows(then: Data, today: Data, holdout: str) -> str:
     """Return in a sentence which rows of the holdout's main table are gone, new, or have another label."""
     try:
         old, new = labels(then.main(holdout)), labels(today.main(holdout))
-        gone, more = missing(old, new).drop_nulls(registered().target).height, missing(new, old).drop_nulls(registered().target).height
+        target = registered().target
+        gone, more = missing(old, new).drop_nulls(target).height, missing(new, old).drop_nulls(target).height
         both = old.join(new, on=key(), nulls_equal=True, suffix=" now")
         other = both.filter(pl.col(registered().target).ne_missing(pl.col(f"{registered().target} now"))).height
     except (UserError, pl.exceptions.PolarsError) as error:

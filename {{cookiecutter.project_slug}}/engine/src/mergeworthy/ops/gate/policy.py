@@ -68,4 +68,5 @@ def _floors(rules: Gates, label: Bools) -> Iterator[str]:
 
 def _worth(metric: str, label: Bools, score: Floats) -> float:
     """Return the metric with a sign by which greater is better."""
-    return (1 if registered().all_metrics[metric].greater_is_better else -1) * registered().all_metrics[metric](label, score)
+    measure = registered().all_metrics[metric]
+    return (1 if measure.greater_is_better else -1) * measure(label, score)

@@ -113,7 +113,7 @@ class Files:
             return _parquet(content)
         if self._settings.compression and (packed := csv_files.packed(content)):
             raise UserError(f"is compressed twice, within by {packed}: unpack it once")
-        return csv_files.read(content, self._settings.csv, TABLES[table].columns)
+        return csv_files.read(content, self._settings.csv, registered().schemas[table].columns)
 
     def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
         csv = self._settings.is_csv

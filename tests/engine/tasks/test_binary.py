@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from mergeworthy import Metric
+from mergeworthy.tasks.binary import METRICS
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-
-from ml.metrics import METRICS, Metric
 
 Floats = NDArray[np.float64]
 

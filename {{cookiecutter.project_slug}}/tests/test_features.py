@@ -7,19 +7,20 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from mergeworthy import split_inputs
 from polars.testing import assert_frame_equal
 
-from mergeworthy import ml
-from ml.features import NOT_INPUTS, inputs
+from ml.features import LABEL, NOT_INPUTS, build_features
+from ml.params import Params
 from ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]
-PARAMS = ml.Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
+PARAMS = Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
 KEY = ["sched_dep", "carrier", "flight"]
 
 
 def build(tables: Tables) -> pl.DataFrame:
-    return ml.build_features({name: table.lazy() for name, table in tables.items()}, PARAMS).collect()
+    return build_features({name: table.lazy() for name, table in tables.items()}, PARAMS).collect()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def altered(tables: Tables, now: datetime, *, future: bool, seed: int) -> Tables
 
 def row(tables: Tables, key: pl.DataFrame) -> pl.DataFrame:
     """Inputs of one flight."""
-    categories, numbers = inputs(build(tables.copy()).schema)
+    categories, numbers = split_inputs(build(tables.copy()).schema, NOT_INPUTS)
     return build(tables).join(key, on=KEY, how="semi").select([*categories, *numbers])
 
 
@@ -101,6 +102,6 @@ def test_every_flight_has_a_row_and_only_flown_ones_a_label(tables: Tables) -> N
     rows = build(tables)
     assert rows.height == tables["flights"].height
     known = tables["flights"].sort(KEY)["arr_delay"].is_not_null()
-    assert (rows[ml.LABEL].is_not_null() == known).all()
-    categories, numbers = inputs(rows.schema)
+    assert (rows[LABEL].is_not_null() == known).all()
+    categories, numbers = split_inputs(rows.schema, NOT_INPUTS)
     assert not {*categories, *numbers} & (NOT_INPUTS | {"dep_delay", "arr_delay", "air_time"})

@@ -1,0 +1,388 @@
+"""What the engine expects of every project, checked on the team's own code: `CHECKS` names it, `check_project` does it.
+
+    @pytest.mark.parametrize("check", CHECKS)
+    def test_the_project_keeps_its_promises(check: str) -> None:
+        check_project(check)
+
+The rows are the oldest of the newest partition in `data/`, or made from the contract if there is none.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from .. import artifact, examples, label, team
+from ..dataset import Compute
+from ..errors import UserError
+from ..files import read_parquet
+from ..paths import DATA, partitions
+from ..project import Project, registered
+from ..serving.contract import arrays, asked
+from ..serving.scorer import Scorer
+from ..serving.store import Embedded
+from ..settings.params_yaml import params as read_params
+from ..stages import online
+from .stages import check_stages
+
+ROWS, TRAINING_ROWS, REQUEST_ROWS = 3_000, 2_000, 200
+CUTS = (0.35, 0.6, 0.85)  # shares of the rows that are earlier than the moments at which leaks are looked for
+TOLERANCE = 1e-5  # of a feature, relative, and of a score
+FIX = "run `make data`"
+
+Tables = dict[str, pl.DataFrame]
+
+
+def check_project(*checks: str, params: BaseModel | None = None) -> None:
+    """Raise `AssertionError`, in one sentence, if the project fails one of `checks`; without names all are made.
+
+    `params` are those of params.yaml unless given. Raise `unittest.SkipTest`, which pytest reports as skipped, if a
+    check cannot be made, after all others have been.
+    """
+    __tracebackhide__ = True
+    if unknown := [name for name in checks if name not in _CHECKS]:
+        raise ValueError(f"there is no check {unknown[0]!r}: the checks are {', '.join(CHECKS)}")
+    skipped = None
+    for name in checks or CHECKS:
+        try:
+            _CHECKS[name](_subject(params))
+        except SkipTest as reason:
+            skipped = reason
+        except UserError as error:
+            raise AssertionError(str(error)) from error.__cause__
+    if skipped:
+        raise skipped
+
+
+@dataclass
+class _Subject:
+    """The project with its parameters, and what is made of them once."""
+
+    project: Project
+    params: BaseModel
+
+    @cached_property
+    def tables(self) -> Tables:
+        """A few rows of every table, the main one in the order of time."""
+        schemas, main = self.project.schemas, self.project.main
+        if not partitions():
+            try:
+                return examples.tables(schemas, ROWS)
+            except UserError as error:
+                raise SkipTest(f"data/ is empty, and {error}") from None
+        folder = DATA / partitions()[-1]
+        tables = {name: read_parquet(folder / f"{name}.parquet", FIX) for name in schemas}
+        if self.project.time:
+            tables[main] = tables[main].sort(self.project.time, maintain_order=True)
+        tables[main] = tables[main].head(ROWS)
+        return tables
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """The feature rows."""
+        return self.features(self.tables)
+
+    def features(self, tables: Tables) -> pl.DataFrame:
+        """Return the feature rows of `tables`; raise `UserError` if they lack a column of the key."""
+        lazy = self.project.build_features({name: table.lazy() for name, table in tables.items()}, self.params)
+        with team.running(self.project.features):
+            rows = lazy.collect()
+        if missing := [name for name in self.project.key if name not in rows.columns]:
+            raise UserError(
+                f"{self.function} must return the key of {self.project.main} ({', '.join(self.project.key)}), "
+                f"and returns no column {missing[0]}"
+            )
+        return rows
+
+    @property
+    def function(self) -> str:
+        """Name of the function that makes features."""
+        return team.name(self.project.features)
+
+    @cached_property
+    def model(self) -> bytes:
+        """The ONNX file of a training on few rows."""
+        return self.fit()
+
+    @cached_property
+    def session(self) -> ort.InferenceSession:
+        """The model, loaded."""
+        try:
+            return artifact.session(self.model)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"train returns no ONNX model that can be run: {team.words(error)}") from error
+
+    def fit(self) -> bytes:
+        """Train on few rows."""
+        rows = self.rows.filter(pl.col(self.project.target).is_not_null()).head(TRAINING_ROWS)
+        if rows[self.project.target].n_unique() < 2:
+            raise SkipTest(f"{self.project.target} has no two values in {rows.height:,} rows: nothing can be trained")
+        return self.project.fit(self.project.dataset([rows.lazy()]), self.params, Compute())
+
+
+_subjects: dict[str, _Subject] = {}
+
+
+def _subject(params: BaseModel | None) -> _Subject:
+    chosen = params or read_params()
+    return _subjects.setdefault(f"{Path.cwd()} {chosen.model_dump_json()}", _Subject(registered(), chosen))
+
+
+def _features(subject: _Subject) -> None:
+    """The features have key, time and label, each key once, and the label is the one of the task."""
+    project, rows = subject.project, subject.rows
+    time = (project.schema.metadata or {}).get("time")
+    if time != project.time:
+        raise UserError(
+            f"Project(time={project.time!r}): the contract of {project.main} has time {time!r}: let both agree"
+        )
+    label.check(rows.lazy(), subject.function)
+    key, target = project.key, project.target
+    if twice := rows.height - rows.unique(key).height:
+        raise UserError(f"{subject.function} returns {twice:,} rows more than one for each {', '.join(key)}")
+    with team.running(project.task.label):
+        truth = subject.tables[project.main].select(*key, project.task.label(subject.params).alias("truth"))
+    both = rows.select(*key, pl.col(target).cast(pl.Boolean)).join(truth, on=key, how="right", nulls_equal=True)
+    if wrong := both.filter(pl.col(target).ne_missing(pl.col("truth"))).height:
+        raise UserError(
+            f"{subject.function}: {target} is not what {team.name(project.task.label)} says in {wrong:,} of "
+            f"{both.height:,} rows of {project.main}, or such rows are missing"
+        )
+
+
+def _future(subject: _Subject) -> None:
+    """Rows do not change if later rows are removed, of any table with a time."""
+    time, main = _time(subject), subject.project.main
+    for moment in _moments(subject):
+        kept = {}
+        for name, table in subject.tables.items():
+            about = subject.project.schemas[name].metadata or {}
+            column = None if about.get("known") == "before" else about.get("time")
+            kept[name] = table.filter(pl.col(column) <= moment) if column else table
+        then = subject.features(kept)
+        changed = _changed(subject, then, pl.col(time) <= moment)
+        if not changed:
+            continue
+        blamed = next(
+            (
+                name
+                for name, table in kept.items()
+                if _changed(subject, subject.features({**subject.tables, name: table}), pl.col(time) <= moment)
+            ),
+            main,
+        )
+        ahead = (
+            f'; if {blamed} is known ahead of its {time}, its schema says so: metadata known="before"'
+            if blamed != main
+            else ""
+        )
+        raise UserError(
+            f"{subject.function} looks into the future: {changed} if rows of {blamed} later than {moment} are removed: "
+            f"a row may use only what is known before its own {time}{ahead}"
+        )
+
+
+def _event(subject: _Subject) -> None:
+    """Only the label changes with what a row's own event tells."""
+    project = subject.project
+    table = subject.tables[project.main]
+    after = [name for name in project.schema.columns if name not in asked(project.schema)]
+    if not after:
+        raise SkipTest(f'the contract of {project.main} has no column that is known="after" the event')
+
+    def changed(names: list[str], moment: Any) -> str | None:
+        now = pl.lit(True) if moment is None else pl.col(project.time or "") >= moment
+        others = table.with_columns(_others(table[name]) for name in names)
+        mixed = table.with_columns(pl.when(now).then(others[name]).otherwise(table[name]).alias(name) for name in names)
+        until = pl.lit(True) if moment is None else pl.col(project.time or "") <= moment
+        return _changed(subject, subject.features({**subject.tables, project.main: mixed}), until)
+
+    for moment in _moments(subject) if project.time else [None]:
+        if found := changed(after, moment):
+            blamed = next((name for name in after if changed([name], moment)), ", ".join(after))
+            raise UserError(
+                f"{subject.function} uses {blamed} of the row that is to be scored: {found} if it has another value: "
+                f'the contract says known="after", so only the label, and features of later rows, may depend on it'
+            )
+
+
+def _same_bytes(subject: _Subject) -> None:
+    """Two trainings on the same rows give the same file."""
+    if subject.fit() != subject.model:
+        raise UserError(
+            "train returns another ONNX file for the same rows and parameters: seed every generator with a parameter, "
+            "and write no time or path into the file"
+        )
+
+
+def _scores(subject: _Subject) -> None:
+    """The model gives one score from 0 to 1 for each row, whatever is scored with it."""
+    _inputs(subject)
+    rows = subject.rows.head(TRAINING_ROWS)
+    scores = _predict(subject, rows)
+    if not np.isfinite(scores).all() or scores.min() < 0 or scores.max() > 1:
+        odd = scores[~((scores >= 0) & (scores <= 1))][0]
+        raise UserError(f"the model gives the score {odd} for a row: expected a probability, from 0 to 1")
+    order = np.random.default_rng(0).permutation(rows.height)
+    alone = [0, rows.height // 2, rows.height - 1]
+    for how, expected, found in (
+        ("in another order", scores[order], _predict(subject, rows[order.tolist()])),
+        ("alone", scores[alone], np.concatenate([_predict(subject, rows[place]) for place in alone])),
+    ):
+        if not np.allclose(expected, found, atol=TOLERANCE):
+            most = np.abs(expected - found).max()
+            raise UserError(
+                f"the model scores a row {how} otherwise than in a batch (by up to {most:.2g}): a score depends on its "
+                "own row alone"
+            )
+
+
+def _inputs(subject: _Subject) -> None:
+    """The model takes the project's inputs, by name, and not the label."""
+    project = subject.project
+    wanted = artifact.inputs(subject.session)
+    categories, numbers = project.inputs(subject.rows.schema)
+    for name in wanted:
+        if name == project.target:
+            raise UserError(f"the model reads {name}, which is the label: leave it out of its inputs")
+        if name in project.not_inputs:
+            raise UserError(f"the model reads {name}, which Project(not_inputs=…) leaves out")
+        if name not in subject.rows.columns:
+            raise UserError(
+                f"the model has the input {name}, which is no column of the features: an ONNX input is called as its "
+                f"column, and {subject.function} has {', '.join([*categories, *numbers][:8])}, …"
+            )
+    if not wanted:
+        raise UserError("the model has no input: an ONNX input is called as its column")
+
+
+def _service(subject: _Subject) -> None:
+    """The service makes of a request what training made of the same row."""
+    project, time = subject.project, (subject.project.schema.metadata or {}).get("time")
+    table, key = subject.tables[project.main], project.key
+    requests = table.gather_every(max(1, table.height // REQUEST_ROWS)).head(REQUEST_ROWS).drop_nulls(key)
+    rows = requests.select(key).join(subject.rows, on=key, how="left", maintain_order="left", nulls_equal=True)
+    with tempfile.TemporaryDirectory() as folder:
+        lazy = {name: each.lazy() for name, each in subject.tables.items()}
+        span = (
+            table.select(pl.col(time).min().alias("first"), pl.col(time).max().alias("last")).row(0) if time else None
+        )
+        online.write(lazy, span, subject.params, Path(folder))
+        store = Embedded(Path(folder), time)
+        known = arrays(project.schema, dicts := requests.select(list(asked(project.schema))).to_dicts())
+        _compare(subject, rows, known | store.lookup(known))
+        served = Scorer(subject.session, store, project.schema)(dicts)
+    if not np.allclose(served, _predict(subject, rows), atol=TOLERANCE):
+        raise UserError("the service gives other scores than the same model gives for the same features")
+
+
+def _compare(subject: _Subject, rows: pl.DataFrame, known: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `UserError` naming the first input that the service computes otherwise than the feature rows have it."""
+    project = subject.project
+    derived = project.derive_arrays(known, rows.height)
+    online_code = team.name(project.online.derive) if project.online else "Project(online=None)"
+    if extra := [name for name in derived if name not in rows.columns]:
+        raise UserError(
+            f"{online_code} returns {extra[0]}, which is no column of the features: {subject.function} must have it"
+        )
+    _inputs(subject)
+    columns = {**known, **derived}
+    for name, (dtype, kind) in artifact.inputs(subject.session).items():
+        if name not in columns:
+            raise UserError(
+                f"the service cannot give the input {name}: it is no column of {project.main} that is known before the "
+                f"event, no history has it and {online_code} does not return it"
+            )
+        offline = artifact.values(rows[name], dtype)
+        served = columns[name]
+        if kind is np.object_:
+            same = np.array([(value or "") == other for value, other in zip(served, offline, strict=True)])
+        else:
+            same = np.isclose(served.astype(kind), offline, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        if not same.all():
+            raise UserError(
+                f"the service gives another {name} than the features have in {(~same).sum():,} of {len(same):,} rows: "
+                f"{online_code}, or the history, must compute it as {subject.function} does"
+            )
+
+
+def _stages(subject: _Subject) -> None:  # noqa: ARG001 - every check is called alike
+    """Every stage in dvc.yaml depends on the team's files that it uses."""
+    check_stages()
+
+
+_CHECKS: dict[str, Callable[[_Subject], None]] = {
+    "features": _features,
+    "future": _future,
+    "event": _event,
+    "bytes": _same_bytes,
+    "inputs": _inputs,
+    "scores": _scores,
+    "service": _service,
+    "stages": _stages,
+}
+CHECKS = tuple(_CHECKS)
+
+
+def _time(subject: _Subject) -> str:
+    if subject.project.time is None:
+        raise SkipTest("Project(time=None): no row is later than another")
+    return subject.project.time
+
+
+def _moments(subject: _Subject) -> list[Any]:
+    times = subject.tables[subject.project.main][_time(subject)].sort()
+    return list(dict.fromkeys(times[int(share * len(times))] for share in CUTS))
+
+
+def _changed(subject: _Subject, then: pl.DataFrame, rows: pl.Expr) -> str | None:
+    """Return in a few words what differs between the features and `then`, among `rows`; None if nothing does."""
+    key, target = subject.project.key, subject.project.target
+    before = subject.rows.filter(rows)
+    both = before.join(then, on=key, how="left", nulls_equal=True, suffix=" then", maintain_order="left", coalesce=True)
+    if lost := before.join(then, on=key, how="anti", nulls_equal=True).height:
+        return f"{lost:,} of {before.height:,} rows are lost"
+    for name in before.columns:
+        if name in key or name == target:
+            continue
+        one, other = both[name], both[f"{name} then"]
+        same = one.eq_missing(other)
+        if one.dtype.is_float():
+            same |= ((one - other).abs() <= TOLERANCE * (1 + one.abs())).fill_null(value=False)
+        if not same.all():
+            return f"the feature {name} changes in {(~same).sum():,} of {before.height:,} rows"
+    return None
+
+
+def _others(values: pl.Series) -> pl.Series:
+    """Return another value of the same column for each row, if it has another."""
+    distinct = values.unique().sort()  # null is one of them
+    places = pl.DataFrame({"value": values}).join(
+        pl.DataFrame({"value": distinct}).with_row_index("place"),
+        on="value",
+        how="left",
+        nulls_equal=True,
+        maintain_order="left",
+    )["place"]
+    steps = np.random.default_rng(0).integers(1, max(len(distinct), 2), len(values))
+    return distinct.gather((places.to_numpy() + steps) % len(distinct)).alias(values.name)
+
+
+def _predict(subject: _Subject, rows: pl.DataFrame) -> NDArray[np.float32]:
+    try:
+        return artifact.predict(subject.session, rows)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the model cannot score the feature rows: {team.words(error)}") from error
