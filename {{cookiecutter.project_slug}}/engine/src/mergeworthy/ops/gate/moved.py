@@ -6,11 +6,11 @@ import polars as pl
 
 from ...errors import UserError
 from ...paths import DATA_DVC
+from ...project import registered
 from .champion import Champion
 from .coverage import missing
 from .partition import Data, key, labels
 from .verdict import Check
-from ...project import registered
 
 NAMED = 6  # partitions
 
