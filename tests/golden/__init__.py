@@ -56,7 +56,9 @@ def measured(project: Path, engine: Path = ENGINE, *, inputs: bool = False) -> d
     done = run(
         [python, str(HERE / "measure.py")],
         HERE,
-        **{"PYTHONPATH": code, "GITHUB_ACTIONS": "", "RECORD_INPUTS": "1" if inputs else ""},
+        PYTHONPATH=code,
+        GITHUB_ACTIONS="",
+        RECORD_INPUTS="1" if inputs else "",
     )
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)

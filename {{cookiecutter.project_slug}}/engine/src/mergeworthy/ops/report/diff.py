@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK
 from ...settings import GATES, PARAMS
+from ..patches import ENGINE
 from .markdown import MINUS, code, counted, details, table
 
 ROWS, MORE, NAMED = 8, 60, 8  # files shown, behind a click; other files named
@@ -32,16 +33,26 @@ def numstat(base: str) -> list[File]:
 
 
 def told(files: list[File]) -> str:
-    """Code under src/ file by file, most changed first; a changed gate is said aloud; the rest is named."""
+    """Code under src/ file by file, most changed first; a changed gate and engine are said aloud; the rest is named."""
     source = sorted((file for file in files if file.path.startswith("src/")), key=_size, reverse=True)
-    others = [file.path for file in files if not file.path.startswith("src/") and file.path not in TOLD_ELSEWHERE]
+    engine = [file.path for file in files if file.path.startswith(f"{ENGINE}/")]
+    apart = {*TOLD_ELSEWHERE, *engine}
+    others = [file.path for file in files if not file.path.startswith("src/") and file.path not in apart]
     told = [_code(source)]
+    if engine:
+        told.append(
+            f"⚙️ **Engine**: {counted(len(engine), 'file')} under `{ENGINE}/`, not the team's code: {_named(engine)}."
+        )
     if any(file.path == str(GATES) for file in files):
         told.insert(0, f"⚠️ {code(GATES)} changed: this also changes what a model must show.")
     if others:
-        more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
-        told.append(f"Outside `src/`: {', '.join(code(path) for path in others[:NAMED])}{more}.")
+        told.append(f"Outside `src/`: {_named(others)}.")
     return "\n\n".join(told)
+
+
+def _named(paths: list[str]) -> str:
+    more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
+    return f"{', '.join(code(path) for path in paths[:NAMED])}{more}"
 
 
 def _code(source: list[File]) -> str:
