@@ -10,7 +10,7 @@ from tests.bake import bake, export, git, outside, run
 from tests.work import attempt, make
 
 pytestmark = pytest.mark.dear
-MADE = ("data", "features", "models", "reports")
+MADE = ("data", "features", "models", "reports", ".dvc/cache")
 STALE = "from mergeworthy.ops.plan import stale_stages; print(*stale_stages())"
 LAID_OUT = """
 import sys
@@ -39,7 +39,7 @@ def wheeled(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "pyproject.toml").write_text(settings.replace(LINE, f'mergeworthy = {{ path = "wheels/{wheel.name}" }}'))
     git(work, "init", "-q")
     make(work, "setup")
-    git(work, "add", "-A")
+    git(work, "add", "-A", "--", ".", ":!dvc.lock")  # no champion yet
     git(work, "commit", "-q", "-m", "The engine is a wheel")
     return work
 
