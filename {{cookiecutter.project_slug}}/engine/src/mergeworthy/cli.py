@@ -237,6 +237,22 @@ def watch() -> None:
 
 
 @app.command()
+def update() -> None:
+    """Take over what the template has changed since; in CI, open the pull request with it."""
+    from .ops.update import run as take_over
+
+    take_over()
+
+
+@app.command()
+def patches() -> None:
+    """Name the files of engine/ that differ from what the template delivered."""
+    from .ops.patches import changed, sentence
+
+    say(f"engine: {sentence(changed())}")
+
+
+@app.command()
 def doctor() -> None:
     """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
     from .ops.doctor import run as examine

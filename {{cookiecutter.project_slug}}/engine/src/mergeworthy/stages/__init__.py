@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ..errors import UserError, run
+from .versions import check
 
 
 def run_stage(main: Callable[[], None]) -> NoReturn:
@@ -16,6 +17,7 @@ def run_stage(main: Callable[[], None]) -> NoReturn:
                 "the run cache of the DVC remote does not hold this run: let the job `train` finish first, "
                 "and where the remote is a folder, let it be one that both jobs' machines share"
             )
+        check()
         main()
 
     run(guarded)

@@ -8,7 +8,7 @@ from .. import artifact, files, holdout
 from ..errors import run
 from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
 from ..project import registered
-from . import plots
+from . import plots, versions
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
 
     The predictions hold key, label and score of each row: they are what later challengers are compared with.
     """
+    versions.check()
     session, newest = artifact.load(), holdout.read()
     score = artifact.predict(session, newest.table)
     PLOTS.mkdir(parents=True, exist_ok=True)

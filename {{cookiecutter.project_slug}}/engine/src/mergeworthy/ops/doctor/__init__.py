@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 from . import here, hub
 from .finding import Finding, Level
 
-EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (here.machine, here.storage, here.tracking, hub.github)
+EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    here.machine,
+    here.engine,
+    here.storage,
+    here.tracking,
+    hub.github,
+)
 
 
 def run() -> int:

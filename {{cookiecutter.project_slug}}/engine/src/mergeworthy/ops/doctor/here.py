@@ -11,7 +11,7 @@ from pathlib import Path
 from ... import settings
 from ...errors import UserError
 from ...outside import Deadline, SilentError, call, shown
-from .. import ray
+from .. import patches, ray
 from ..tracking.reach import reach
 from . import machine as checks
 from . import probe
@@ -30,6 +30,16 @@ def machine() -> Iterator[Finding]:
         return
     yield checks.gpu(driver(), *torch_build(), device)
     yield from cluster()
+
+
+def engine() -> Iterator[Finding]:
+    """Which files of the engine were changed here."""
+    found = patches.changed()
+    says = patches.sentence(found)
+    if found:
+        yield warning("engine", says, "an update may meet them: offer the change to the template, if others need it")
+    else:
+        yield ok("engine", says)
 
 
 def cluster() -> Iterator[Finding]:

@@ -19,6 +19,7 @@ import polars as pl
 
 from ...errors import UserError
 from ...paths import DATA, FEATURES, PREDICTIONS
+from ...stages.versions import write as write_versions
 from ...text import say
 from .. import dvc_files, git
 from ..dvc_store import DIRECTORY
@@ -89,6 +90,7 @@ class Workshop:
             git.export(champion.commit, folder)
         except (OSError, tarfile.TarError) as error:
             raise CannotRunError(f"the files of commit {champion.name} cannot be written: {error}") from None
+        write_versions(folder)  # without an engine of its own the commit's code runs with the one in use
         (folder / DATA).mkdir(exist_ok=True)
         for partition in sorted(self.data.files)[-1 - LOOK_BACK :]:
             (folder / DATA / partition).symlink_to(self.data.folder(partition, self.root / "data").resolve())

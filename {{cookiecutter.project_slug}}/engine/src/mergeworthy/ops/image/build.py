@@ -16,6 +16,7 @@ from .. import dvc_files
 from ..doctor.origin import origin
 from ..lineage import lineage
 from . import content
+from .content import ENGINE
 from .engine import engine, show
 
 LAYOUT = Path("deploy/image")
@@ -74,6 +75,13 @@ def _bento(context: Path, version: str) -> str:
     (made,) = (context / "home/bentos").glob(f"*/{version}")
     shutil.move(made, context / "bento")
     shutil.rmtree(context / "home")
+    if installed := content.installed():  # from elsewhere: engine/ has no source that the Bento could take
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(installed, context / "bento/src" / ENGINE, ignore=ignored, dirs_exist_ok=True)
+        for name in content.left_out():
+            if name.startswith(f"{ENGINE}/"):
+                path = context / "bento/src" / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     image = files.read_yaml(context / "bento/bento.yaml")["image"]
     python = ["--python-version", image["python_version"], "--python-platform", PLATFORM, "--only-binary", ":all:"]
     requirements = str(context / "bento/env/python/requirements.txt")

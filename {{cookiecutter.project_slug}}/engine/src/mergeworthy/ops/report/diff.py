@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ...errors import UserError
 from ...paths import DATA_DVC, LOCK
 from ...settings import GATES, PARAMS
+from ..patches import ENGINE
 from .markdown import MINUS, code, counted, details, table
 
 ROWS, MORE, NAMED, DECIDING = 8, 60, 8, 40  # files shown, behind a click; other files named, and those that decide
@@ -15,7 +16,6 @@ FIRST = (
     "dvc.yaml",
     "Makefile",
     ".github/",
-    "engine/",
     "src/ml/__init__.py",
     "src/ml/schema.py",
     "pyproject.toml",
@@ -45,18 +45,27 @@ def numstat(base: str) -> list[File]:
 def told(files: list[File]) -> str:
     """Code under src/ file by file, most changed first; what decides is said before it; the rest is named."""
     source = sorted((file for file in files if file.path.startswith("src/")), key=_size, reverse=True)
-    others = [file.path for file in files if file.path not in TOLD_ELSEWHERE]
+    engine = [file.path for file in files if file.path.startswith(f"{ENGINE}/")]
+    others = [file.path for file in files if file.path not in {*TOLD_ELSEWHERE, *engine}]
     ranks = {path: _rank(path) for path in others}
     deciding = sorted((path for path in others if ranks[path] is not None), key=lambda path: (ranks[path], path))
     rest = [path for path in others if ranks[path] is None and not path.startswith("src/")]
     told = [_code(source)]
+    if engine:
+        told.insert(
+            0,
+            f"⚙️ **Engine**: {counted(len(engine), 'file')} under `{ENGINE}/`, not the team's code, changed: "
+            f"{_named(engine, NAMED)}.",
+        )
     if deciding:
         told.insert(0, f"⚠️ What judges, trains or releases a model changed: {_named(deciding, DECIDING)}.")
     if any(file.path == str(GATES) for file in files):
         told.insert(0, f"⚠️ {code(GATES)} changed: this also changes what a model must show.")
     if rest:
         told.append(f"Outside `src/`: {_named(rest, NAMED)}.")
-    return "\n\n".join(told)
+    return "
+
+".join(told)
 
 
 def _rank(path: str) -> int | None:
