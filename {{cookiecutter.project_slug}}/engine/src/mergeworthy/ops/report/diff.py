@@ -63,9 +63,7 @@ def told(files: list[File]) -> str:
         told.insert(0, f"⚠️ {code(GATES)} changed: this also changes what a model must show.")
     if rest:
         told.append(f"Outside `src/`: {_named(rest, NAMED)}.")
-    return "
-
-".join(told)
+    return "\n\n".join(told)
 
 
 def _rank(path: str) -> int | None:
