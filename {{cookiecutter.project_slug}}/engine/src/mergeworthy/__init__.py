@@ -49,9 +49,10 @@ _MODULES = {
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it when it is imported
 
+if not TYPE_CHECKING:  # a type checker knows the names above, and no others
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its module."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)

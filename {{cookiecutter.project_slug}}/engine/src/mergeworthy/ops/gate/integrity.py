@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from onnxruntime import InferenceSession
 
-from ... import artifact, files, ml
+from ... import artifact, files
 from ...errors import UserError
 from ...holdout import Holdout
 from ...paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
+from ...project import registered
 from ...stats.bootstrap import Floats
 from .. import dvc_files, event, git
 from .. import provenance as made
@@ -61,7 +62,7 @@ def recorded(holdout: Holdout, score: Floats) -> None:
 
     `score` holds its scores of the holdout, shape (N,).
     """
-    names = [*key(), ml.LABEL]
+    names = [*key(), registered().target]
     if files.md5(PREDICTIONS, MEND) != dvc_files.outs(dvc_files.read(LOCK)).get(PREDICTIONS.as_posix()):
         raise UserError(f"{PREDICTIONS} is not the file that {LOCK} records: {MEND}")
     found = files.read_parquet(PREDICTIONS, MEND, [*names, "score"])
