@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from mergeworthy.ops.drift.decide import decide
+from mergeworthy.drift.decide import decide
 from mergeworthy.reference.bins import learn
 from mergeworthy.reference.counts import batches, count
 from mergeworthy.reference.performance import LABELLED
 from mergeworthy.reference.record import SCORE, summarise
-from mergeworthy.settings.drift import Drift
+from mergeworthy.config.drift import Drift
 
 from tests.engine.ops.drift.simulation import SETTINGS, SHIFTS, World
 

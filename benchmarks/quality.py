@@ -16,7 +16,7 @@ import polars as pl
 import yaml
 from mergeworthy import Compute
 from mergeworthy.artifact import predict, session
-from mergeworthy.ops.sources.flights import Flights
+from mergeworthy.data.sources.flights import Flights
 from mergeworthy.project import registered
 from ml.params import Params
 from sklearn.ensemble import HistGradientBoostingClassifier

@@ -17,7 +17,7 @@ import torch
 import yaml
 from mergeworthy import Compute, holdout
 from mergeworthy.project import registered
-from mergeworthy.settings import infra
+from mergeworthy.config import infra
 from mergeworthy.stages import workers
 from mergeworthy.stages.train import training_files
 from mergeworthy.training import Encoding

@@ -9,7 +9,7 @@ ENGINE = Path(__file__).parents[1] / "{{cookiecutter.project_slug}}/engine"
 
 def patches(engine: Path = ENGINE) -> SimpleNamespace:
     """Return the engine's own module for it, run alone: this environment has not the engine's packages."""
-    return SimpleNamespace(**runpy.run_path(str(engine / "src/mergeworthy/ops/patches.py")))
+    return SimpleNamespace(**runpy.run_path(str(engine / "src/mergeworthy/patches.py")))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def test_every_module_and_command_exists(fresh: Path) -> None:
             who,
             module,
         )
-    assert {module for _, module in modules} > {"mergeworthy.service", "mergeworthy.stages.train"}
+    assert {module for _, module in modules} > {"mergeworthy.serving.service", "mergeworthy.stages.train"}
     assert not {(who, command) for who, command in called if command not in commands(fresh)}
     # and each command is called by somebody: people know the verbs of make alone
     assert {command for _, command in called} == commands(fresh)

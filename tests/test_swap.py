@@ -32,7 +32,7 @@ for name, part in zip(["2024-q1", "2024-q2", "2024-q3"], [table[:200], table[200
 SERVE = """
 import numpy as np
 from mergeworthy.artifact import load
-from mergeworthy.ops.image import golden
+from mergeworthy.container import golden
 from mergeworthy.paths import ONLINE
 from mergeworthy.project import registered
 from mergeworthy.serving.contract import request

@@ -11,11 +11,11 @@ from tests.work import attempt, make
 
 pytestmark = pytest.mark.dear
 MADE = ("data", "features", "models", "reports", ".dvc/cache")
-STALE = "from mergeworthy.ops.plan import stale_stages; print(*stale_stages())"
+STALE = "from mergeworthy.ci.plan import stale_stages; print(*stale_stages())"
 LAID_OUT = """
 import sys
 from pathlib import Path
-from mergeworthy.ops.image.build import _bento
+from mergeworthy.container.build import _bento
 print(_bento(Path(sys.argv[1]), "v1"))
 """
 LINE = 'mergeworthy = { path = "engine", editable = true }'

@@ -20,18 +20,22 @@ from tests.attempts import refused, works
 from tests.engine.ops.trained import onnx_bytes
 from tests.engine.product import PACKAGES
 
-from mergeworthy import files, paths, settings
+from mergeworthy import files, paths, config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.ops import comment, data, dvc_files, gate, plan, replay, report, retrain
-from mergeworthy.ops.drift import check as drift
-from mergeworthy.ops.dvc_store import opened
-from mergeworthy.ops.gate.verdict import Check, Verdict
-from mergeworthy.ops.image import content, golden
-from mergeworthy.ops.release import card, overlay
-from mergeworthy.ops.replay import month
-from mergeworthy.ops.replay.copy import Copy
-from mergeworthy.ops.sweep import trial
-from mergeworthy.ops.tracking import record
+from mergeworthy.ci import comment, plan, retrain
+from mergeworthy.data import fetch as data
+from mergeworthy.adapters import dvc_files
+from mergeworthy import gate, report
+from mergeworthy.extras import backtest as replay
+from mergeworthy.drift import check as drift
+from mergeworthy.adapters.dvc_store import opened
+from mergeworthy.verdict import Check, Verdict
+from mergeworthy.container import content, golden
+from mergeworthy.release import card, overlay
+from mergeworthy.extras.backtest import month
+from mergeworthy.extras.backtest.copy import Copy
+from mergeworthy.extras.sweep import trial
+from mergeworthy.tracking import record
 from mergeworthy.serving import start
 from mergeworthy.stages import evaluate, features, parts, reference, train, validate
 
@@ -316,7 +320,7 @@ from pathlib import Path
 from mergeworthy import settings
 from mergeworthy.errors import UserError
 from mergeworthy.ops import comment, dvc_files, gate
-from mergeworthy.ops.tracking import record
+from mergeworthy.tracking import record
 from mergeworthy.stages import evaluate
 for name, read in {
     "gates.yaml": settings.gates,

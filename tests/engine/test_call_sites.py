@@ -127,7 +127,7 @@ def _is_safe(node: ast.expr) -> bool:
 
 def test_every_call_outside_has_a_deadline() -> None:
     found = {f"{name} {call}" for name, tree in sources() for call in unguarded(tree)}
-    assert found - ALLOWED.keys() == set(), "let mergeworthy.outside wait for it, or write here why nobody has to"
+    assert found - ALLOWED.keys() == set(), "let mergeworthy.process wait for it, or write here why nobody has to"
     assert ALLOWED.keys() - found == set(), "these are gone: take them out"
 
 

@@ -13,11 +13,12 @@ from tests.attempts import refused, works
 from tests.engine.ops.markdown_tables import PARSER
 from tests.engine.product import PACKAGES
 
-from mergeworthy.ops import proposal, trouble, workflow
-from mergeworthy.ops.drift import evidence, show
-from mergeworthy.ops.drift.decision import Column, Decision, Rule, Window
-from mergeworthy.ops.gate import show as gate_show
-from mergeworthy.ops.gate.verdict import Check, Verdict
+from mergeworthy.adapters import proposal, workflow
+from mergeworthy.ci import failure as trouble
+from mergeworthy.drift import evidence, show
+from mergeworthy.drift.decision import Column, Decision, Rule, Window
+from mergeworthy.gate import show as gate_show
+from mergeworthy.verdict import Check, Verdict
 from mergeworthy.reference.performance import Figure
 from mergeworthy.text import annotation, label, logged, say
 

@@ -8,7 +8,7 @@ from tests.work import python
 
 PROGRAM = """
 import json
-from mergeworthy.ops.image import golden
+from mergeworthy.container import golden
 known = golden.read()
 print(json.dumps([known.many.decode(), [float(score) for score in known.scores]]))
 """

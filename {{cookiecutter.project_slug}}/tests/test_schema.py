@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from mergeworthy.contract import validate
+from mergeworthy.data.contract import validate
 
 from ml.schema import TABLES
 

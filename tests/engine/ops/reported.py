@@ -13,11 +13,11 @@ import polars as pl
 import yaml
 from tests.engine.product import PRODUCT
 
-from mergeworthy.ops import report
-from mergeworthy.ops.gate.verdict import Check, Comparison, Verdict
+from mergeworthy import report
+from mergeworthy.verdict import Check, Comparison, Verdict
 from mergeworthy.paths import REPORT
 from mergeworthy.project import registered
-from mergeworthy.settings import Gates
+from mergeworthy.config import Gates
 from mergeworthy.tasks.binary import METRICS
 
 GATES = PRODUCT / "gates.yaml"

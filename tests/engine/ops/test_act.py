@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import act
+from mergeworthy.extras import act
 
 CONFIG = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://bucket/flights\n"
 LOCAL = "['remote \"storage\"']\n    secret_access_key = hush\n"

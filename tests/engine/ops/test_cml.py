@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import cml
+from mergeworthy.ci import cml
 
 
 @pytest.fixture

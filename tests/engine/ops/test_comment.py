@@ -9,9 +9,9 @@ import pytest
 from tests.engine.ops.pull_request import TOKEN, PullRequest, opened
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import comment
-from mergeworthy.ops.comment import MARKER
-from mergeworthy.ops.report.fit import LIMIT
+from mergeworthy.ci import comment
+from mergeworthy.report.verdict import MARKER
+from mergeworthy.report.fit import LIMIT
 from mergeworthy.paths import REPORT
 
 GIT = shutil.which("git")

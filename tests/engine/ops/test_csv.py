@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from tests.attempts import attempt, refusal
 from tests.engine.ops import registration
 
-from mergeworthy.contract import validate
-from mergeworthy.ops.sources import open_source
-from mergeworthy.settings import FilesSource
+from mergeworthy.data.contract import validate
+from mergeworthy.data.sources import open_source
+from mergeworthy.config import FilesSource
 
 TRIPS = pa.DataFrameSchema(
     {

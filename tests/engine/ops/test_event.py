@@ -9,8 +9,8 @@ import pytest
 from tests.attempts import attempt
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import git, workflow
-from mergeworthy.ops.event import NEVER, Event, current
+from mergeworthy.adapters import git, workflow
+from mergeworthy.adapters.event import NEVER, Event, current
 
 
 @pytest.fixture

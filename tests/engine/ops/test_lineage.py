@@ -7,7 +7,7 @@ import pytest
 from tests.engine.ops import trained
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.lineage import lineage
+from mergeworthy.adapters.lineage import lineage
 
 
 @pytest.fixture

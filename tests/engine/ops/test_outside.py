@@ -20,20 +20,22 @@ import yaml
 from tests.attempts import refused
 from tests.engine.product import PACKAGES, PRODUCT
 
-from mergeworthy import outside, settings
+from mergeworthy import process as outside, config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.ops import cml, comment, dvc_cli, github, resolve
-from mergeworthy.ops.doctor import answers, here
-from mergeworthy.ops.dvc_cli import DvcError, dvc, push, show
-from mergeworthy.ops.dvc_store import opened
-from mergeworthy.ops.event import Event
-from mergeworthy.ops.image import engine, scan
-from mergeworthy.ops.release import commit, registry
-from mergeworthy.ops.sources import open_source
-from mergeworthy.ops.sources.predictions import read_predictions
-from mergeworthy.ops.tracking.reach import reach
-from mergeworthy.ops.tracking.server import connected
-from mergeworthy.outside import Deadline
+from mergeworthy.ci import cml, comment, resolve
+from mergeworthy.adapters import dvc_cli, github
+from mergeworthy.extras.doctor import answers, here
+from mergeworthy.adapters.dvc_cli import DvcError, dvc, push, show
+from mergeworthy.adapters.dvc_store import opened
+from mergeworthy.adapters.event import Event
+from mergeworthy.container import engine, scan
+from mergeworthy.adapters import branch as commit
+from mergeworthy.release import registry
+from mergeworthy.data.sources import open_source
+from mergeworthy.data.sources.predictions import read_predictions
+from mergeworthy.tracking.reach import reach
+from mergeworthy.tracking.server import connected
+from mergeworthy.process import Deadline
 from mergeworthy.serving import shipping
 
 PAGE = b'<a href="a.ndjson">a</a>'
@@ -452,7 +454,7 @@ def test_a_deadline_that_is_none_is_refused(value: str, monkeypatch: pytest.Monk
 def test_a_command_ends_though_a_library_still_waits(silent: str, folder: Path) -> None:
     code = (
         "from mergeworthy import settings; from mergeworthy.errors import run\n"
-        "from mergeworthy.ops.sources import open_source\n"
+        "from mergeworthy.data.sources import open_source\n"
         f"source = settings.FilesSource(kind='files', url='http://{silent}/{{partition}}/{{table}}.csv')\n"
         "run(lambda: open_source(source).read('2013-01'))"
     )

@@ -14,9 +14,9 @@ from tests.attempts import attempt, refusal
 from tests.engine.ops import registration
 from tests.engine.ops.test_csv import TABLE, TRIPS
 
-from mergeworthy.contract import validate
-from mergeworthy.ops.sources import open_source
-from mergeworthy.settings import FilesSource
+from mergeworthy.data.contract import validate
+from mergeworthy.data.sources import open_source
+from mergeworthy.config import FilesSource
 
 FILE = Path("2013-03/trips.parquet")
 

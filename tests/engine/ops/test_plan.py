@@ -12,8 +12,9 @@ from tests.attempts import refusal
 
 from mergeworthy import files
 from mergeworthy.errors import UserError
-from mergeworthy.ops import github, plan
-from mergeworthy.ops.event import Event
+from mergeworthy.adapters import github
+from mergeworthy.ci import plan
+from mergeworthy.adapters.event import Event
 
 PIPELINE = """
 stages:

@@ -10,10 +10,11 @@ from dvc.cli import main
 from tests.engine.ops.test_plan import PIPELINE, pull_request
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import github, lock, plan, provenance, training
-from mergeworthy.ops.event import Event, current
-from mergeworthy.ops.gate import integrity
-from mergeworthy.ops.release.commit import BOT
+from mergeworthy.adapters import github, provenance
+from mergeworthy.ci import lock, plan, training
+from mergeworthy.adapters.event import Event, current
+from mergeworthy.gate import integrity
+from mergeworthy.adapters.branch import BOT
 from mergeworthy.paths import LOCK, MODEL
 
 CI = "provenance: {trained_by: ci}\n"

@@ -8,9 +8,9 @@ import yaml
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.replay import run, show
-from mergeworthy.ops.replay.month import Month, Way
-from mergeworthy.ops.report.markdown import DASH
+from mergeworthy.extras.backtest import run, show
+from mergeworthy.extras.backtest.month import Month, Way
+from mergeworthy.render.markdown import DASH
 
 
 def month(partition: str, decision: str, **auc: float | None) -> Month:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import git, resolve
+from mergeworthy.adapters import git
+from mergeworthy.ci import resolve
 
 
 def sh(*words: str) -> str:

@@ -14,10 +14,10 @@ from tests.attempts import attempt
 from tests.engine.ops import registration
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.drift import current
-from mergeworthy.ops.sources import open_source
-from mergeworthy.ops.sources.casting import conform
-from mergeworthy.settings import FilesSource, SqlSource
+from mergeworthy.drift import current
+from mergeworthy.data.sources import open_source
+from mergeworthy.data.sources.casting import conform
+from mergeworthy.config import FilesSource, SqlSource
 from ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]

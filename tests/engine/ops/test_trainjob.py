@@ -12,9 +12,9 @@ import pytest
 import yaml
 from tests.engine.product import PACKAGES, PRODUCT
 
-from mergeworthy import settings
+from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.ops import trainjob
+from mergeworthy.extras import trainjob
 from mergeworthy.stages import train
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "trainjob.schema.yaml").read_text())

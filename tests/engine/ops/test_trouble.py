@@ -9,7 +9,7 @@ import pytest
 from tests.engine.ops.pull_request import PullRequest, opened
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import comment, verdict
+from mergeworthy.ci import comment, required_check as verdict
 
 EXIT = {"annotation_level": "failure", "message": "Process completed with exit code 1."}
 JOBS = [
@@ -64,7 +64,7 @@ def test_dependabots_secrets_are_named(
 def test_the_comment_quotes_the_job_that_failed(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "")
     (body,) = pull.by_us()
-    assert body.startswith(f"{comment.MARKER}\n## ⛔ No model was judged")
+    assert body.startswith(f"{MARKER}\n## ⛔ No model was judged")
     assert "\n    data/2013-01: `distance` <b>1,400</b> is above 100\n" in body  # indented: code, whatever it holds
     assert "Process completed" not in body
     assert "checks" not in body

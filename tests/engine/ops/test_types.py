@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from tests.attempts import attempt
 
-from mergeworthy.contract import validate
-from mergeworthy.ops.sources.casting import conform
+from mergeworthy.data.contract import validate
+from mergeworthy.data.sources.casting import conform
 
 MOMENT = datetime(2013, 3, 4, 10, 30)
 CONTRACT: dict[str, Any] = {

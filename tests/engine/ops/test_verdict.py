@@ -8,7 +8,7 @@ import pytest
 from tests.attempts import refused, works
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.verdict import ON_BEHALF, judge, run
+from mergeworthy.ci.required_check import ON_BEHALF, judge, run
 
 
 def needs(

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from tests.engine.product import PACKAGES, PRODUCT
 
-from mergeworthy.serving.contract import asked
+from mergeworthy.data.contract import requested
 from ml.schema import TABLES
 
 STAGES = """
@@ -94,7 +94,7 @@ def start(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [sys.executable, "-m", "mergeworthy.service"]
+        command = [sys.executable, "-m", "mergeworthy.serving.service"]
         with (folder / f"{port}.out").open("wb") as out:
             process = subprocess.Popen(
                 [*through, *command, "--host", "127.0.0.1", "--port", str(port), *options],

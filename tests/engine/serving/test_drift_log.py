@@ -12,10 +12,10 @@ from tests.engine.ops.data.delivered import deliver
 from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start
 
-from mergeworthy.ops.drift.check import run
-from mergeworthy.ops.sources.predictions import read_predictions
+from mergeworthy.drift.check import run
+from mergeworthy.data.sources.predictions import read_predictions
 from mergeworthy.project import registered
-from mergeworthy.serving.contract import asked
+from mergeworthy.data.contract import requested
 from mergeworthy.stages import reference
 from ml.schema import TABLES
 

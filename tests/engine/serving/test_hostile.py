@@ -19,7 +19,7 @@ from tests.engine.serving.test_refusals import GOOD
 TOKEN = secrets.token_hex(16)
 ROUTES = """
 import json
-from mergeworthy.service import Service, api
+from mergeworthy.serving.service import Service, api
 from mergeworthy.serving.server import application
 print(json.dumps(sorted(application(Service, api).paths)))
 """

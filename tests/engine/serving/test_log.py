@@ -18,10 +18,10 @@ from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start, environment
 from tests.engine.serving.test_refusals import GOOD
 
-from mergeworthy.ops.sources.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log, read_predictions
+from mergeworthy.data.sources.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log, read_predictions
 from mergeworthy.serving.log import MB, Log
 from mergeworthy.serving.shipping import SENT, Shipper
-from mergeworthy.settings import PredictionLog
+from mergeworthy.config import PredictionLog
 from ml.schema import TABLES
 
 Golden = tuple[list[dict[str, Any]], list[float]]
@@ -31,7 +31,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from mergeworthy.serving.log import Log
-from mergeworthy.settings import PredictionLog
+from mergeworthy.config import PredictionLog
 from tests.engine.serving.test_log import COLUMNS, ROW
 lost = []
 log = Log(PredictionLog(folder=sys.argv[1]), {"model": "m0"}, COLUMNS, lost.append)

@@ -17,7 +17,7 @@ from tests.attempts import refused, works
 from tests.engine.serving.conftest import Server, Start, environment
 from tests.engine.serving.test_refusals import GOOD
 
-COMMAND = [sys.executable, "-m", "mergeworthy.service", "--host", "127.0.0.1"]
+COMMAND = [sys.executable, "-m", "mergeworthy.serving.service", "--host", "127.0.0.1"]
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from tests.engine.serving.conftest import Server
 
 from mergeworthy.project import registered
-from mergeworthy.serving.contract import asked
+from mergeworthy.data.contract import requested
 
 Golden = tuple[list[dict[str, Any]], list[float]]
 

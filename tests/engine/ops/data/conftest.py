@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.engine.ops.data.delivered import NEW, Tables, deliver, make_project
 
-from mergeworthy.ops.data import fetch
+from mergeworthy.data.fetch import fetch
 
 
 @pytest.fixture(scope="package")

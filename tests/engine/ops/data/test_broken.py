@@ -9,7 +9,7 @@ import pytest
 from tests.attempts import refusal
 from tests.engine.ops.data.delivered import NEW, seen
 
-from mergeworthy.ops.data import fetch
+from mergeworthy.data.fetch import fetch
 
 
 def parquet(table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[], None]:

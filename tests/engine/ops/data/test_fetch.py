@@ -10,8 +10,8 @@ from tests.engine.ops.data.delivered import NEW, make_project, recorded, seen
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.data import fetch
-from mergeworthy.ops.dvc_cli import dvc
+from mergeworthy.data.fetch import fetch
+from mergeworthy.adapters.dvc_cli import dvc
 
 
 def test_the_next_month_costs_the_next_month_and_twice_changes_nothing(project: Path) -> None:

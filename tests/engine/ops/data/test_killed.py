@@ -16,18 +16,18 @@ from tests.engine.ops.data.delivered import Tables, recorded, seen
 from tests.engine.product import PACKAGES
 
 from mergeworthy import paths
-from mergeworthy.ops.data import fetch
-from mergeworthy.ops.data.install import STAGED, heal, install, staging
-from mergeworthy.ops.data.pointer import Pointer, folder_md5
-from mergeworthy.ops.dvc_cli import dvc
-from mergeworthy.ops.sources.files import Files
+from mergeworthy.data.fetch import fetch
+from mergeworthy.data.install import STAGED, heal, install, staging
+from mergeworthy.data.pointer import Pointer, folder_md5
+from mergeworthy.adapters.dvc_cli import dvc
+from mergeworthy.data.sources.files import Files
 from mergeworthy.stages import features
 from mergeworthy.stages.validate import examine
 
 # Runs `make data ACCEPT=2013-02` and is killed for good when Python is about to do what is named.
 KILLED = """
 import os, signal, sys
-from mergeworthy.ops.data import fetch
+from mergeworthy.data.fetch import fetch
 
 def kill(event, arguments):
     if event == sys.argv[1] and any(str(value).endswith(sys.argv[2]) for value in arguments):

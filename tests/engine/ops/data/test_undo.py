@@ -11,7 +11,7 @@ import pytest
 from tests.engine.ops.data.delivered import recorded, seen
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.data import fetch
+from mergeworthy.data.fetch import fetch
 
 
 def test_a_second_dvc_is_one_line(project: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.ops import doctor
+from mergeworthy.extras import doctor
 
 TOKEN = "ghp_not_to_be_seen"  # noqa: S105 - made up
 INFRA = """\

@@ -4,8 +4,8 @@ from importlib.metadata import version
 
 import pytest
 
-from mergeworthy.ops.doctor import here, machine
-from mergeworthy.ops.doctor.finding import Level
+from mergeworthy.extras.doctor import here, machine
+from mergeworthy.extras.doctor.finding import Level
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mergeworthy.ops.doctor import rights
-from mergeworthy.ops.doctor.answers import Answer, read
-from mergeworthy.ops.doctor.finding import Level
-from mergeworthy.ops.doctor.origin import parse
+from mergeworthy.extras.doctor import rights
+from mergeworthy.extras.doctor.answers import Answer, read
+from mergeworthy.extras.doctor.finding import Level
+from mergeworthy.adapters.origin import parse
 
 MINE = Answer(200, {"private": True, "permissions": {"push": True}})
 FINE, FORBIDDEN, MISSING, SILENT = Answer(200, []), Answer(403), Answer(404), Answer(0)

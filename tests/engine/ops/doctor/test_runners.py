@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mergeworthy.ops.doctor import runners
-from mergeworthy.ops.doctor.finding import Level
+from mergeworthy.extras.doctor import runners
+from mergeworthy.extras.doctor.finding import Level
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

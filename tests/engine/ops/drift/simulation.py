@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from mergeworthy.ops.drift.decide import decide
-from mergeworthy.ops.drift.decision import Decision
+from mergeworthy.drift.decide import decide
+from mergeworthy.drift.decision import Decision
 from mergeworthy.reference.bins import learn
 from mergeworthy.reference.counts import Counts, count
 from mergeworthy.reference.performance import LABELLED
 from mergeworthy.reference.record import SCORE, Reference, summarise
-from mergeworthy.settings import Bootstrap
-from mergeworthy.settings.drift import Drift, Window
+from mergeworthy.config import Bootstrap
+from mergeworthy.config.drift import Drift, Window
 
 DAYS, WEEK = 84, 7  # of history, of a window
 SETTINGS = Bootstrap(block="day", resamples=200)

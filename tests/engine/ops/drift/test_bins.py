@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mergeworthy.ops.drift.decide import compare
+from mergeworthy.drift.decide import compare
 from mergeworthy.reference.bins import Bins, learn
 from mergeworthy.reference.counts import batches, count
 from mergeworthy.stats.distance import jensen_shannon

@@ -7,7 +7,7 @@ import pytest
 from mergeworthy.reference.bins import learn
 from mergeworthy.reference.calibrate import limit, sizes, thresholds
 from mergeworthy.reference.counts import Counts, count
-from mergeworthy.settings.drift import Distance
+from mergeworthy.config.drift import Distance
 
 POLICY = Distance(floor=0.001, level=0.05)
 

@@ -12,9 +12,9 @@ from tests.engine.ops.trained import onnx_bytes
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.drift import schema
-from mergeworthy.ops.drift.check import run
-from mergeworthy.ops.drift.decision import Decision
+from mergeworthy.drift import schema
+from mergeworthy.drift.check import run
+from mergeworthy.drift.decision import Decision
 from mergeworthy.stages import features, reference
 
 Months = dict[str, dict[str, pl.DataFrame]]

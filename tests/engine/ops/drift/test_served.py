@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.drift import served
-from mergeworthy.ops.sources.predictions import logged
+from mergeworthy.drift import served
+from mergeworthy.data.sources.predictions import logged
 from ml.schema import TABLES
 
 COLUMNS = logged(TABLES["flights"])

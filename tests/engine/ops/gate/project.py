@@ -20,7 +20,7 @@ from tests.engine.ops.gate import ml
 
 import mergeworthy
 from mergeworthy import artifact, holdout
-from mergeworthy.ops.gate import Verdict, partition, run
+from mergeworthy.gate import Verdict, partition, run
 from mergeworthy.paths import CONTRACT, METRICS, MODEL, PREDICTIONS, TRAINING
 from mergeworthy.project import Project as Registration
 from mergeworthy.project import registered

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from tests.engine.ops.gate.project import GATES, GOOD, Project, flights, on_main
 
-from mergeworthy.ops.gate import Verdict
-from mergeworthy.ops.gate.verdict import Check
+from mergeworthy.gate import Verdict
+from mergeworthy.verdict import Check
 
 FEATURES = "src/ml/features.py"
 

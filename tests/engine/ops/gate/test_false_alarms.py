@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mergeworthy.ops.gate import slices
-from mergeworthy.ops.gate.duel import Duel, Strings, overall
-from mergeworthy.ops.gate.verdict import worst
-from mergeworthy.settings import Gates
+from mergeworthy.gate import slices
+from mergeworthy.gate.duel import Duel, Strings, overall
+from mergeworthy.verdict import worst
+from mergeworthy.config import Gates
 from mergeworthy.stats import bootstrap
 from mergeworthy.stats.bootstrap import Floats
 

@@ -11,8 +11,8 @@ from tests.attempts import warned
 from tests.engine.ops.gate.project import GATES, GOOD, Project, flights, model
 
 from mergeworthy import artifact, holdout
-from mergeworthy.ops.gate import Verdict
-from mergeworthy.ops.gate.schema import SCHEMA, current
+from mergeworthy.gate import Verdict
+from mergeworthy.gate.schema import SCHEMA, current
 from mergeworthy.paths import MODEL, PREDICTIONS
 
 STOPPING = """\
@@ -321,4 +321,4 @@ def test_a_heavy_or_slow_model_blocks(project: Project) -> None:
 
 
 def test_the_published_schema_is_the_current_one() -> None:
-    assert SCHEMA.read_text() == current(), "publish it with `python -m mergeworthy.ops.gate.schema`"
+    assert SCHEMA.read_text() == current(), "publish it with `python -m mergeworthy.gate.schema`"

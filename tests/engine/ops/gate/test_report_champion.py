@@ -2,7 +2,7 @@
 
 from tests.engine.ops.gate.project import Project
 
-from mergeworthy.ops import report
+from mergeworthy import report
 from mergeworthy.paths import CHAMPION, REPORT
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.image.container import limits
+from mergeworthy.container.container import limits
 
 MANIFEST = (PRODUCT / "deploy/base/deployment.yaml").read_text()
 

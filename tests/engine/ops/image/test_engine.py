@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.image.engine import show
+from mergeworthy.container.engine import show
 
 
 def test_the_reason_of_a_failed_build_is_in_sight(capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,9 @@ import yaml
 from tests.attempts import refusal
 from tests.engine.ops.image import osv
 
-from mergeworthy.ops.image.scan import find, judge, read
-from mergeworthy.ops.release.registry import digest
-from mergeworthy.settings import Accepted, gates, infra
+from mergeworthy.container.scan import find, judge, read
+from mergeworthy.release.registry import digest
+from mergeworthy.config import Accepted, gates, infra
 
 TODAY = date(2026, 11, 20)
 PACKAGES = {"starlette": "0.49.1", "Jinja2": "3.1.6"}

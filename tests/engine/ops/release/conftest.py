@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.ops.release.overlay import ENVIRONMENTS, Release, path
+from mergeworthy.release.overlay import ENVIRONMENTS, Release, path
 
 
 @dataclass(frozen=True)

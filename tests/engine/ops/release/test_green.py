@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from tests.engine.ops.pull_request import opened
 
-from mergeworthy.ops import github
-from mergeworthy.ops.event import Event
-from mergeworthy.ops.release.plan import is_green
+from mergeworthy.adapters import github
+from mergeworthy.adapters.event import Event
+from mergeworthy.release.plan import is_green
 
 COMMIT = "c" * 40
 MAIN = Event("push", COMMIT, None, branch="main", repository="o/r")

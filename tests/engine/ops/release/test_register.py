@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from tests.engine.ops import trained
 from tests.engine.ops.release.conftest import release
 
-from mergeworthy.ops.release import register
-from mergeworthy.ops.release.overlay import Release
+from mergeworthy.release import register
+from mergeworthy.release.overlay import Release
 
 
 def commit(folder: Path, message: str) -> str:

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from tests.attempts import refusal
 
-from mergeworthy.ops.release import registry
+from mergeworthy.release import registry
 
 GOOD = "sha256:" + "0" * 64
 Answer = tuple[int, dict[str, str], bytes]

@@ -5,12 +5,12 @@ from tests.attempts import refusal
 from tests.engine.ops.release.conftest import Repository, release
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.image import content
-from mergeworthy.ops.release import made, status
-from mergeworthy.ops.release import stage as staging
-from mergeworthy.ops.release.overlay import read, text
-from mergeworthy.ops.release.promote import BRANCH, promote
-from mergeworthy.ops.release.stage import stage
+from mergeworthy.container import content
+from mergeworthy.release import made, status
+from mergeworthy.release import stage as staging
+from mergeworthy.release.overlay import read, text
+from mergeworthy.release.promote import BRANCH, promote
+from mergeworthy.release.stage import stage
 
 
 def running(repository: Repository, environment: str) -> str | None:

@@ -7,8 +7,8 @@ from tests.engine.ops import reported
 from tests.engine.ops.markdown_tables import tables
 from tests.engine.ops.reported import BLOCK, WARN, Project, checks, duel, git, slices, written
 
-from mergeworthy.ops.comment import MARKER
-from mergeworthy.ops.gate.verdict import Check
+from mergeworthy.report.verdict import MARKER
+from mergeworthy.verdict import Check
 
 
 def test_the_order_is_the_one_in_which_a_reviewer_decides(project: Project) -> None:

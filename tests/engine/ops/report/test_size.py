@@ -10,9 +10,9 @@ from tests.engine.ops import reported
 from tests.engine.ops.markdown_tables import PARSER
 from tests.engine.ops.reported import checks, duel
 
-from mergeworthy.ops import report
-from mergeworthy.ops.gate.verdict import Check
-from mergeworthy.ops.report.fit import Section, fit
+from mergeworthy import report
+from mergeworthy.verdict import Check
+from mergeworthy.report.fit import Section, fit
 from mergeworthy.paths import REPORT
 
 HOSTILE = "🛫 <b>|`@all`\n" * 8

@@ -7,7 +7,7 @@ from tests.attempts import refusal
 from tests.engine.ops.pull_request import opened
 from tests.engine.ops.reported import BLOCK, Project, git, written
 
-from mergeworthy.ops import report
+from mergeworthy import report
 from mergeworthy.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
 
 

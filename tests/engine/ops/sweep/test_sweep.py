@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops.sweep import search as sweep
-from mergeworthy.ops.sweep import trial
+from mergeworthy.extras.sweep import search as sweep
+from mergeworthy.extras.sweep import trial
 from mergeworthy.stages import features
 from ml.params import Params
 from ml.schema import TABLES

@@ -18,8 +18,8 @@ from tests.attempts import refusal, refused
 from tests.engine.ops.tracking.servers import Server, free_port, wait
 from tests.engine.product import PACKAGES
 
-from mergeworthy.ops import tracking
-from mergeworthy.outside import shown
+from mergeworthy import tracking
+from mergeworthy.process import shown
 
 
 def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -19,7 +19,7 @@ from tests.engine.ops.tracking.conftest import Backend
 from tests.engine.product import PACKAGES
 
 from mergeworthy.errors import UserError
-from mergeworthy.ops import tracking
+from mergeworthy import tracking
 
 
 def runs(client: MlflowClient, project: Path) -> list[Run]:

@@ -29,8 +29,8 @@ def data(
     if_needed: Annotated[bool, typer.Option("--if-needed", help="only where an outdated stage reads it")] = False,
 ) -> None:
     """Make data/ true for data.dvc, and add the partitions up to UNTIL."""
-    from .ops.data import fetch
-    from .ops.plan import reads_data, stale_stages
+    from .adapters.staleness import reads_data, stale_stages
+    from .data.fetch import fetch
 
     if not if_needed or reads_data(stale_stages()):
         fetch(until, accept)
@@ -39,7 +39,7 @@ def data(
 @app.command()
 def plan() -> None:
     """Say whether any stage would run for this commit, and whether it may run here."""
-    from .ops.plan import run as plan_run
+    from .ci.plan import run as plan_run
 
     plan_run()
 
@@ -47,7 +47,7 @@ def plan() -> None:
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
 def dvc(context: typer.Context) -> None:
     """Run DVC, once its remote has answered."""
-    from .ops.dvc_cli import show
+    from .adapters.dvc_cli import show
 
     raise typer.Exit(show(context.args))
 
@@ -55,7 +55,7 @@ def dvc(context: typer.Context) -> None:
 @app.command()
 def push() -> None:
     """Store data, models and run cache in the DVC remote; exit 1 if something that git records is lost."""
-    from .ops.dvc_cli import push as push_all
+    from .adapters.dvc_cli import push as push_all
 
     push_all()
 
@@ -63,7 +63,7 @@ def push() -> None:
 @app.command()
 def lock() -> None:
     """Commit dvc.lock back to the branch that was trained (CI)."""
-    from .ops.lock import run as lock_run
+    from .ci.lock import run as lock_run
 
     lock_run()
 
@@ -71,7 +71,7 @@ def lock() -> None:
 @app.command()
 def verdict() -> None:
     """Gather the jobs' results into the one required check (CI)."""
-    from .ops.verdict import run as verdict_run
+    from .ci.required_check import run as verdict_run
 
     verdict_run()
 
@@ -81,7 +81,7 @@ def track(
     check: Annotated[bool, typer.Option("--check", help="only ask whether the server can be reached")] = False,
 ) -> None:
     """Mirror the trained model, its figures and its lineage to MLflow, once."""
-    from .ops import tracking
+    from . import tracking
 
     tracking.check() if check else tracking.log()
 
@@ -89,7 +89,7 @@ def track(
 @app.command()
 def mlflow() -> None:
     """Browse the recorded runs."""
-    from .ops import tracking
+    from . import tracking
 
     tracking.browse()
 
@@ -101,8 +101,8 @@ def gate(
     ] = None,
 ) -> None:
     """Judge the model against gates.yaml and the champion; exit 1 if it may not be merged."""
-    from .ops.event import current
-    from .ops.gate import run as judge
+    from .adapters.event import current
+    from .gate import run as judge
 
     raise typer.Exit(judge(champion or current().champion).exit_code)
 
@@ -112,7 +112,7 @@ def sweep(
     apply: Annotated[bool, typer.Option("--apply", help="write the best values into params.yaml")] = False,
 ) -> None:
     """Search over params.yaml as sweep.yaml says, going on where a stopped search was."""
-    from .ops.sweep.search import run as search
+    from .extras.sweep.search import run as search
 
     search(apply=apply)
 
@@ -120,7 +120,7 @@ def sweep(
 @app.command()
 def report() -> None:
     """Write reports/report.md: verdict, metrics against the champion, slices, what changed, plots, cost."""
-    from .ops.report import run as write
+    from .report import run as write
 
     write()
 
@@ -128,7 +128,7 @@ def report() -> None:
 @app.command()
 def comment() -> None:
     """Put the report on the pull request, or in the job's summary (CI)."""
-    from .ops.comment import run as comment_run
+    from .ci.comment import run as comment_run
 
     comment_run()
 
@@ -136,7 +136,7 @@ def comment() -> None:
 @app.command()
 def cml() -> None:
     """Install CML, the program that sends the report, if its digest is the recorded one (CI)."""
-    from .ops.cml import run as install
+    from .ci.cml import run as install
 
     install()
 
@@ -144,7 +144,7 @@ def cml() -> None:
 @app.command()
 def remote() -> None:
     """Check that this job could reach the DVC remote at all (CI)."""
-    from .ops.remote import run as check
+    from .adapters.remote import run as check
 
     check()
 
@@ -152,7 +152,7 @@ def remote() -> None:
 @app.command()
 def resolve() -> None:
     """Merge the default branch where dvc.lock conflicts, with the lock that it has."""
-    from .ops.resolve import run as merge
+    from .ci.resolve import run as merge
 
     merge()
 
@@ -160,7 +160,7 @@ def resolve() -> None:
 @app.command()
 def image() -> None:
     """Build the service's container from the model on disk."""
-    from .ops.image import build
+    from .container.build import build
 
     say(build())
 
@@ -170,9 +170,9 @@ def verify_image(
     image: Annotated[str | None, typer.Option(help="another image than the one of this training")] = None,
 ) -> None:
     """Start the container and hold it against gates.yaml; exit 1 if it may not be trusted."""
-    from .ops.gate.show import checks
-    from .ops.gate.verdict import worst
-    from .ops.image import verify
+    from .container.verify import verify
+    from .gate.show import checks
+    from .verdict import worst
 
     told = verify(image)
     checks("The image", told)
@@ -182,13 +182,13 @@ def verify_image(
 @app.command()
 def release(step: Literal["plan", "publish", "sign", "card", "register", "stage", "promote"]) -> None:
     """Take one step of a release; each can be taken again."""
-    import_module(f".ops.release.{step}", __package__).run()
+    import_module(f".release.{step}", __package__).run()
 
 
 @app.command()
 def status() -> None:
     """Show what runs where, since which commit and by whose merge."""
-    from .ops.release.status import run as show
+    from .release.status import run as show
 
     show()
 
@@ -196,7 +196,7 @@ def status() -> None:
 @app.command()
 def drift(until: Annotated[str | None, typer.Option(help="newest partition to look at")] = None) -> None:
     """Compare what came since with what the champion learned from; say quiet, retrain or broken."""
-    from .ops.drift.check import run as examine
+    from .drift.check import run as examine
 
     examine(until)
 
@@ -207,7 +207,7 @@ def replay(
     image: Annotated[bool, typer.Option("--image", help="build and verify the container of each new champion")] = False,
 ) -> None:
     """Do over what the loop would have done with the source's partitions, one after the other."""
-    from .ops.replay import run as again
+    from .extras.backtest import run as again
 
     again(until, image=image)
 
@@ -215,7 +215,7 @@ def replay(
 @app.command()
 def act() -> None:
     """Run ci.yaml itself on this machine, as committed."""
-    from .ops.act import run as act_run
+    from .extras.act import run as act_run
 
     raise typer.Exit(act_run())
 
@@ -223,7 +223,7 @@ def act() -> None:
 @app.command()
 def retrain() -> None:
     """Open or update the retraining pull request that the drift decision asks for, or close it (CI)."""
-    from .ops.retrain import run as propose
+    from .ci.retrain import run as propose
 
     propose()
 
@@ -231,7 +231,7 @@ def retrain() -> None:
 @app.command()
 def watch() -> None:
     """Open an issue where the drift check failed twice in a row (CI)."""
-    from .ops.retrain.watch import run as look
+    from .ci.retrain.watch import run as look
 
     look()
 
@@ -239,7 +239,7 @@ def watch() -> None:
 @app.command()
 def update() -> None:
     """Take over what the template has changed since; in CI, open the pull request with it."""
-    from .ops.update import run as take_over
+    from .extras.update import run as take_over
 
     take_over()
 
@@ -247,7 +247,7 @@ def update() -> None:
 @app.command()
 def patches() -> None:
     """Name the files of engine/ that differ from what the template delivered."""
-    from .ops.patches import changed, sentence
+    from .patches import changed, sentence
 
     say(f"engine: {sentence(changed())}")
 
@@ -255,7 +255,7 @@ def patches() -> None:
 @app.command()
 def doctor() -> None:
     """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
-    from .ops.doctor import run as examine
+    from .extras.doctor import run as examine
 
     raise typer.Exit(examine())
 
@@ -263,7 +263,7 @@ def doctor() -> None:
 @app.command()
 def train() -> None:
     """Run what is out of date, from scratch if gates.yaml says so, and hand the lock to the job that judges (CI)."""
-    from .ops.training import main as train_all
+    from .ci.training import main as train_all
 
     train_all()
 
@@ -271,7 +271,7 @@ def train() -> None:
 @app.command()
 def provenance() -> None:
     """Check that what is restored is what the job `train` wrote (CI)."""
-    from .ops.provenance import take_over
+    from .adapters.provenance import take_over
 
     take_over()
 
@@ -279,7 +279,7 @@ def provenance() -> None:
 @app.command()
 def trainjob() -> None:
     """Print the training as a Kubernetes job."""
-    from .ops.trainjob import show
+    from .extras.trainjob import show
 
     show()
 
@@ -289,7 +289,7 @@ def scan(
     image: Annotated[str | None, typer.Argument(help="another image than the one of this training")] = None,
 ) -> None:
     """Look the image's packages up among known vulnerabilities; exit 1 if gates.yaml does not accept one."""
-    from .ops.image.scan import scan as look_up
+    from .container.scan import scan as look_up
 
     look_up(image)
 

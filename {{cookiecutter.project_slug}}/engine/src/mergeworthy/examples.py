@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pandera.polars import Check, Column, DataFrameSchema
 
-from .contract import validate
+from .data.contract import validate
 from .errors import BrokenDataError, UserError
 
 PARTITION = "2024-01"  # the month in which the rows lie

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..settings.drift import Distance
+from ..config.drift import Distance
 from ..stats.distance import jensen_shannon
 from .counts import Counts, Ints
 

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from ..config.gates import Bootstrap
 from ..files import Record
 from ..project import registered
-from ..settings.gates_yaml import Bootstrap
 from ..stats.bootstrap import FEWEST, TOLD, Difference, draw
 
 Labelled = pl.DataFrame  # of rows whose label is known:

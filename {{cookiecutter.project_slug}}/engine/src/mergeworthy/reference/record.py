@@ -12,10 +12,10 @@ from onnxruntime import InferenceSession
 from pydantic import Field
 
 from .. import artifact, files, label
+from ..config.drift import Drift
+from ..config.gates import Bootstrap
 from ..paths import DRIFT_REFERENCE
 from ..project import registered
-from ..settings.drift import Drift
-from ..settings.gates_yaml import Bootstrap
 from . import calibrate
 from .bins import Bins, Kinds, learn
 from .counts import BATCH, Counts, count

@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from ..config import Serving
 from ..errors import UserError
-from ..settings import Serving
 from .contract import formats
 from .identity import Identity
 from .log import Log

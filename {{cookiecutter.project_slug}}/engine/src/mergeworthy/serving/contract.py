@@ -13,6 +13,7 @@ from pandera.polars import Check, Column, DataFrameSchema
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from ..data.contract import requested
 from ..errors import UserError
 
 # ISO 8601 without a zone: a moment as the tables mean it. A string of this form is always a date that exists.
@@ -35,25 +36,15 @@ LIMITS = {
 }
 
 
-def asked(schema: DataFrameSchema) -> dict[str, Column]:
-    """The columns that a row of a request has."""
-    return {str(n): c for n, c in schema.columns.items() if (c.metadata or {}).get("known") != "after"}
-
-
-def private(schema: DataFrameSchema) -> frozenset[str]:
-    """The columns that are never logged."""
-    return frozenset(str(n) for n, c in schema.columns.items() if (c.metadata or {}).get("private"))
-
-
 def formats(schema: DataFrameSchema) -> dict[str, str]:
     """Return the sentence that says what form is expected, for each column whose pattern cannot be read."""
-    kinds = {name: column.dtype.type for name, column in asked(schema).items()}
+    kinds = {name: column.dtype.type for name, column in requested(schema).items()}
     return {name: told for name, kind in kinds.items() for form, told in FORMS.items() if kind == form}
 
 
 def request(schema: DataFrameSchema, max_rows: int) -> TypeAdapter[dict[str, list[dict[str, Any]]]]:
     """Give the type of a request: `{"rows": [{column: value}]}`, one to `max_rows` rows."""
-    row: Any = _record("Row", {name: _type(name, column) for name, column in asked(schema).items()})
+    row: Any = _record("Row", {name: _type(name, column) for name, column in requested(schema).items()})
     rows = list.__class_getitem__(row)
     return TypeAdapter(_record("Request", {"rows": Annotated[rows, Field(min_length=1, max_length=max_rows)]}))
 
@@ -62,7 +53,7 @@ def arrays(schema: DataFrameSchema, rows: list[dict[str, Any]]) -> dict[str, NDA
     """Turn N accepted rows into columns of shape (N,): moments as datetime64[us], missing numbers as NaN."""
     return {
         name: np.array([row[name] for row in rows], _numpy(column.dtype.type, nullable=column.nullable))
-        for name, column in asked(schema).items()
+        for name, column in requested(schema).items()
     }
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ..outside import shown
-from ..settings import PredictionLog
+from ..config import PredictionLog
+from ..process import shown
 from ..text import say
 from .shipping import SENT, Shipper
 

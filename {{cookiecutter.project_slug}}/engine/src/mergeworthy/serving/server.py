@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .. import settings
+from .. import config as settings
 from ..errors import UserError
 from ..paths import MODEL
 from ..text import say

@@ -8,8 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
-from ..outside import Deadline, shown, within
-from ..settings import PredictionLog
+from ..config import PredictionLog
+from ..process import Deadline, shown, within
 from ..text import say
 
 SENT = "sent"

@@ -6,14 +6,15 @@ from functools import cache
 
 from starlette.applications import Starlette
 
-from .. import settings
+from .. import config as settings
 from ..artifact import load
+from ..data.contract import private_columns, requested
 from ..errors import UserError
 from ..paths import ONLINE
 from ..project import registered
 from . import identity
 from .app import Predictions, fill, token
-from .contract import asked, private, request
+from .contract import request
 from .log import Log
 from .metrics import ModelMetrics
 from .scorer import Batcher, Scorer
@@ -35,7 +36,7 @@ def start(api: Starlette) -> Running:
     secret = token()
     store, session = _store(), load()  # before anything is registered, which cannot be done twice
     accepted = request(registered().schema, limits.max_rows)
-    logged = [name for name in asked(registered().schema) if name not in private(registered().schema)]
+    logged = [name for name in requested(registered().schema) if name not in private_columns(registered().schema)]
     metrics = ModelMetrics(known, store.until)
     batcher = Batcher(Scorer(session, store, registered().schema))
     log = Log(limits.log, known.labels(), logged, metrics.lost.inc)

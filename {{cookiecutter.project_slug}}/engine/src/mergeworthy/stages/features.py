@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from rich.progress import track
 
 from .. import label, paths, team
+from ..config.params import params as read_params
 from ..digest import digest
 from ..errors import UserError
 from ..files import scan_parquet, whole
 from ..paths import DATA, FEATURES, partitions
 from ..project import registered, team_code
-from ..settings.params_yaml import params as read_params
 from . import online, run_stage
 
 BUILT = Path(".cache/features")

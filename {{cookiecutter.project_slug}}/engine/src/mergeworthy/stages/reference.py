@@ -1,11 +1,11 @@
 """Stage `reference`: what the champion has learned from, for the drift check to compare with."""
 
 from .. import artifact, label
+from ..config.gates import gates as read_gates
 from ..errors import UserError
 from ..files import md5, scan_parquet, whole
 from ..paths import DRIFT_REFERENCE, FEATURES, MODEL
 from ..reference.record import make
-from ..settings.gates_yaml import gates as read_gates
 from . import run_stage
 
 MEND = "run `make pipeline`"

@@ -4,22 +4,22 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel
 
 from .. import label
+from ..config.infra import Compute as ComputeSettings
+from ..config.infra import infra as read_infra
+from ..config.params import params as read_params
 from ..dataset import Compute
 from ..digest import digest
 from ..errors import UserError
 from ..files import scan_parquet, whole
-from ..ops.ray import stage as ray
 from ..paths import FEATURES, MODEL, TRAINING
 from ..project import registered, team_code
-from ..settings.infra_yaml import Compute as ComputeSettings
-from ..settings.infra_yaml import infra as read_infra
-from ..settings.params_yaml import params as read_params
 from ..text import say
 from . import parts, run_stage, trainable, workers
 from .checkpoint import Checkpoint
@@ -91,7 +91,7 @@ def main() -> None:
     if workers.started_by_torchrun():
         work()
     elif infra.ray:
-        ray.train(infra, infra.ray)
+        import_module("mergeworthy.extras.ray").train(infra, infra.ray)
     elif compute.processes * compute.nodes == 1:
         work()
     elif compute.nodes == 1:

@@ -5,7 +5,7 @@ import json
 from rich.progress import track
 
 from .. import files, paths
-from ..contract import validate
+from ..data.contract import validate
 from ..errors import UserError, run
 from ..paths import CONTRACT, DATA, partitions
 from . import versions

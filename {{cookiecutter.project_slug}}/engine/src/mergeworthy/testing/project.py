@@ -22,15 +22,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from .. import artifact, examples, label, team
+from ..config.params import params as read_params
+from ..data.contract import requested
 from ..dataset import Compute
 from ..errors import UserError
 from ..files import read_parquet
 from ..paths import DATA, partitions
 from ..project import Project, registered
-from ..serving.contract import arrays, asked
+from ..serving.contract import arrays
 from ..serving.scorer import Scorer
 from ..serving.store import Embedded
-from ..settings.params_yaml import params as read_params
 from ..stages import online
 from .stages import check_stages
 
@@ -197,7 +198,7 @@ def _event(subject: _Subject) -> None:
     """Only the label changes with what a row's own event tells."""
     project = subject.project
     table = subject.tables[project.main]
-    after = [name for name in project.schema.columns if name not in asked(project.schema)]
+    after = [name for name in project.schema.columns if name not in requested(project.schema)]
     if not after:
         raise SkipTest(f'the contract of {project.main} has no column that is known="after" the event')
 
@@ -280,7 +281,7 @@ def _service(subject: _Subject) -> None:
         )
         online.write(lazy, span, subject.params, Path(folder))
         store = Embedded(Path(folder), time)
-        known = arrays(project.schema, dicts := requests.select(list(asked(project.schema))).to_dicts())
+        known = arrays(project.schema, dicts := requests.select(list(requested(project.schema))).to_dicts())
         _compare(subject, rows, known | store.lookup(known))
         served = Scorer(subject.session, store, project.schema)(dicts)
     if not np.allclose(served, _predict(subject, rows), atol=TOLERANCE):

@@ -1,0 +1,1 @@
+"""git, GitHub, DVC and CI: one way to call each."""

@@ -1,0 +1,1 @@
+"""The steps of the workflows: plan, lock, required check, comment, retraining."""

@@ -1,0 +1,81 @@
+"""params.yaml, gates.yaml and infra.yaml as typed, validated settings.
+
+What the model may be tuned by is declared beside the model, in `ml/params.py`.
+"""
+
+from .drift import Drift
+from .gates import (
+    GATES,
+    Accepted,
+    Anchor,
+    Bootstrap,
+    Bound,
+    Champion,
+    Cost,
+    Gates,
+    ImageLimits,
+    Plausibility,
+    Provenance,
+    Slices,
+    gates,
+    provenance,
+)
+from .infra import (
+    INFRA,
+    Cluster,
+    Compute,
+    Csv,
+    FilesSource,
+    FlightsSource,
+    Image,
+    Infra,
+    PredictionLog,
+    Ray,
+    Serving,
+    Source,
+    SqlSource,
+    Tracking,
+    infra,
+)
+from .params import PARAMS, params
+from .sweep import SWEEP, Range, Search, Sweep, sweep
+
+__all__ = [
+    "GATES",
+    "INFRA",
+    "PARAMS",
+    "SWEEP",
+    "Accepted",
+    "Anchor",
+    "Bootstrap",
+    "Bound",
+    "Champion",
+    "Cluster",
+    "Compute",
+    "Cost",
+    "Csv",
+    "Drift",
+    "FilesSource",
+    "FlightsSource",
+    "Gates",
+    "Image",
+    "ImageLimits",
+    "Infra",
+    "Plausibility",
+    "PredictionLog",
+    "Provenance",
+    "Range",
+    "Ray",
+    "Search",
+    "Serving",
+    "Slices",
+    "Source",
+    "SqlSource",
+    "Sweep",
+    "Tracking",
+    "gates",
+    "infra",
+    "params",
+    "provenance",
+    "sweep",
+]

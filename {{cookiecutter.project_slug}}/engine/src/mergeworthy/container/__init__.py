@@ -1,0 +1,1 @@
+"""The service's image: built, scanned, and verified before anything trusts it."""

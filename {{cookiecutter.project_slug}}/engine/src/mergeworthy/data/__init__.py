@@ -1,0 +1,1 @@
+"""Where partitions come from, and the contract that they must keep."""

@@ -1,0 +1,1 @@
+"""Optional: what the core knows only by name."""

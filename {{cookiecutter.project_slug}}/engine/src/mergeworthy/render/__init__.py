@@ -1,0 +1,1 @@
+"""Markdown and charts, for the report, the gate and the drift check."""

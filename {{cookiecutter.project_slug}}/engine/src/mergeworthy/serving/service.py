@@ -1,0 +1,43 @@
+"""The service under BentoML: the same `models/model.onnx` that evaluation and gate judged, behind `serving/`'s API.
+
+The API is a small ASGI application, mounted, because BentoML's own endpoints cost half the throughput. BentoML gives
+health, readiness, metrics, packaging, and the page at `/`. `python -m mergeworthy.service` runs
+it (`serving/server.py`).
+"""
+
+import bentoml
+from starlette.applications import Starlette
+
+from ..errors import run
+
+LATENCY_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]  # seconds
+
+api = Starlette()
+
+
+@bentoml.service(
+    name="model",
+    metrics={"duration": {"buckets": LATENCY_BUCKETS}},
+    logging={"access": {"enabled": False}},  # a line per request costs a third of the throughput; metrics count them
+    tracing={"excluded_urls": ".*"},
+)
+@bentoml.asgi_app(api)
+class Service:
+    """Scores rows of the main table as known at their own moment."""
+
+    def __init__(self) -> None:
+        # Only here: `bentoml build` loads this file too, without a model.
+        from .start import start
+
+        self._running = start(api)
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Write what the log still holds."""
+        self._running.log.close()
+
+
+if __name__ == "__main__":
+    from .server import main
+
+    run(lambda: main(Service, api))
