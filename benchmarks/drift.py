@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from mergeworthy.drift.decide import decide
-from mergeworthy.reference.bins import learn
-from mergeworthy.reference.counts import batches, count
-from mergeworthy.reference.performance import LABELLED
-from mergeworthy.reference.record import SCORE, summarise
-from mergeworthy.config.drift import Drift
+from mergeworthy.drift.decision import decide
+from mergeworthy.reference import learn
+from mergeworthy.reference import batches
+from mergeworthy.reference import count
+from mergeworthy.reference import LABELLED
+from mergeworthy.reference import SCORE
+from mergeworthy.reference import summarise
+from mergeworthy.config.gates import Drift
 
 from tests.engine.ops.drift.simulation import SETTINGS, SHIFTS, World
 

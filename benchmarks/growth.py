@@ -18,7 +18,7 @@ from pathlib import Path
 
 import polars as pl
 import yaml
-from mergeworthy.data.sources.flights import Flights
+from mergeworthy.data.sources import Flights
 from mergeworthy.project import registered
 
 MEMORY_GB = 0.25  # that training may hold of rows: even a year needs more

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from mergeworthy.artifact import session
 from mergeworthy.holdout import read
-from mergeworthy.container import golden
+from mergeworthy.container import verify
 from mergeworthy.paths import MODEL
 
 SLACK = float(os.environ.get("SLACK", "1"))  # a busy machine is given more, and measured for a shorter time
@@ -82,7 +82,7 @@ def bodies(rows: int) -> tuple[bytes, bytes]:
     inputs = [column.name for column in session(MODEL.read_bytes()).get_inputs()]
     strings = pl.selectors.string().fill_null("")
     features = table.select(inputs).with_columns(pl.selectors.float().fill_nan(None), strings).to_dicts()
-    flights = json.loads(golden.read().many)["rows"]
+    flights = json.loads(verify.read().many)["rows"]
     return json.dumps({"rows": features}).encode(), json.dumps({"rows": (flights * rows)[:rows]}).encode()
 
 

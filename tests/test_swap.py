@@ -35,9 +35,9 @@ from mergeworthy.artifact import load
 from mergeworthy.container import golden
 from mergeworthy.paths import ONLINE
 from mergeworthy.project import registered
-from mergeworthy.serving.contract import request
+from mergeworthy.serving.app import request
 from mergeworthy.serving.scorer import Scorer
-from mergeworthy.serving.store import Embedded
+from mergeworthy.serving.scorer import Embedded
 
 known, schema = golden.read(), registered().schema
 rows = request(schema, 1000).validate_json(known.many)["rows"]

@@ -9,7 +9,7 @@ from tests.engine.postgres import postgres_url
 from tests.engine.small import january
 from tests.turns import pytest_xdist_make_scheduler, taking_turns
 
-from mergeworthy.data.sources.flights import Flights
+from mergeworthy.data.sources import Flights
 from mergeworthy.project import registered
 
 pytest_plugins = ["tests.attempts"]

@@ -20,44 +20,58 @@ from tests.attempts import refused, works
 from tests.engine.ops.trained import onnx_bytes
 from tests.engine.product import PACKAGES
 
-from mergeworthy import files, paths, config as settings
+from mergeworthy import files
+from mergeworthy import paths
+from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.ci import comment, plan, retrain
-from mergeworthy.data import fetch as data
+from mergeworthy.workflow import comment
+from mergeworthy.workflow import plan
+from mergeworthy.workflow import retraining
+from mergeworthy.data import fetch
 from mergeworthy.adapters import dvc_files
-from mergeworthy import gate, report
-from mergeworthy.extras import backtest as replay
+from mergeworthy.gate import run
+from mergeworthy.report import build
+from mergeworthy.extras import backtest
 from mergeworthy.drift import check as drift
-from mergeworthy.adapters.dvc_store import opened
-from mergeworthy.verdict import Check, Verdict
-from mergeworthy.container import content, golden
-from mergeworthy.release import card, overlay
-from mergeworthy.extras.backtest import month
-from mergeworthy.extras.backtest.copy import Copy
-from mergeworthy.extras.sweep import trial
-from mergeworthy.tracking import record
+from mergeworthy.adapters.dvc_files import opened
+from mergeworthy.verdict import Check
+from mergeworthy.verdict import Verdict
+from mergeworthy.container import build
+from mergeworthy.container import verify
+from mergeworthy.release import publish
+from mergeworthy.release import promote
+from mergeworthy.extras.backtest import Copy
+from mergeworthy.extras import sweep_trial
+from mergeworthy import tracking_runs
 from mergeworthy.serving import start
-from mergeworthy.stages import evaluate, features, parts, reference, train, validate
+from mergeworthy.stages import evaluate
+from mergeworthy.stages import features
+from mergeworthy.stages import distributed
+from mergeworthy.stages import reference
+from mergeworthy.stages import train
+from mergeworthy.stages import validate
+from mergeworthy.config import base
+from mergeworthy.adapters import dvc
 
 MONTHS = ("2013-01", "2013-02")
 NEWEST = f"features/{MONTHS[1]}.parquet"
 VERBS: dict[str, Callable[[], Any]] = {
     "validate": validate.main,
     "features": features.main,
-    "train": lambda: (train.read_params(), train.key(train.training_files(), train.read_params(), compute()), dealt()),
+    "train": lambda: (base.params(), train.key(train.training_files(), base.params(), compute()), dealt()),
     "evaluate": evaluate.main,
     "reference": reference.main,
-    "plan": plan.stale_stages,
-    "data": lambda: data.fetch(None),
-    "gate": gate.run,
-    "report": report.run,
-    "card": card.run,
+    "plan": dvc.stale_stages,
+    "data": lambda: fetch.fetch(None),
+    "gate": run.run,
+    "report": build.run,
+    "card": publish.run_card,
     "comment": comment._report,
     "drift": lambda: drift.run(MONTHS[1]),
-    "retrain": retrain.run,
-    "track": record.read,
-    "sweep": lambda: (settings.sweep(), settings.params(), trial.split()),
-    "image": lambda: (content.paths(), golden.read()),
+    "retrain": retraining.retrain,
+    "track": tracking_runs.read,
+    "sweep": lambda: (settings.sweep(), settings.params(), sweep_trial.split()),
+    "image": lambda: (build.paths(), verify.read()),
     "serve": lambda: start.start(Starlette()),
 }
 
@@ -68,7 +82,7 @@ def compute() -> settings.Compute:
 
 def dealt() -> None:
     """What the stage `train` does before it fits."""
-    with files.whole(train.training_files(), "again"), parts.dealt(train.training_files(), 8) as some:
+    with files.whole(train.training_files(), "again"), distributed.dealt(train.training_files(), 8) as some:
         pl.concat(some).collect()
 
 
@@ -149,11 +163,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
                 some = table.gather_every(20) if name == "flights" else table
                 some.write_parquet(f"data/{month}/{name}.parquet")
         assert dvc(["add", "--quiet", "data"]) == 0
-        pointer = data.pointer.Pointer()
+        pointer = fetch.pointer.Pointer()
         for month in MONTHS:
             pointer.rows[month] = pl.read_parquet(f"data/{month}/flights.parquet").height
-            pointer.md5[month] = data.pointer.folder_md5(Path("data", month))
-        data.pointer.write(pointer)
+            pointer.md5[month] = fetch.pointer.folder_md5(Path("data", month))
+        fetch.pointer.write(pointer)
         for folder_ in (paths.MODELS, paths.REPORTS):
             folder_.mkdir(exist_ok=True)
         validate.main()
@@ -167,7 +181,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message=trained")
         drift.run(MONTHS[1])
         judged()
-        report.run()
+        build.run()
     yield folder
     os.chdir(here)
 
@@ -178,7 +192,7 @@ def git(*words: str) -> None:
 
 def judged() -> None:
     """Write the verdict of a gate that passed this model."""
-    verdict = gate.run()
+    verdict = run.run()
     passed = Check(name="all", result="pass", why="Passed.")
     said = verdict.model_copy(update={"outcome": "pass", "checks": [passed]})
     paths.VERDICT.write_text(Verdict.model_validate(said.model_dump()).model_dump_json())
@@ -288,11 +302,11 @@ def kept(content: bytes, suffix: str = "") -> str:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_overlay_is_named_in_one_line(damage: str) -> None:
-    sound = overlay.text(overlay.Release("r/x", "sha256:1", *"abcde"), "staging").encode()
-    name = str(overlay.path("staging"))
-    assert overlay.read(Path(name).read_text(), name) is None  # as it is generated, before the first release
+    sound = promote.text(promote.Release("r/x", "sha256:1", *"abcde"), "staging").encode()
+    name = str(promote.path("staging"))
+    assert promote.read(Path(name).read_text(), name) is None  # as it is generated, before the first release
     with pytest.raises(UserError) as refused:
-        overlay.read(DAMAGES[damage](sound).decode(errors="replace"), name)
+        promote.read(DAMAGES[damage](sound).decode(errors="replace"), name)
     assert name in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -304,9 +318,9 @@ def test_what_a_verb_of_a_replay_left_behind_damaged_is_named(damage: str, tmp_p
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(DAMAGES[damage](b'{"outcome": "retrain", "sentence": "x", "checks": []}'))
     reads: dict[Path, Callable[[], Any]] = {
-        paths.DRIFT: lambda: replay._follow(copy, "2013-01", image=False),
-        paths.VERDICT: lambda: replay._red(copy),
-        paths.FEATURES: lambda: month.measure(tmp_path, "2013-01", {}),
+        paths.DRIFT: lambda: backtest._follow(copy, "2013-01", image=False),
+        paths.VERDICT: lambda: backtest._red(copy),
+        paths.FEATURES: lambda: backtest.measure(tmp_path, "2013-01", {}),
     }
     for path, read in reads.items():
         with pytest.raises(UserError) as refused:

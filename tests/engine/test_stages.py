@@ -19,7 +19,7 @@ from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import files
 from mergeworthy.errors import UserError
-from mergeworthy.adapters.staleness import stale_stages
+from mergeworthy.adapters.dvc import stale_stages
 
 STAGES: dict[str, dict[str, Any]] = files.read_yaml(PRODUCT / "dvc.yaml")["stages"]
 VERSIONS = "engine/src/mergeworthy/stages.yaml"
@@ -153,7 +153,7 @@ EDITS = {  # file, what is replaced, by what, and the stages that run again, tho
     "onnxruntime": ("pyproject.toml", "onnxruntime==", "onnxruntime==9", ["evaluate", "reference"]),
     "what the checks run with": ("pyproject.toml", "ruff==", "ruff==9", []),
     "an engine's file": ("engine/src/mergeworthy/stages/train.py", '"""', '""" ', []),
-    "the gate": ("engine/src/mergeworthy/gate/absolute.py", '"""', '""" ', []),
+    "the gate": ("engine/src/mergeworthy/gate/checks.py", '"""', '""" ', []),
     "a library of the engine": ("engine/pyproject.toml", "matplotlib==", "matplotlib==9", []),
     "the version of validate": (VERSIONS, "validate: ", "validate: 1", ALL),
     "the version of features": (VERSIONS, "features: ", "features: 1", ALL[1:]),

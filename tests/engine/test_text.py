@@ -13,14 +13,23 @@ from tests.attempts import refused, works
 from tests.engine.ops.markdown_tables import PARSER
 from tests.engine.product import PACKAGES
 
-from mergeworthy.adapters import proposal, workflow
-from mergeworthy.ci import failure as trouble
-from mergeworthy.drift import evidence, show
-from mergeworthy.drift.decision import Column, Decision, Rule, Window
-from mergeworthy.gate import show as gate_show
-from mergeworthy.verdict import Check, Verdict
-from mergeworthy.reference.performance import Figure
-from mergeworthy.text import annotation, label, logged, say
+from mergeworthy.adapters import github
+from mergeworthy.adapters import actions
+from mergeworthy.workflow import comment
+from mergeworthy.drift import check as evidence
+from mergeworthy.drift import check as show
+from mergeworthy.drift.decision import Column
+from mergeworthy.drift.decision import Decision
+from mergeworthy.drift.decision import Rule
+from mergeworthy.drift.decision import Window
+from mergeworthy import verdict as gate_show
+from mergeworthy.verdict import Check
+from mergeworthy.verdict import Verdict
+from mergeworthy.reference import Figure
+from mergeworthy.text import annotation
+from mergeworthy.text import label
+from mergeworthy.text import logged
+from mergeworthy.text import say
 
 HOSTILE = [
     "AA\n::set-output name=commit::0123",
@@ -72,7 +81,7 @@ def test_an_annotation_is_one_command_and_no_other(value: str) -> None:
 @pytest.mark.parametrize("value", HOSTILE)
 def test_an_output_is_read_as_it_was_given(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
-    workflow.outputs(first=value, commit="true")
+    actions.outputs(first=value, commit="true")
     read = outputs((tmp_path / "output").read_bytes().decode())
     assert read.keys() == {"first", "commit"}
     assert read["commit"] == "true"
@@ -122,7 +131,7 @@ def decision(value: str) -> Decision:
 @pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_drift_md_has_our_markup_alone(value: str) -> None:
-    told = show.markdown(decision(value))
+    told = show.decision_markdown(decision(value))
     harmless(told)
     # then each chart is a fence of its own, with text where text belongs
     charts = re.findall(r"^```mermaid\n(.*?)\n```$", told, re.DOTALL | re.MULTILINE)
@@ -139,18 +148,18 @@ def test_drift_md_has_our_markup_alone(value: str) -> None:
 def test_what_drift_says_fits_into_an_issue(value: str) -> None:
     # given many rules and columns, whose values are long once they are escaped
     given = decision(value)
-    told = show.markdown(given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40}))
+    told = show.decision_markdown(given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40}))
     # then GitHub takes what is said, and it has still no markup of theirs
-    fitted = proposal.fitted(told)
+    fitted = github.fitted(told)
     assert len(fitted) < 65_000 < len(told)
     assert fitted.startswith(told[:1000])
     harmless(fitted)
-    assert proposal.fitted("short") == "short"
+    assert github.fitted("short") == "short"
     works(f"{len(told):,} characters become {len(fitted):,}", f"{value[0]} many times")
 
 
 def test_many_errors_of_many_jobs_fit_into_a_comment() -> None:
-    told = trouble.told({f"job {number}": ["x" * 5_000] * 50 for number in range(9)})
+    told = comment.failure_of({f"job {number}": ["x" * 5_000] * 50 for number in range(9)})
     assert len(told) == 9
     assert len("\n\n".join(told)) < 60_000
 
@@ -160,8 +169,8 @@ def test_many_errors_of_many_jobs_fit_into_a_comment() -> None:
 def test_the_verdict_has_our_markup_alone(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     check = Check(name=value, result="block", figure=1.0, limit=2.0, why=f"{value} is why.")
     verdict = Verdict(outcome="block", commit=None, lock=None, champion=None, checks=[check, check], partition=value)
-    harmless(gate_show.markdown(verdict))
-    gate_show.console(verdict)
+    harmless(gate_show.verdict_markdown(verdict))
+    gate_show.print_verdict(verdict)
     log = capsys.readouterr().out
     assert not commands(log)
     assert "\x1b[31m" not in log

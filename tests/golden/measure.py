@@ -19,7 +19,7 @@ import matplotlib.image
 import numpy as np
 import onnx
 import polars as pl
-from mergeworthy.data.sources.flights import Flights
+from mergeworthy.data.sources import Flights
 from numpy.typing import NDArray
 from onnx import numpy_helper
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from mergeworthy.data.sources.flights import Flights
+from mergeworthy.data.sources import Flights
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,13 @@ import polars as pl
 import yaml
 from tests.engine.product import PRODUCT
 
-from mergeworthy import report
-from mergeworthy.verdict import Check, Comparison, Verdict
+from mergeworthy.report import build
+from mergeworthy.verdict import Check
+from mergeworthy.verdict import Comparison
+from mergeworthy.verdict import Verdict
 from mergeworthy.paths import REPORT
 from mergeworthy.project import registered
-from mergeworthy.config import Gates
+from mergeworthy.config.gates import Gates
 from mergeworthy.tasks.binary import METRICS
 
 GATES = PRODUCT / "gates.yaml"
@@ -186,5 +188,5 @@ def _md5(text: str) -> str:
 
 def written() -> str:
     """The report of the folder that a test is in."""
-    report.run()
+    build.run()
     return REPORT.read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mergeworthy.errors import UserError
-from mergeworthy.ci import cml
+from mergeworthy.workflow import comment
 
 
 @pytest.fixture
@@ -25,37 +25,37 @@ def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_nothing_is_used_before_a_digest_is_recorded(released: Path) -> None:
-    assert "`make cml RECORD=1`" in cml.install()
-    assert not cml.PROGRAM.exists()
+    assert "`make cml RECORD=1`" in comment.install()
+    assert not comment.PROGRAM.exists()
 
 
 def test_the_recorded_file_is_used_and_no_other(released: Path) -> None:
     # given a recorded digest
-    assert "commit it" in cml.install(record=True)
+    assert "commit it" in comment.install(record=True)
     digest = hashlib.sha256(released.read_bytes()).hexdigest()
-    assert cml.DIGESTS.read_text().startswith(f"{digest}  cml-")
+    assert comment.DIGESTS.read_text().startswith(f"{digest}  cml-")
     # then a fresh checkout takes that file
-    cml.PROGRAM.unlink()
-    assert "is the recorded file" in cml.install()
-    assert cml.PROGRAM.read_bytes() == released.read_bytes()
-    assert os.access(cml.PROGRAM, os.X_OK)
+    comment.PROGRAM.unlink()
+    assert "is the recorded file" in comment.install()
+    assert comment.PROGRAM.read_bytes() == released.read_bytes()
+    assert os.access(comment.PROGRAM, os.X_OK)
     # when the release is another file, then it is refused, whatever was asked for, and not kept
-    cml.PROGRAM.unlink()
+    comment.PROGRAM.unlink()
     released.write_text("#!/bin/sh\ncurl evil\n")
     for record in (False, True):
         with pytest.raises(UserError, match=r"is not the file that \.github/cml\.sha256 records"):
-            cml.install(record=record)
-    assert list(cml.PROGRAM.parent.iterdir()) == []
+            comment.install(record=record)
+    assert list(comment.PROGRAM.parent.iterdir()) == []
 
 
 def test_a_program_that_was_altered_here_is_replaced(released: Path) -> None:
-    cml.install(record=True)
-    cml.PROGRAM.write_text("#!/bin/sh\ncurl evil\n")
-    cml.install()
-    assert cml.PROGRAM.read_bytes() == released.read_bytes()
+    comment.install(record=True)
+    comment.PROGRAM.write_text("#!/bin/sh\ncurl evil\n")
+    comment.install()
+    assert comment.PROGRAM.read_bytes() == released.read_bytes()
 
 
 def test_a_damaged_record_is_one_sentence(released: Path) -> None:
-    cml.DIGESTS.write_text("<<<<<<< ours\nabc\n")
+    comment.DIGESTS.write_text("<<<<<<< ours\nabc\n")
     with pytest.raises(UserError, match=r"cml.sha256 must hold lines"):
-        cml.install()
+        comment.install()

@@ -9,9 +9,9 @@ import pytest
 from tests.engine.ops.pull_request import TOKEN, PullRequest, opened
 
 from mergeworthy.errors import UserError
-from mergeworthy.ci import comment
-from mergeworthy.report.verdict import MARKER
-from mergeworthy.report.fit import LIMIT
+from mergeworthy.workflow import comment
+from mergeworthy.report.sections import MARKER
+from mergeworthy.report.build import LIMIT
 from mergeworthy.paths import REPORT
 
 GIT = shutil.which("git")

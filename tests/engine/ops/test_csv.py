@@ -18,7 +18,7 @@ from tests.engine.ops import registration
 
 from mergeworthy.data.contract import validate
 from mergeworthy.data.sources import open_source
-from mergeworthy.config import FilesSource
+from mergeworthy.config.infra import FilesSource
 
 TRIPS = pa.DataFrameSchema(
     {

@@ -9,8 +9,11 @@ import pytest
 from tests.attempts import attempt
 
 from mergeworthy.errors import UserError
-from mergeworthy.adapters import git, workflow
-from mergeworthy.adapters.event import NEVER, Event, current
+from mergeworthy.adapters import git
+from mergeworthy.adapters import actions
+from mergeworthy.adapters.actions import NEVER
+from mergeworthy.adapters.actions import Event
+from mergeworthy.adapters.actions import current
 
 
 @pytest.fixture
@@ -157,10 +160,10 @@ def test_a_folder_inside_a_repository_is_refused(commits: list[str], monkeypatch
 def test_a_default_branch_that_starts_no_workflow_is_warned_of(
     commits: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workflow.CI.parent.mkdir(parents=True)
-    workflow.CI.write_text("on:\n  pull_request:\n  push:\n    branches: [main, 'release/*']\n")
+    actions.CI.parent.mkdir(parents=True)
+    actions.CI.write_text("on:\n  pull_request:\n  push:\n    branches: [main, 'release/*']\n")
     for branch in ("main", "release/2"):
-        workflow.warn_unwatched(branch)
+        actions.warn_unwatched(branch)
     assert capsys.readouterr().out == ""
-    workflow.warn_unwatched("trunk")
+    actions.warn_unwatched("trunk")
     assert capsys.readouterr().out.startswith("::warning file=.github/workflows/ci.yaml::no push to the default branch")

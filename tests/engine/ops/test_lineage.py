@@ -7,7 +7,7 @@ import pytest
 from tests.engine.ops import trained
 
 from mergeworthy.errors import UserError
-from mergeworthy.adapters.lineage import lineage
+from mergeworthy.adapters.git import lineage
 
 
 @pytest.fixture

@@ -20,23 +20,29 @@ import yaml
 from tests.attempts import refused
 from tests.engine.product import PACKAGES, PRODUCT
 
-from mergeworthy import process as outside, config as settings
+from mergeworthy import process as outside
+from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.ci import cml, comment, resolve
-from mergeworthy.adapters import dvc_cli, github
-from mergeworthy.extras.doctor import answers, here
-from mergeworthy.adapters.dvc_cli import DvcError, dvc, push, show
-from mergeworthy.adapters.dvc_store import opened
-from mergeworthy.adapters.event import Event
-from mergeworthy.container import engine, scan
-from mergeworthy.adapters import branch as commit
-from mergeworthy.release import registry
+from mergeworthy.workflow import comment
+from mergeworthy.workflow import plan
+from mergeworthy.adapters import dvc as dvc_cli
+from mergeworthy.adapters import github
+from mergeworthy.extras import doctor_github
+from mergeworthy.extras import doctor
+from mergeworthy.adapters.dvc import DvcError
+from mergeworthy.adapters.dvc import dvc
+from mergeworthy.adapters.dvc import push
+from mergeworthy.adapters.dvc import show
+from mergeworthy.adapters.dvc_files import opened
+from mergeworthy.adapters.actions import Event
+from mergeworthy.container import build
+from mergeworthy.release import publish
 from mergeworthy.data.sources import open_source
-from mergeworthy.data.sources.predictions import read_predictions
-from mergeworthy.tracking.reach import reach
-from mergeworthy.tracking.server import connected
+from mergeworthy.data.predictions import read_predictions
+from mergeworthy.adapters.mlflow import reach
+from mergeworthy.adapters.mlflow import connected
 from mergeworthy.process import Deadline
-from mergeworthy.serving import shipping
+from mergeworthy.serving import log
 
 PAGE = b'<a href="a.ndjson">a</a>'
 EVENT = Event(name="pull_request", commit="1" * 40, champion=None, pull_request=7, repository="octo-org/x")
@@ -158,13 +164,13 @@ def searched(silent: str) -> object:
 def git_fetch(silent: str) -> object:
     for words in (["init", "-q"], ["remote", "add", "origin", f"http://{silent}/x.git"]):
         subprocess.run(["git", *words], check=True)
-    return commit.fetch("main", {})
+    return github.fetch_branch("main", {})
 
 
 def git_merge(silent: str) -> None:
     for words in (["init", "-q"], ["remote", "add", "origin", f"http://{silent}/x.git"]):
         subprocess.run(["git", *words], check=True)
-    resolve._merge()
+    plan._merge()
 
 
 CALLS: dict[str, tuple[Callable[[str], object], str]] = {
@@ -176,14 +182,14 @@ CALLS: dict[str, tuple[Callable[[str], object], str]] = {
     "prediction log": (lambda at: read_predictions(f"http://{at}/log"), "the prediction log http://"),
     "mlflow: call": (searched, "the tracking server http://"),
     "mlflow: database": (lambda at: reach(f"postgresql+psycopg://user:password@{at}/x"), "the tracking "),
-    "cml": (lambda _: cml.install(record=True), "GitHub (cml-"),
+    "cml": (lambda _: comment.install(record=True), "GitHub (cml-"),
     "git: merge": (git_merge, "origin (git fetch)"),
     "git": (git_fetch, "origin (git ls-remote)"),
     "gh": (lambda _: github.api("user"), "GitHub (GET user)"),
-    "registry": (lambda at: registry.digest(f"{at}/x/y:1"), "the registry 127.0.0.1:"),
-    "registry: log in": (lambda at: registry.log_in("docker", at), "the registry 127.0.0.1:"),
-    "engine": (lambda _: engine.call("docker", "inspect", "x"), "docker inspect"),
-    "advisories": (lambda _: scan.find({"jinja2": "2.0"}), "http://127.0.0.1:"),
+    "registry": (lambda at: publish.remote_digest(f"{at}/x/y:1"), "the registry 127.0.0.1:"),
+    "registry: log in": (lambda at: publish.log_in("docker", at), "the registry 127.0.0.1:"),
+    "engine": (lambda _: build.call_engine("docker", "inspect", "x"), "docker inspect"),
+    "advisories": (lambda _: build.find({"jinja2": "2.0"}), "http://127.0.0.1:"),
     "mlflow": (lambda at: reach(f"http://{at}"), "the tracking server http://"),
 }
 
@@ -203,7 +209,7 @@ def test_who_does_not_answer_is_named(name: str, silent: str, folder: Path, monk
 
 def shipped(at: str) -> None:
     Path("a.ndjson").touch()
-    shipper = shipping.Shipper(settings.PredictionLog(url=f"http://{at}/log"), retry=0.01)
+    shipper = log.Shipper(settings.PredictionLog(url=f"http://{at}/log"), retry=0.01)
     shipper.put(Path("a.ndjson"))
     shipper.close()
 
@@ -211,7 +217,7 @@ def shipped(at: str) -> None:
 def advised(at: str) -> object:
     infra = yaml.safe_load(settings.INFRA.read_text())
     settings.INFRA.write_text(yaml.safe_dump(infra | {"advisories": f"http://{at}/v1/query"}))
-    return scan.find({"jinja2": "2.0"})
+    return build.find({"jinja2": "2.0"})
 
 
 @pytest.mark.attempts("secret in an error")
@@ -331,7 +337,7 @@ def test_a_store_that_is_silent_does_not_hold_the_shipping_up(
     silent: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "a.ndjson").touch()
-    shipper = shipping.Shipper(settings.PredictionLog(url=f"http://{silent}/log"), retry=0.01)
+    shipper = log.Shipper(settings.PredictionLog(url=f"http://{silent}/log"), retry=0.01)
     shipper.put(folder / "a.ndjson")
     shipper.close()
     assert "a.ndjson was not copied to http://" in (said := capsys.readouterr().err)
@@ -340,7 +346,7 @@ def test_a_store_that_is_silent_does_not_hold_the_shipping_up(
 
 
 def test_a_driver_that_hangs_is_none(folder: Path) -> None:
-    assert here.driver() is None
+    assert doctor.driver() is None
 
 
 @pytest.fixture(scope="module")
@@ -411,9 +417,9 @@ def test_what_has_another_way_takes_it(folder: Path, capsys: pytest.CaptureFixtu
     # given a silent CML, GitHub and docker / then each is given up, and the next is tried
     assert not comment._with_cml(EVENT)
     assert "CML did not answer within 1 s" in capsys.readouterr().out
-    assert answers.ask("github.com", {"user": "user"})["user"].status == 0
+    assert doctor_github.ask("github.com", {"user": "user"})["user"].status == 0
     with pytest.raises(UserError, match="no container engine answers"):
-        engine.engine(("docker",))
+        build.engine(("docker",))
 
 
 def test_a_helper_that_outlives_its_program_holds_nobody(folder: Path) -> None:

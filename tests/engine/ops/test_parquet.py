@@ -16,7 +16,7 @@ from tests.engine.ops.test_csv import TABLE, TRIPS
 
 from mergeworthy.data.contract import validate
 from mergeworthy.data.sources import open_source
-from mergeworthy.config import FilesSource
+from mergeworthy.config.infra import FilesSource
 
 FILE = Path("2013-03/trips.parquet")
 

@@ -13,8 +13,9 @@ from tests.attempts import refusal
 from mergeworthy import files
 from mergeworthy.errors import UserError
 from mergeworthy.adapters import github
-from mergeworthy.ci import plan
-from mergeworthy.adapters.event import Event
+from mergeworthy.workflow import plan
+from mergeworthy.adapters.actions import Event
+from mergeworthy.adapters import dvc
 
 PIPELINE = """
 stages:
@@ -77,7 +78,7 @@ def test_a_damaged_lock_of_dvcs_says_what_to_do(commit: Callable[[str], str], co
     Path(".dvc/tmp").mkdir(exist_ok=True)
     Path(".dvc/tmp/rwlock").write_text(content)
     with refusal(r"another dvc command is running.*or delete \.dvc/tmp/rwlock if there is none"):
-        plan.stale_stages()
+        dvc.stale_stages()
 
 
 def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str]) -> None:
@@ -189,10 +190,10 @@ def test_a_folder_as_remote_is_refused_on_hosted_machines_before_anything_is_tri
         monkeypatch.setenv(name, value)
     told = r"the DVC remote ../remote is a folder, which GitHub's hosted machines cannot reach: give DVC a bucket"
     with pytest.raises(UserError, match=told) if refused else nullcontext():
-        plan.run()
+        plan.run_plan()
     # and a bucket is none
     dvc("remote", "modify", "storage", "url", "s3://bucket/flights")
-    plan.run()
+    plan.run_plan()
 
 
 def test_a_push_to_an_unprotected_branch_trains(commit: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:

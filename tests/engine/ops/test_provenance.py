@@ -10,12 +10,15 @@ from dvc.cli import main
 from tests.engine.ops.test_plan import PIPELINE, pull_request
 
 from mergeworthy.errors import UserError
-from mergeworthy.adapters import github, provenance
-from mergeworthy.ci import lock, plan, training
-from mergeworthy.adapters.event import Event, current
-from mergeworthy.gate import integrity
-from mergeworthy.adapters.branch import BOT
-from mergeworthy.paths import LOCK, MODEL
+from mergeworthy.adapters import github
+from mergeworthy.adapters import actions
+from mergeworthy.workflow import plan
+from mergeworthy.adapters.actions import Event
+from mergeworthy.adapters.actions import current
+from mergeworthy.gate import checks
+from mergeworthy.adapters.github import BOT
+from mergeworthy.paths import LOCK
+from mergeworthy.paths import MODEL
 
 CI = "provenance: {trained_by: ci}\n"
 HANDMADE = "by hand"
@@ -113,15 +116,15 @@ def policy(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def handed(clone: Path) -> str:
     """What the job `train` hands on."""
-    provenance.hand_over()
+    actions.hand_over()
     return (clone.parent / "output").read_text().strip().removeprefix("lock=")
 
 
 def test_a_persons_model_is_enough_unless_gates_yaml_says_otherwise(clone: Path) -> None:
-    found = provenance.origin(git("rev-parse", "main"))
+    found = actions.origin(git("rev-parse", "main"))
     assert (found.kind, found.who, found.commit) == ("person", "Ann Other", git("rev-parse", "HEAD"))
     assert plan.decide(current()).work == "judge"
-    check = integrity.provenance()
+    check = checks.provenance()
     assert (check.name, check.result) == ("provenance", "pass")
     assert check.why.startswith("Ann Other committed dvc.lock (")
 
@@ -131,22 +134,22 @@ def test_ci_trains_a_persons_model_anew_where_that_is_wanted(clone: Path, monkey
     decided = plan.decide(current())
     assert decided.work == "train"
     assert "Ann Other committed dvc.lock" in decided.reason
-    assert integrity.provenance().result == "block"
+    assert checks.provenance().result == "block"
     # when the job trains, nothing of what Ann made is taken, neither from the lock nor from the run cache
-    *_, repro = training.commands(scratch=provenance.from_scratch(current()))
+    *_, repro = plan.training_commands(scratch=actions.from_scratch(current()))
     dvc(*repro[1:])
     assert MODEL.read_text() != HANDMADE
-    monkeypatch.setenv(provenance.HANDED, handed(clone))
-    assert integrity.provenance().why == "CI made it from scratch: https://github.com/o/r/actions/runs/77."
+    monkeypatch.setenv(actions.HANDED, handed(clone))
+    assert checks.provenance().why == "CI made it from scratch: https://github.com/o/r/actions/runs/77."
     # then its lock is committed with a record of the run, which later runs and other clones read
-    made = lock.push(current())
+    made = plan.push(current())
     assert made not in (None, head)
-    monkeypatch.delenv(provenance.HANDED)
+    monkeypatch.delenv(actions.HANDED)
     monkeypatch.setenv("COMMIT", str(made))
     git("checkout", "-q", str(made))
-    assert provenance.origin().run == "https://github.com/o/r/actions/runs/77"
+    assert actions.origin().run == "https://github.com/o/r/actions/runs/77"
     assert plan.decide(current()).work == "judge"
-    assert integrity.provenance().result == "pass"
+    assert checks.provenance().result == "pass"
 
 
 def test_the_same_result_is_recorded_too(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,15 +161,15 @@ def test_the_same_result_is_recorded_too(clone: Path, monkeypatch: pytest.Monkey
     assert plan.decide(current()).work == "train"
     dvc("repro", "--force")
     assert LOCK.read_text() == before
-    monkeypatch.setenv(provenance.HANDED, handed(clone))
+    monkeypatch.setenv(actions.HANDED, handed(clone))
     # then a commit says so, once
-    made = lock.push(current())
+    made = plan.push(current())
     assert made != head
     assert git("diff", "--stat", head, str(made)) == ""
     monkeypatch.setenv("COMMIT", str(made))
     git("checkout", "-q", str(made))
-    assert lock.push(current()) == made
-    monkeypatch.delenv(provenance.HANDED)
+    assert plan.push(current()) == made
+    monkeypatch.delenv(actions.HANDED)
     assert plan.decide(current()).work == "judge"
 
 
@@ -178,11 +181,11 @@ def test_a_training_that_the_run_cache_may_have_saved_is_not_from_scratch(
     monkeypatch.setenv("COMMIT", commit("Deeper"))
     git("push", "-q", "origin", "work")
     dvc("repro")
-    monkeypatch.setenv(provenance.HANDED, handed(clone))
-    assert integrity.provenance().why.startswith("CI made it, or had it in the run cache: ")
-    made = lock.push(current())
+    monkeypatch.setenv(actions.HANDED, handed(clone))
+    assert checks.provenance().why.startswith("CI made it, or had it in the run cache: ")
+    made = plan.push(current())
     git("checkout", "-q", "-B", "work", str(made))
-    monkeypatch.delenv(provenance.HANDED)
+    monkeypatch.delenv(actions.HANDED)
     policy(monkeypatch)
     assert plan.decide(current()).work == "train"
 
@@ -195,7 +198,7 @@ def test_what_main_holds_is_not_asked_for_again(clone: Path, monkeypatch: pytest
     Path("gates.yaml").write_text(CI)
     monkeypatch.setenv("COMMIT", commit("CI trains"))
     assert plan.decide(current()).work == "judge"
-    assert integrity.provenance().why == "Model and figures are main's own, unchanged."
+    assert checks.provenance().why == "Model and figures are main's own, unchanged."
 
 
 def test_where_nothing_may_be_trained_it_says_so(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,9 +215,9 @@ def test_a_lock_that_cannot_be_taken_over_is_refused(
     given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(provenance.HANDED, given)
+    monkeypatch.setenv(actions.HANDED, given)
     with pytest.raises(UserError, match="TRAINED_LOCK is not what"):
-        provenance.take_over()
+        actions.take_over()
     assert not LOCK.exists()
 
 
@@ -222,7 +225,7 @@ def test_the_job_that_judges_takes_the_lock_of_the_job_that_trained(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = LOCK.read_text()
-    monkeypatch.setenv(provenance.HANDED, handed(clone))
+    monkeypatch.setenv(actions.HANDED, handed(clone))
     LOCK.write_text("schema: '2.0'\n")
-    provenance.take_over()
+    actions.take_over()
     assert LOCK.read_text() == text

@@ -8,9 +8,11 @@ import yaml
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.extras.backtest import run, show
-from mergeworthy.extras.backtest.month import Month, Way
-from mergeworthy.render.markdown import DASH
+from mergeworthy.extras.backtest import run
+from mergeworthy.extras import backtest
+from mergeworthy.extras.backtest import Month
+from mergeworthy.extras.backtest import Way
+from mergeworthy.render import DASH
 
 
 def month(partition: str, decision: str, **auc: float | None) -> Month:
@@ -28,16 +30,16 @@ def months(monkeypatch: pytest.MonkeyPatch) -> list[Month]:
 
 
 def test_means_leave_out_what_cannot_differ_or_be_told(months: list[Month]) -> None:
-    told = show.summary(months)
+    told = backtest.summary(months)
     assert told.startswith(
         "1 retraining merged in 3 partitions; from 2024-02 on mean auc: 0.6000 never retrained, 0.8000"
     )
-    assert "mean auc: 0.7000 never retrained" in show.summary(months[:1])
-    assert f"mean auc: {DASH} never retrained" in show.summary(months[2:])
+    assert "mean auc: 0.7000 never retrained" in backtest.summary(months[:1])
+    assert f"mean auc: {DASH} never retrained" in backtest.summary(months[2:])
 
 
 def test_it_is_written_as_table_plots_and_figures(months: list[Month], tmp_path: Path) -> None:
-    show.write(tmp_path / "reports/replay", months)
+    backtest.write(tmp_path / "reports/replay", months)
     text = (tmp_path / "reports/replay.md").read_text()
     assert f"| `2024-03` | quiet | {DASH} | {DASH} | {DASH} | 0.5000 | 0.5000 | 0.5000 |" in text
     assert text.count("```mermaid") == 2

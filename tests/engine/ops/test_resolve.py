@@ -7,7 +7,7 @@ import pytest
 
 from mergeworthy.errors import UserError
 from mergeworthy.adapters import git
-from mergeworthy.ci import resolve
+from mergeworthy.workflow import plan
 
 
 def sh(*words: str) -> str:
@@ -46,12 +46,12 @@ def trained(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def test_the_lock_of_the_default_branch_is_taken(trained: str, under_way: bool) -> None:
     if under_way:
         assert subprocess.run(["git", "merge", "-q", "main"], capture_output=True, check=False).returncode
-    resolve.run()
+    plan.run_resolve()
     assert Path("dvc.lock").read_text() == "theirs\n"
     assert (Path("params.yaml").read_text(), Path("README").read_text()) == ("depth: 2\n", "two\n")
     assert (sh("status", "--porcelain"), sh("rev-parse", "HEAD^2")) == ("", trained)
     # and again there is nothing to do
-    resolve.run()
+    plan.run_resolve()
     assert sh("rev-parse", "HEAD^2") == trained
 
 
@@ -61,11 +61,11 @@ def test_what_else_conflicts_is_named_and_can_be_solved(trained: str) -> None:
     sh("switch", "-q", "work")
     commit(data_dvc="August\n")
     with pytest.raises(UserError, match=r"^data.dvc, params.yaml conflict too: .*git checkout --theirs data.dvc"):
-        resolve.run()
+        plan.run_resolve()
     # when a person solved these, then the lock follows
     sh("checkout", "-q", "--theirs", "data.dvc", "params.yaml")
     sh("add", "data.dvc", "params.yaml")
-    resolve.run()
+    plan.run_resolve()
     assert (Path("dvc.lock").read_text(), Path("data.dvc").read_text()) == ("theirs\n", "July\n")
     assert git.resolve("MERGE_HEAD") is None
 
@@ -73,5 +73,5 @@ def test_what_else_conflicts_is_named_and_can_be_solved(trained: str) -> None:
 def test_changes_that_are_not_committed_stay(trained: str) -> None:
     Path("params.yaml").write_text("depth: 9\n")
     with pytest.raises(UserError, match="commit them first"):
-        resolve.run()
+        plan.run_resolve()
     assert Path("params.yaml").read_text() == "depth: 9\n"

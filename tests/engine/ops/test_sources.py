@@ -14,10 +14,11 @@ from tests.attempts import attempt
 from tests.engine.ops import registration
 
 from mergeworthy.errors import UserError
-from mergeworthy.drift import current
+from mergeworthy.drift import check
 from mergeworthy.data.sources import open_source
-from mergeworthy.data.sources.casting import conform
-from mergeworthy.config import FilesSource, SqlSource
+from mergeworthy.data.types import conform
+from mergeworthy.config.infra import FilesSource
+from mergeworthy.config.infra import SqlSource
 from ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]
@@ -226,7 +227,7 @@ def test_the_drift_check_writes_no_partition_elsewhere(tmp_path: Path, monkeypat
     reference = SimpleNamespace(partitions=["2013-01/../../elsewhere"])
 
     with pytest.raises(UserError, match=r"models/drift\.json: '2013-01/\.\./\.\./elsewhere' cannot name a partition"):
-        current.partitions(reference, None, tmp_path / "copy")
+        check.partitions(reference, None, tmp_path / "copy")
 
     assert not any(tmp_path.iterdir())
 

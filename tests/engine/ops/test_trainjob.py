@@ -14,8 +14,9 @@ from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.extras import trainjob
+from mergeworthy.extras import clusters
 from mergeworthy.stages import train
+from mergeworthy import paths
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "trainjob.schema.yaml").read_text())
 CLUSTER = {"image": "registry.example.org/train:1", "volume": "project", "resources": {"cpu": 4, "memory": "16Gi"}}
@@ -36,7 +37,7 @@ def shown(january: Callable[..., None], capsys: pytest.CaptureFixture[str], port
     infra = yaml.safe_load(Path("infra.yaml").read_text())
     infra["tracking"]["experiment"] = "flight-delays"
     Path("infra.yaml").write_text(yaml.safe_dump(infra | {"cluster": CLUSTER}))
-    trainjob.show()
+    clusters.show()
     made: dict[str, object] = yaml.safe_load(capsys.readouterr().out)
     return made
 
@@ -50,7 +51,7 @@ def test_the_job_keeps_its_schema(shown: dict[str, object]) -> None:
 def test_its_command_trains_on_two_nodes(shown: dict[str, object], tmp_path: Path, port: int) -> None:
     # given what Trainer's torch runtime sets in each node's container
     infra = settings.infra()
-    trainer = trainjob.manifest(infra.cluster, infra.compute, "x", str(tmp_path))["spec"]["trainer"]
+    trainer = clusters.manifest(infra.cluster, infra.compute, "x", str(tmp_path))["spec"]["trainer"]
     told = {"PET_NNODES": str(trainer["numNodes"]), "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"])}
     told |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
     for name in ("src", "engine"):
@@ -73,12 +74,12 @@ def trains_on_two_nodes(command: list[str], told: dict[str, str]) -> None:
     said = [node.communicate(timeout=120)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0]
     assert sorted(text.count("epoch") for text in said) == [0, 2]
-    assert train.MODEL.exists()
+    assert paths.MODEL.exists()
 
 
 def test_says_what_is_missing(january: Callable[..., None]) -> None:
     january(nodes=2)
     with pytest.raises(UserError, match=r"infra\.yaml: cluster: "):
-        trainjob.show()
+        clusters.show()
     with pytest.raises(UserError, match=r"infra\.yaml: compute\.rendezvous: "):
         train.main()

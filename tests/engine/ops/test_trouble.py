@@ -9,7 +9,8 @@ import pytest
 from tests.engine.ops.pull_request import PullRequest, opened
 
 from mergeworthy.errors import UserError
-from mergeworthy.ci import comment, required_check as verdict
+from mergeworthy.workflow import comment
+from mergeworthy.workflow import plan
 
 EXIT = {"annotation_level": "failure", "message": "Process completed with exit code 1."}
 JOBS = [
@@ -48,7 +49,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
     """Take the verdict of a run whose report was sent, or never came to be."""
     failed(monkeypatch, reported)
     with pytest.raises(UserError, match="not green: train: failure"):
-        verdict.run()
+        plan.run_required_check()
 
 
 @pytest.mark.parametrize(("actor", "hinted"), [("dependabot[bot]", True), ("alice", False)])
@@ -81,7 +82,7 @@ def test_a_plan_that_failed_is_quoted_too(pull: PullRequest, monkeypatch: pytest
     needs = {"checks": {"result": "success"}, "plan": {"result": "failure"}, "train": {"result": "skipped"}}
     monkeypatch.setenv("NEEDS", json.dumps(needs))
     with pytest.raises(UserError, match="not green: plan: failure, train: skipped"):
-        verdict.run()
+        plan.run_required_check()
     assert "**plan** failed:" in pull.by_us()[0]
 
 
@@ -98,7 +99,7 @@ def test_a_retraining_that_came_to_nothing_is_red_on_its_own_pull_request(
         monkeypatch.setenv(name, value)
     failed(monkeypatch, "")
     # when the verdict is taken, then it stands where no run of its own could put it, and is no error of this run
-    verdict.run()
+    plan.run_required_check()
     assert pull.state["checks"] == [["a" * 40, "failure"]]
     assert "`distance`" in pull.by_us()[0]
 

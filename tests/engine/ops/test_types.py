@@ -13,7 +13,7 @@ import pytest
 from tests.attempts import attempt
 
 from mergeworthy.data.contract import validate
-from mergeworthy.data.sources.casting import conform
+from mergeworthy.data.types import conform
 
 MOMENT = datetime(2013, 3, 4, 10, 30)
 CONTRACT: dict[str, Any] = {

@@ -8,7 +8,9 @@ import pytest
 from tests.attempts import refused, works
 
 from mergeworthy.errors import UserError
-from mergeworthy.ci.required_check import ON_BEHALF, judge, run
+from mergeworthy.workflow.plan import ON_BEHALF
+from mergeworthy.workflow.plan import judge
+from mergeworthy.workflow.plan import run_required_check
 
 
 def needs(
@@ -83,6 +85,6 @@ def test_a_run_that_shows_nothing_is_red(
     monkeypatch.setenv("NEEDS", given) if given is not None else monkeypatch.delenv("NEEDS", raising=False)
     # then
     with pytest.raises(UserError) as red:
-        run()
+        run_required_check()
     assert "not there" in str(red.value) if given == "{}" else "NEEDS is" in str(red.value)
     assert "green" not in capsys.readouterr().out

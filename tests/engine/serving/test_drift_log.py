@@ -13,7 +13,7 @@ from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start
 
 from mergeworthy.drift.check import run
-from mergeworthy.data.sources.predictions import read_predictions
+from mergeworthy.data.predictions import read_predictions
 from mergeworthy.project import registered
 from mergeworthy.data.contract import requested
 from mergeworthy.stages import reference

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.engine.serving.conftest import Start
 
-from mergeworthy.data.sources.predictions import read_predictions
+from mergeworthy.data.predictions import read_predictions
 
 Golden = tuple[list[dict[str, Any]], list[float]]
 SECONDS = int(os.environ.get("LOAD_SECONDS", "20"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mergeworthy.serving.store import Embedded
+from mergeworthy.serving.scorer import Embedded
 
 NOON = datetime(2024, 1, 1, 12)
 

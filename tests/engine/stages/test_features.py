@@ -7,6 +7,7 @@ import pytest
 
 from ml.schema import TABLES
 from mergeworthy.stages import features
+from mergeworthy.config import base
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_what_a_file_is_made_from_decides_whether_it_is_built_again(
 
 def test_a_run_that_was_killed_leaves_nothing_to_trust(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features.BUILT.mkdir(parents=True)
-    name = f"2013-01-{features.key('2013-01', None, features.read_params())}.part"
+    name = f"2013-01-{features.key('2013-01', None, base.params())}.part"
     (features.BUILT / name).write_bytes(b"PAR1 half")
     assert "2013-01" in run(monkeypatch)
     assert not list(features.BUILT.glob("*.part"))

@@ -11,11 +11,16 @@ import yaml
 from tests.attempts import refusal, works
 from tests.engine.ops.gate.project import model
 
-from mergeworthy import holdout, label
+from mergeworthy import holdout
 from mergeworthy.errors import UserError
-from mergeworthy.paths import FEATURES, METRICS, MODEL
+from mergeworthy.paths import FEATURES
+from mergeworthy.paths import METRICS
+from mergeworthy.paths import MODEL
 from mergeworthy.project import registered
-from mergeworthy.stages import evaluate, features, reference, train
+from mergeworthy.stages import evaluate
+from mergeworthy.stages import features
+from mergeworthy.stages import reference
+from mergeworthy.stages import train
 
 GATES = Path("gates.yaml").read_text()
 PARAMS = registered().params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
@@ -42,8 +47,8 @@ def table(values: pl.Series) -> pl.DataFrame:
 @pytest.mark.parametrize("kind", TAKEN)
 def test_yes_and_no_may_be_zero_and_one(kind: str) -> None:
     rows = table(TAKEN[kind]).drop_nulls()
-    label.check(table(TAKEN[kind]).lazy(), "here")
-    np.testing.assert_array_equal(label.values(rows, "here"), [False, True, True])
+    holdout.check_label(table(TAKEN[kind]).lazy(), "here")
+    np.testing.assert_array_equal(holdout.labels(rows, "here"), [False, True, True])
     works()
 
 
@@ -51,15 +56,15 @@ def test_yes_and_no_may_be_zero_and_one(kind: str) -> None:
 @pytest.mark.parametrize("kind", REFUSED)
 def test_anything_else_is_refused_with_file_type_and_value(kind: str) -> None:
     with refusal(rf"^features/2013-05.parquet: the label {registered().target} is not binary \(type "):
-        label.check(table(REFUSED[kind]).lazy(), Path("features/2013-05.parquet"))
+        holdout.check_label(table(REFUSED[kind]).lazy(), Path("features/2013-05.parquet"))
     with pytest.raises(UserError):
-        label.values(table(REFUSED[kind]), "here")
+        holdout.labels(table(REFUSED[kind]), "here")
 
 
 @pytest.mark.attempts("label")
 def test_a_table_without_a_label_is_told() -> None:
     with refusal(f"no label column {registered().target}"):
-        label.check(pl.LazyFrame({"signal": [0.5]}), "here")
+        holdout.check_label(pl.LazyFrame({"signal": [0.5]}), "here")
 
 
 @pytest.mark.parametrize("spoiled", ["2013-05", "2013-06"])

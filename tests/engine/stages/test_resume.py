@@ -10,7 +10,11 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from mergeworthy.stages import checkpoint, train
+from mergeworthy.stages import distributed
+from mergeworthy.stages import train
+from mergeworthy.paths import MODEL
+from mergeworthy.paths import TRAINING
+from mergeworthy import paths
 
 RUN = "from mergeworthy.stages import train; train.main()"
 
@@ -23,26 +27,26 @@ def test_goes_on_where_it_was_killed(
     january(processes=processes, epochs=6)
     paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     stopped = subprocess.Popen([sys.executable, "-c", RUN], env=paths)
-    while not list(checkpoint.FOLDER.glob("*.pt")):
+    while not list(distributed.CHECKPOINTS.glob("*.pt")):
         assert stopped.poll() is None
         time.sleep(0.005)
     stopped.kill()
     assert stopped.wait() == -signal.SIGKILL
-    assert not train.MODEL.exists()
+    assert not MODEL.exists()
     capfd.readouterr()
     # when it is started again
     train.main()
     assert "going on" in capfd.readouterr().out
-    assert not checkpoint.FOLDER.exists()
-    resumed = train.MODEL.read_bytes(), train.TRAINING.read_bytes()
+    assert not distributed.CHECKPOINTS.exists()
+    resumed = MODEL.read_bytes(), TRAINING.read_bytes()
     # then the model is that of a training which was never stopped
     train.main()
     assert "going on" not in capfd.readouterr().out
-    assert (train.MODEL.read_bytes(), train.TRAINING.read_bytes()) == resumed
+    assert (MODEL.read_bytes(), TRAINING.read_bytes()) == resumed
 
 
 def test_what_belongs_to_another_training_is_left_alone(january: Callable[..., None]) -> None:
     january(epochs=1)
-    checkpoint.Checkpoint("of other rows").save(b"not to be read")
+    distributed.Checkpoint("of other rows").save(b"not to be read")
     train.main()
-    assert pl.read_csv(train.TRAINING).height == 1
+    assert pl.read_csv(paths.TRAINING).height == 1

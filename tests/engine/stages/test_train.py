@@ -8,9 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mergeworthy import artifact, holdout
+from mergeworthy import artifact
+from mergeworthy import holdout
 from mergeworthy.errors import UserError
-from mergeworthy.stages import parts, train, workers
+from mergeworthy.stages import distributed as parts
+from mergeworthy.stages import train
+from mergeworthy.stages import distributed as workers
+from mergeworthy import paths
 
 FILES = [Path("features/2013-01.parquet")]
 
@@ -18,7 +22,7 @@ FILES = [Path("features/2013-01.parquet")]
 def trained() -> dict[str, float | None]:
     train.main()
     newest = holdout.read()
-    return holdout.figures(newest.label, artifact.predict(artifact.session(train.MODEL.read_bytes()), newest.table))
+    return holdout.figures(newest.label, artifact.predict(artifact.session(paths.MODEL.read_bytes()), newest.table))
 
 
 def test_two_processes_train_the_same_model_within_noise(january: Callable[..., None]) -> None:
@@ -45,7 +49,7 @@ def test_rows_that_do_not_fit_the_memory_are_read_in_parts(january: Callable[...
     in_parts = trained()
     assert in_parts["auc"] == pytest.approx(whole["auc"], abs=0.005)
     assert in_parts["log_loss"] == pytest.approx(whole["log_loss"], abs=0.005)
-    assert not parts.FOLDER.exists()
+    assert not parts.SHARDS.exists()
 
 
 def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +61,7 @@ def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # when they are dealt / then each part has a file for each part, and a sample of all
     with parts.dealt(files, 32e-6) as dealt:
         assert len(dealt) == 4
-        assert len(list(parts.FOLDER.glob("*/*.parquet"))) == 4 * 4
+        assert len(list(parts.SHARDS.glob("*/*.parquet"))) == 4 * 4
         tables = [part.collect()["n"] for part in dealt]
     assert all(table.mean() == pytest.approx(2000, rel=0.05) for table in tables)
     assert sorted(number for table in tables for number in table) == list(range(4000))

@@ -8,7 +8,8 @@ import pytest
 from tests.attempts import refusal
 
 from mergeworthy.errors import UserError
-from mergeworthy.stages import train, trainable
+from mergeworthy.stages import train
+from mergeworthy import paths
 
 ROWS = pl.DataFrame(
     {"late": [True, False, None], "carrier": ["AA", "B6", None], "distance": [100.0, 200.0, None], "day": [1, 2, 3]}
@@ -70,21 +71,21 @@ def test_what_cannot_be_trained_on_is_one_line(case: str) -> None:
     write(training(ROWS), holdout(ROWS))
 
     with refusal(sentence):
-        trainable.check(FILES[:1], FILES[1])
+        train.check_trainable(FILES[:1], FILES[1])
 
 
 def test_fewer_rows_than_processes_are_one_line() -> None:
     write(ROWS, ROWS)
 
     with pytest.raises(UserError, match=r"2 rows for 4 processes: lower compute\.processes"):
-        trainable.check(FILES[:1], FILES[1], processes=4)
+        train.check_trainable(FILES[:1], FILES[1], processes=4)
 
 
 def test_a_column_without_values_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     empty = ROWS.with_columns(distance=pl.lit(None, pl.Float32), day=pl.col("day").cast(pl.Float32))
     write(empty, ROWS.with_columns(pl.col("distance", "day").cast(pl.Float32)))
 
-    trainable.check(FILES[:1], FILES[1])
+    train.check_trainable(FILES[:1], FILES[1])
 
     assert "warning: null in every training row, so of no use: distance" in capsys.readouterr().err
 
@@ -97,4 +98,4 @@ def test_the_stage_looks_before_it_trains(january: Callable[..., None]) -> None:
     with pytest.raises(UserError, match="late is True in each of"):
         train.main()
 
-    assert not train.MODEL.exists()
+    assert not paths.MODEL.exists()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mergeworthy.training.encoding import quantiles
+from mergeworthy.training import quantiles
 
 
 @pytest.mark.parametrize("values", [[], [3.0], [0.0] * 99 + [1.0], list(range(100)), [1.0, float("nan"), 2.0]])

@@ -1,7 +1,8 @@
 """Standardise, then a logistic regression; exported by hand, for it is one matrix product."""
 
 import onnx
-from mergeworthy import Compute, Dataset
+from mergeworthy import Compute
+from mergeworthy import Dataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 

@@ -11,7 +11,7 @@ from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
 from mergeworthy.data.fetch import fetch
-from mergeworthy.adapters.dvc_cli import dvc
+from mergeworthy.adapters.dvc import dvc
 
 
 def test_the_next_month_costs_the_next_month_and_twice_changes_nothing(project: Path) -> None:

@@ -17,10 +17,14 @@ from tests.engine.product import PACKAGES
 
 from mergeworthy import paths
 from mergeworthy.data.fetch import fetch
-from mergeworthy.data.install import STAGED, heal, install, staging
-from mergeworthy.data.pointer import Pointer, folder_md5
-from mergeworthy.adapters.dvc_cli import dvc
-from mergeworthy.data.sources.files import Files
+from mergeworthy.data.fetch import STAGED
+from mergeworthy.data.fetch import heal
+from mergeworthy.data.fetch import install
+from mergeworthy.data.fetch import staging
+from mergeworthy.data.fetch import Pointer
+from mergeworthy.data.fetch import folder_md5
+from mergeworthy.adapters.dvc import dvc
+from mergeworthy.data.files import Files
 from mergeworthy.stages import features
 from mergeworthy.stages.validate import examine
 

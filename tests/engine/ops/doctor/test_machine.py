@@ -4,8 +4,8 @@ from importlib.metadata import version
 
 import pytest
 
-from mergeworthy.extras.doctor import here, machine
-from mergeworthy.extras.doctor.finding import Level
+from mergeworthy.extras import doctor
+from mergeworthy.extras.doctor import Level
 
 
 @pytest.mark.parametrize(
@@ -17,14 +17,14 @@ from mergeworthy.extras.doctor.finding import Level
     ],
 )
 def test_a_tool_that_nothing_works_without_is_a_problem(present: list[str], level: Level, names: str) -> None:
-    finding = machine.tools(present)
+    finding = doctor.tools(present)
     assert finding.level == level
     assert names in finding.says
 
 
 @pytest.mark.parametrize(("free", "level"), [(50, Level.OK), (10, Level.WARNING), (1, Level.PROBLEM)])
 def test_disk_room_has_a_comfortable_and_a_hopeless_size(free: float, level: Level) -> None:
-    assert machine.disk(free).level == level
+    assert doctor.disk(free).level == level
 
 
 @pytest.mark.parametrize(
@@ -43,18 +43,18 @@ def test_disk_room_has_a_comfortable_and_a_hopeless_size(free: float, level: Lev
 def test_the_driver_must_serve_the_cuda_of_torch(
     driver: str | None, torch: str | None, cuda: str | None, device: str, level: Level
 ) -> None:
-    assert machine.gpu(driver, torch, cuda, device).level == level
+    assert doctor.gpu(driver, torch, cuda, device).level == level
 
 
 def test_torch_is_read_from_its_files() -> None:
-    found, cuda = here.torch_build()
+    found, cuda = doctor.torch_build()
     assert found is not None
     assert found.partition("+")[0] == version("torch").partition("+")[0]
     assert cuda is None or cuda.split(".")[0].isdigit()
 
 
 def test_a_remote_of_this_machine_alone_is_worth_knowing_once_others_take_part() -> None:
-    alone = machine.remote("/srv/dvc", None, local=True, shared=False)
-    together = machine.remote("/srv/dvc", None, local=True, shared=True)
-    bucket = machine.remote("s3://acme/dvc", None, local=False, shared=True)
+    alone = doctor.remote("/srv/dvc", None, local=True, shared=False)
+    together = doctor.remote("/srv/dvc", None, local=True, shared=True)
+    bucket = doctor.remote("s3://acme/dvc", None, local=False, shared=True)
     assert [finding.level for finding in (alone, together, bucket)] == [Level.OK, Level.WARNING, Level.OK]

@@ -2,10 +2,11 @@
 
 import pytest
 
-from mergeworthy.extras.doctor import rights
-from mergeworthy.extras.doctor.answers import Answer, read
-from mergeworthy.extras.doctor.finding import Level
-from mergeworthy.adapters.origin import parse
+from mergeworthy.extras import doctor_github
+from mergeworthy.extras.doctor_github import Answer
+from mergeworthy.extras.doctor_github import read
+from mergeworthy.extras.doctor import Level
+from mergeworthy.adapters.git import parse
 
 MINE = Answer(200, {"private": True, "permissions": {"push": True}})
 FINE, FORBIDDEN, MISSING, SILENT = Answer(200, []), Answer(403), Answer(404), Answer(0)
@@ -52,7 +53,7 @@ def test_an_answer_is_read_whatever_line_ends_gh_prints() -> None:
 def test_a_repository_nobody_sees_is_a_problem_and_a_network_that_is_down_is_not(
     answer: Answer, level: Level, says: str
 ) -> None:
-    finding = rights.repository("acme/flights", answer, "github.com")
+    finding = doctor_github.repository_finding("acme/flights", answer, "github.com")
     assert finding.level == level
     assert says in finding.says
 
@@ -69,7 +70,7 @@ def test_a_repository_nobody_sees_is_a_problem_and_a_network_that_is_down_is_not
     ],
 )
 def test_what_the_token_lacks_is_named(repository: Answer, pulls: Answer, checks: Answer, lacks: str | None) -> None:
-    finding = rights.token(repository, pulls, checks)
+    finding = doctor_github.token(repository, pulls, checks)
     assert finding.level == (Level.WARNING if lacks else Level.OK)
     assert (lacks or "open to it") in finding.says
 
@@ -85,13 +86,13 @@ def test_what_the_token_lacks_is_named(repository: Answer, pulls: Answer, checks
     ],
 )
 def test_main_demands_the_verdict_by_ruleset_or_by_protection(rules: Answer, branch: Answer, level: Level) -> None:
-    assert rights.required_check(rules, branch).level == level
+    assert doctor_github.required_check(rules, branch).level == level
 
 
 @pytest.mark.parametrize(("allowed", "level"), [(True, Level.OK), (False, Level.WARNING)])
 def test_a_retraining_must_be_allowed_to_open_its_pull_request(allowed: bool, level: Level) -> None:
-    assert rights.may_open_pull_requests(Answer(200, {"can_approve_pull_request_reviews": allowed})).level == level
-    assert "Administration: read" in rights.may_open_pull_requests(FORBIDDEN).mend
+    assert doctor_github.may_open_pull_requests(Answer(200, {"can_approve_pull_request_reviews": allowed})).level == level
+    assert "Administration: read" in doctor_github.may_open_pull_requests(FORBIDDEN).mend
 
 
 SENDS = {"run_workflows_from_fork_pull_requests": True, "require_approval_for_fork_pr_workflows": True}
@@ -110,7 +111,7 @@ SENDS = {"run_workflows_from_fork_pull_requests": True, "require_approval_for_fo
     ],
 )
 def test_a_fork_must_not_reach_machines_of_ones_own(private: bool, settings: Answer, level: Level, says: str) -> None:
-    finding = rights.forks(Answer(200, {"private": private}), settings)
+    finding = doctor_github.forks(Answer(200, {"private": private}), settings)
     assert finding.level == level
     assert says in finding.says
 
@@ -134,20 +135,20 @@ CLASSIC = Answer(
 @pytest.mark.parametrize(
     ("rules", "owners", "current"),
     [
-        (rights.Rules(OWNED, PROTECTED, MISSING), "required", "not"),
-        (rights.Rules(STRICT, PROTECTED, MISSING), "not", "required"),
-        (rights.Rules(Answer(200, [rule("merge_queue", grouping="x")]), PROTECTED, FORBIDDEN), "not", "required"),
-        (rights.Rules(FORBIDDEN, PROTECTED, CLASSIC), "required", "required"),
-        (rights.Rules(FINE, PROTECTED, Answer(200, {})), "not", "not"),
-        (rights.Rules(FINE, BARE, MISSING), "not", "not"),
-        (rights.Rules(FINE, PROTECTED, MISSING), "unknown", "unknown"),  # not an administrator
-        (rights.Rules(SILENT, SILENT, SILENT), "unknown", "unknown"),
+        (doctor_github.Rules(OWNED, PROTECTED, MISSING), "required", "not"),
+        (doctor_github.Rules(STRICT, PROTECTED, MISSING), "not", "required"),
+        (doctor_github.Rules(Answer(200, [rule("merge_queue", grouping="x")]), PROTECTED, FORBIDDEN), "not", "required"),
+        (doctor_github.Rules(FORBIDDEN, PROTECTED, CLASSIC), "required", "required"),
+        (doctor_github.Rules(FINE, PROTECTED, Answer(200, {})), "not", "not"),
+        (doctor_github.Rules(FINE, BARE, MISSING), "not", "not"),
+        (doctor_github.Rules(FINE, PROTECTED, MISSING), "unknown", "unknown"),  # not an administrator
+        (doctor_github.Rules(SILENT, SILENT, SILENT), "unknown", "unknown"),
     ],
 )
 def test_main_must_demand_an_owners_review_and_branches_that_hold_all_of_it(
-    rules: rights.Rules, owners: str, current: str
+    rules: doctor_github.Rules, owners: str, current: str
 ) -> None:
-    for finding, expected in ((rights.code_owners(rules, FINE_OWNERS), owners), (rights.up_to_date(rules), current)):
+    for finding, expected in ((doctor_github.code_owners(rules, FINE_OWNERS), owners), (doctor_github.up_to_date(rules), current)):
         unread = "may not read" in finding.says or "did not answer" in finding.says
         assert finding.level == (Level.OK if expected == "required" else Level.WARNING)
         assert unread == (expected == "unknown")
@@ -158,7 +159,7 @@ FINE_OWNERS = Answer(200, {"errors": []})
 
 def test_an_owner_whom_github_does_not_know_is_a_problem() -> None:
     error = {"path": ".github/CODEOWNERS", "line": 3, "kind": "Unknown owner"}
-    finding = rights.code_owners(rights.Rules(OWNED, PROTECTED, CLASSIC), Answer(200, {"errors": [error]}))
+    finding = doctor_github.code_owners(doctor_github.Rules(OWNED, PROTECTED, CLASSIC), Answer(200, {"errors": [error]}))
     assert finding.level == Level.PROBLEM
     assert ".github/CODEOWNERS, line 3: Unknown owner" in finding.says
 
@@ -184,13 +185,13 @@ def test_what_releases_is_open_to_main_alone(
     policies = (
         FORBIDDEN if branches is None else Answer(200, {"branch_policies": [{"name": name} for name in branches]})
     )
-    finding = rights.release_environment(environment, policies, "main")
+    finding = doctor_github.release_environment(environment, policies, "main")
     assert finding.level == level
     assert says in finding.says
 
 
 def test_what_signs_must_not_be_a_secret_of_the_repository() -> None:
-    assert rights.exposed_secrets(Answer(200, {"secrets": [{"name": "DVC_CONFIG"}]})).level == Level.OK
-    warned = rights.exposed_secrets(Answer(200, {"secrets": [{"name": "REGISTRY_PASSWORD"}, {"name": "DVC_CONFIG"}]}))
+    assert doctor_github.exposed_secrets(Answer(200, {"secrets": [{"name": "DVC_CONFIG"}]})).level == Level.OK
+    warned = doctor_github.exposed_secrets(Answer(200, {"secrets": [{"name": "REGISTRY_PASSWORD"}, {"name": "DVC_CONFIG"}]}))
     assert warned.level == Level.WARNING
     assert "can read REGISTRY_PASSWORD of the repository" in warned.says

@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from mergeworthy.drift.decide import decide
+from mergeworthy.drift.decision import decide
 from mergeworthy.drift.decision import Decision
-from mergeworthy.reference.bins import learn
-from mergeworthy.reference.counts import Counts, count
-from mergeworthy.reference.performance import LABELLED
-from mergeworthy.reference.record import SCORE, Reference, summarise
-from mergeworthy.config import Bootstrap
-from mergeworthy.config.drift import Drift, Window
+from mergeworthy.reference import learn
+from mergeworthy.reference import Counts
+from mergeworthy.reference import count
+from mergeworthy.reference import LABELLED
+from mergeworthy.reference import SCORE
+from mergeworthy.reference import Reference
+from mergeworthy.reference import summarise
+from mergeworthy.config.gates import Bootstrap
+from mergeworthy.config.gates import Drift
+from mergeworthy.config.gates import Window
 
 DAYS, WEEK = 84, 7  # of history, of a window
 SETTINGS = Bootstrap(block="day", resamples=200)

@@ -4,10 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mergeworthy.reference.bins import learn
-from mergeworthy.reference.calibrate import limit, sizes, thresholds
-from mergeworthy.reference.counts import Counts, count
-from mergeworthy.config.drift import Distance
+from mergeworthy.reference import learn
+from mergeworthy.reference import limit
+from mergeworthy.reference import sizes
+from mergeworthy.reference import thresholds
+from mergeworthy.reference import Counts
+from mergeworthy.reference import count
+from mergeworthy.config.gates import Distance
 
 POLICY = Distance(floor=0.001, level=0.05)
 

@@ -12,10 +12,11 @@ from tests.engine.ops.trained import onnx_bytes
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.drift import schema
+from mergeworthy.drift import decision as schema
 from mergeworthy.drift.check import run
 from mergeworthy.drift.decision import Decision
-from mergeworthy.stages import features, reference
+from mergeworthy.stages import features
+from mergeworthy.stages import reference
 
 Months = dict[str, dict[str, pl.DataFrame]]
 
@@ -109,5 +110,5 @@ def test_another_model_needs_another_reference(project: Path) -> None:
 
 
 def test_the_published_schema_is_the_decisions() -> None:
-    assert schema.SCHEMA.read_text() == schema.current()
-    assert json.loads(schema.current())["title"] == "Decision"
+    assert schema.SCHEMA.read_text() == schema.decision_schema()
+    assert json.loads(schema.decision_schema())["title"] == "Decision"

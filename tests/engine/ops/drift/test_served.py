@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from mergeworthy.errors import UserError
-from mergeworthy.drift import served
-from mergeworthy.data.sources.predictions import logged
+from mergeworthy.drift import check
+from mergeworthy.data.predictions import logged
 from ml.schema import TABLES
 
 COLUMNS = logged(TABLES["flights"])
@@ -36,7 +36,7 @@ def answer(rows: pl.DataFrame, score: float, time: datetime, **other: Any) -> pl
 def compare(folder: Path, source: pl.DataFrame, *answers: pl.DataFrame) -> tuple[dict[int, float], Any]:
     """Scores that count, by the row's place in the source; and the figures."""
     source.write_parquet(folder / "flights.parquet")
-    log = served.Served(pl.concat(answers).sort("time", maintain_order=True), Counter())
+    log = check.Served(pl.concat(answers).sort("time", maintain_order=True), Counter())
     delivered = source.with_row_index("place").lazy()
     parts = log.rows(delivered, folder / "flights.parquet", ["place"])
     return {row[0]: round(row[1], 3) for part in parts for row in part.rows()}, log.figures

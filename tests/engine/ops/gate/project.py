@@ -19,9 +19,16 @@ from tests.engine.ops import registration
 from tests.engine.ops.gate import ml
 
 import mergeworthy
-from mergeworthy import artifact, holdout
-from mergeworthy.gate import Verdict, partition, run
-from mergeworthy.paths import CONTRACT, METRICS, MODEL, PREDICTIONS, TRAINING
+from mergeworthy import artifact
+from mergeworthy import holdout
+from mergeworthy.verdict import Verdict
+from mergeworthy.gate import rows as partition
+from mergeworthy.gate.run import run
+from mergeworthy.paths import CONTRACT
+from mergeworthy.paths import METRICS
+from mergeworthy.paths import MODEL
+from mergeworthy.paths import PREDICTIONS
+from mergeworthy.paths import TRAINING
 from mergeworthy.project import Project as Registration
 from mergeworthy.project import registered
 

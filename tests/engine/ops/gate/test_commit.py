@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from tests.engine.ops.gate.project import GATES, GOOD, Project, flights, on_main
 
-from mergeworthy.gate import Verdict
+from mergeworthy.verdict import Verdict
 from mergeworthy.verdict import Check
 
 FEATURES = "src/ml/features.py"

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mergeworthy.gate import slices
-from mergeworthy.gate.duel import Duel, Strings, overall
+from mergeworthy.gate import comparison
+from mergeworthy.gate.comparison import Duel
+from mergeworthy.gate.comparison import Strings
+from mergeworthy.gate.comparison import overall
 from mergeworthy.verdict import worst
-from mergeworthy.config import Gates
-from mergeworthy.stats import bootstrap
-from mergeworthy.stats.bootstrap import Floats
+from mergeworthy.config.gates import Gates
+from mergeworthy import stats
+from mergeworthy.stats import Floats
 
 MONTHS, PER_DAY, DAYS = 200, 900, 30
 RULES = Gates.model_validate(
@@ -50,7 +52,7 @@ def month(seed: int, worse: float = 0.0, days: int = DAYS) -> tuple[Duel, dict[s
         "origin": NAMES[rng.integers(0, 3, rows)],
         "hour": NAMES[rng.integers(5, 22, rows)],
     }
-    weights = bootstrap.draw(days, resamples=400, seed=seed)
+    weights = stats.draw(days, resamples=400, seed=seed)
     return Duel(label, score(0.6), score(0.6 + worse), day, weights), columns
 
 
@@ -63,7 +65,7 @@ def blocked(worse: float = 0.0) -> float:
     count = 0
     for seed in range(MONTHS):
         duel, columns = month(seed, worse)
-        checks = [*overall(duel, RULES.champion)[0], *slices.judge(duel, columns, RULES)[0]]
+        checks = [*overall(duel, RULES.champion)[0], *comparison.judge_slices(duel, columns, RULES)[0]]
         count += worst(checks) == "block"
     print(f"errors larger by {worse:.3f}: blocked in {count / MONTHS:.1%} of {MONTHS} months")
     return count / MONTHS
@@ -89,7 +91,7 @@ def test_small_slices_that_are_upside_down_are_blocked_by_name(upside_down: list
         duel, columns = month(seed)
         turned = np.isin(columns["carrier"], upside_down)
         duel = replace(duel, challenger=np.where(turned, 1 - duel.challenger, duel.challenger))
-        (check, *_), _ = slices.judge(duel, columns, RULES)
+        (check, *_), _ = comparison.judge_slices(duel, columns, RULES)
         found += check.result == "block" and all(f"{name} by" in check.why for name in names)
     print(f"{', '.join(upside_down)} upside down: blocked and named in {found} of 20 months")
     assert found >= 18
@@ -99,7 +101,7 @@ def test_the_size_that_a_small_holdout_asks_for_is_enough() -> None:
     # given twelve days and the size they ask for, on average
     margin, confidence = 0.01, 0.95
 
-    def found(seed: int, days: int) -> bootstrap.Difference:
+    def found(seed: int, days: int) -> stats.Difference:
         difference = month(seed, days=days)[0].difference("auc")
         assert difference
         return difference
@@ -113,5 +115,5 @@ def test_the_size_that_a_small_holdout_asks_for_is_enough() -> None:
 
 
 def test_holm_gives_no_more_than_the_smallest_p_values_deserve() -> None:
-    assert bootstrap.shown([0.04, 0.001, 0.03], 0.05) == [False, True, False]
-    assert bootstrap.shown([0.02, 0.001, 0.02], 0.05) == [True, True, True]
+    assert stats.shown([0.04, 0.001, 0.03], 0.05) == [False, True, False]
+    assert stats.shown([0.02, 0.001, 0.02], 0.05) == [True, True, True]

@@ -10,10 +10,13 @@ from onnxruntime import InferenceSession
 from tests.attempts import warned
 from tests.engine.ops.gate.project import GATES, GOOD, Project, flights, model
 
-from mergeworthy import artifact, holdout
-from mergeworthy.gate import Verdict
-from mergeworthy.gate.schema import SCHEMA, current
-from mergeworthy.paths import MODEL, PREDICTIONS
+from mergeworthy import artifact
+from mergeworthy import holdout
+from mergeworthy.verdict import Verdict
+from mergeworthy.verdict import SCHEMA
+from mergeworthy.verdict import verdict_schema
+from mergeworthy.paths import MODEL
+from mergeworthy.paths import PREDICTIONS
 
 STOPPING = """\
 from dataclasses import replace
@@ -321,4 +324,4 @@ def test_a_heavy_or_slow_model_blocks(project: Project) -> None:
 
 
 def test_the_published_schema_is_the_current_one() -> None:
-    assert SCHEMA.read_text() == current(), "publish it with `python -m mergeworthy.gate.schema`"
+    assert SCHEMA.read_text() == verdict_schema(), "publish it with `python -m mergeworthy.verdict`"

@@ -2,14 +2,15 @@
 
 from tests.engine.ops.gate.project import Project
 
-from mergeworthy import report
-from mergeworthy.paths import CHAMPION, REPORT
+from mergeworthy.report import build
+from mergeworthy.paths import CHAMPION
+from mergeworthy.paths import REPORT
 
 
 def reported(project: Project) -> str:
     """Write the report."""
     with project.inside():
-        report.run()
+        build.run()
         return REPORT.read_text()
 
 

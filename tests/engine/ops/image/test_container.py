@@ -6,7 +6,7 @@ import pytest
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.container.container import limits
+from mergeworthy.container.verify import limits
 
 MANIFEST = (PRODUCT / "deploy/base/deployment.yaml").read_text()
 

@@ -5,13 +5,13 @@ import sys
 import pytest
 
 from mergeworthy.errors import UserError
-from mergeworthy.container.engine import show
+from mergeworthy.container.build import show_engine
 
 
 def test_the_reason_of_a_failed_build_is_in_sight(capfd: pytest.CaptureFixture[str]) -> None:
     program = "import sys; print('no space left'); print('STEP 3', file=sys.stderr); sys.exit(3)"
     with pytest.raises(UserError, match="failed, for the reason that stands above"):
-        show(sys.executable, "-c", program)
+        show_engine(sys.executable, "-c", program)
     # and not among what a verb answers with
     said = capfd.readouterr()
     assert said.out == ""

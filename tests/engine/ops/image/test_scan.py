@@ -12,9 +12,13 @@ import yaml
 from tests.attempts import refusal
 from tests.engine.ops.image import osv
 
-from mergeworthy.container.scan import find, judge, read
-from mergeworthy.release.registry import digest
-from mergeworthy.config import Accepted, gates, infra
+from mergeworthy.container.build import find
+from mergeworthy.container.build import judge
+from mergeworthy.container.build import read
+from mergeworthy.release.publish import remote_digest
+from mergeworthy.config.gates import Accepted
+from mergeworthy.config import gates
+from mergeworthy.config import infra
 
 TODAY = date(2026, 11, 20)
 PACKAGES = {"starlette": "0.49.1", "Jinja2": "3.1.6"}
@@ -152,7 +156,7 @@ def test_an_acceptance_names_id_reason_and_day(
 
 
 @pytest.mark.attempts("proxy")
-@pytest.mark.parametrize("ask", [lambda: find(PACKAGES), lambda: digest("127.0.0.1:9/acme/flights:1")])
+@pytest.mark.parametrize("ask", [lambda: find(PACKAGES), lambda: remote_digest("127.0.0.1:9/acme/flights:1")])
 def test_a_proxy_in_the_way_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
 ) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.release.overlay import ENVIRONMENTS, Release, path
+from mergeworthy.release.promote import ENVIRONMENTS
+from mergeworthy.release.promote import Release
+from mergeworthy.release.promote import path
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import pytest
 from tests.engine.ops.pull_request import opened
 
 from mergeworthy.adapters import github
-from mergeworthy.adapters.event import Event
-from mergeworthy.release.plan import is_green
+from mergeworthy.adapters.actions import Event
+from mergeworthy.release.promote import is_green
 
 COMMIT = "c" * 40
 MAIN = Event("push", COMMIT, None, branch="main", repository="o/r")

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from tests.engine.ops import trained
 from tests.engine.ops.release.conftest import release
 
-from mergeworthy.release import register
-from mergeworthy.release.overlay import Release
+from mergeworthy.release import publish
+from mergeworthy.release.promote import Release
 
 
 def commit(folder: Path, message: str) -> str:
@@ -26,13 +26,13 @@ def test_a_slow_release_takes_nothing_back(tmp_path: Path, monkeypatch: pytest.M
     lock = trained.make(folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr(register, "card", lambda: "")  # is made of a whole project's reports
+    monkeypatch.setattr(publish, "card", lambda: "")  # is made of a whole project's reports
     commits = [commit(folder, message) for message in ("older", "newer")]
     older, newer = (replace(release(one, digit), lock=lock) for one, digit in zip(commits, "12", strict=True))
     client = MlflowClient(uri)
 
     def tagged(made: Release) -> list[dict[str, str]]:
-        register.register(made)
+        publish.register(made)
         return [one.tags for one in client.search_model_versions("name = 'flights'")]
 
     # when the newer one is registered twice and the older one comes late, then there is one version, the newer one's
@@ -42,4 +42,4 @@ def test_a_slow_release_takes_nothing_back(tmp_path: Path, monkeypatch: pytest.M
     # when another training of the older commit comes late, then it is a version, and the champion stays
     (folder / "reports/training.csv").write_text("epoch,epochs,train_loss\n1,1,0.7\n")
     assert len(tagged(replace(older, lock=trained.lock(folder)))) == 2
-    assert client.get_model_version_by_alias("flights", register.ALIAS).tags["commit"] == newer.commit
+    assert client.get_model_version_by_alias("flights", publish.ALIAS).tags["commit"] == newer.commit

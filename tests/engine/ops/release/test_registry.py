@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from tests.attempts import refusal
 
-from mergeworthy.release import registry
+from mergeworthy.release import publish
 
 GOOD = "sha256:" + "0" * 64
 Answer = tuple[int, dict[str, str], bytes]
@@ -24,7 +24,7 @@ def serve() -> Iterator[Serve]:
             def do_GET(self) -> None:
                 known = next(answer for path, answer in answers.items() if self.path.startswith(path))
                 status, headers, body = known
-                if "Bearer" in self.headers.get("Authorization", "") and status == registry.REFUSED:
+                if "Bearer" in self.headers.get("Authorization", "") and status == publish.REFUSED:
                     status, headers = 200, {"Docker-Content-Digest": GOOD}
                 self.send_response(status)
                 host = f"127.0.0.1:{server.server_port}"
@@ -53,12 +53,12 @@ def serve() -> Iterator[Serve]:
 
 
 def challenge(realm: str) -> Answer:
-    return registry.REFUSED, {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}, b""
+    return publish.REFUSED, {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}, b""
 
 
 def test_a_token_is_asked_for_where_the_registry_says(serve: Serve) -> None:
     host = serve({"/v2/": challenge("http://HOST/token"), "/token": (200, {}, b'{"token": "t"}')})
-    assert registry.digest(f"{host}/x/y:1") == GOOD
+    assert publish.remote_digest(f"{host}/x/y:1") == GOOD
 
 
 @pytest.mark.attempts("registry")
@@ -78,4 +78,4 @@ def test_a_token_is_asked_for_where_the_registry_says(serve: Serve) -> None:
 def test_another_answer_is_one_sentence(serve: Serve, answers: dict[str, Answer], told: str) -> None:
     host = serve(answers)
     with refusal(told):
-        registry.digest(f"{host}/x/y:1")
+        publish.remote_digest(f"{host}/x/y:1")

@@ -5,12 +5,16 @@ from tests.attempts import refusal
 from tests.engine.ops.release.conftest import Repository, release
 
 from mergeworthy.errors import UserError
-from mergeworthy.container import content
-from mergeworthy.release import made, status
-from mergeworthy.release import stage as staging
-from mergeworthy.release.overlay import read, text
-from mergeworthy.release.promote import BRANCH, promote
-from mergeworthy.release.stage import stage
+from mergeworthy.container import build
+from mergeworthy.release import publish
+from mergeworthy.release import promote as status
+from mergeworthy.release import promote as staging
+from mergeworthy.release.promote import read
+from mergeworthy.release.promote import text
+from mergeworthy.release.promote import BRANCH
+from mergeworthy.release.promote import promote
+from mergeworthy.release.promote import stage
+from mergeworthy.adapters import github
 
 
 def running(repository: Repository, environment: str) -> str | None:
@@ -35,7 +39,7 @@ def test_a_broken_overlay_is_one_sentence(broken: str) -> None:
 def test_a_release_that_nobody_handed_over_is_one_sentence(handed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELEASE", handed)
     with refusal(r"^RELEASE is .*, and not what `make publish` hands over"):
-        made.release()
+        publish.load_release()
 
 
 def test_staging_twice_commits_once(repository: Repository) -> None:
@@ -60,7 +64,7 @@ def test_two_releases_at_once_leave_the_newer_model(
     # given a release that another one overtakes between its fetch and its push
     commits = {"older": repository.commit("model-1"), "newer": repository.commit("model-2")}
     (ours,) = set(commits) - {theirs}
-    plain, others = staging.fetch, [release(commits[theirs])]
+    plain, others = github.fetch_branch, [release(commits[theirs])]
 
     def overtaken(branch: str, environment: dict[str, str]) -> str | None:
         head = plain(branch, environment)
@@ -76,19 +80,19 @@ def test_two_releases_at_once_leave_the_newer_model(
 
 def test_what_is_released_is_the_last_commit_that_changed_the_image(repository: Repository) -> None:
     model = repository.commit("model-1")
-    named = content.fingerprint()
+    named = build.fingerprint()
     # given a release, and words
     stage(release(model))
     repository.commit("README.md")
-    assert (content.commit(), content.fingerprint()) == (model, named)
+    assert (build.image_commit(), build.fingerprint()) == (model, named)
     # when other code goes in, then it is another image of another commit
     other = repository.commit("model-2")
-    assert content.commit() == other
-    assert content.fingerprint() != named
+    assert build.image_commit() == other
+    assert build.fingerprint() != named
     # when it lies there uncommitted, it is another one too
-    named = content.fingerprint()
+    named = build.fingerprint()
     (repository.folder / "model-2").write_text("otherwise")
-    assert content.fingerprint() != named
+    assert build.fingerprint() != named
 
 
 def test_promoting_twice_leaves_one_branch(repository: Repository) -> None:
@@ -125,7 +129,7 @@ def test_a_revert_brings_the_former_model_back_and_status_tells_all(
     told = [change.release.commit for change in status.history("production") if change.release]
     assert told == [models[0], models[1], models[0]]
     monkeypatch.setenv("COLUMNS", "200")
-    status.run()
+    status.show_status()
     shown = capsys.readouterr().out
     now = next(line for line in shown.splitlines() if "production" in line)
     assert models[0][:12] in now

@@ -7,7 +7,7 @@ from tests.engine.ops import reported
 from tests.engine.ops.markdown_tables import tables
 from tests.engine.ops.reported import BLOCK, WARN, Project, checks, duel, git, slices, written
 
-from mergeworthy.report.verdict import MARKER
+from mergeworthy.report.sections import MARKER
 from mergeworthy.verdict import Check
 
 

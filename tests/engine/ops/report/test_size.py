@@ -10,9 +10,10 @@ from tests.engine.ops import reported
 from tests.engine.ops.markdown_tables import PARSER
 from tests.engine.ops.reported import checks, duel
 
-from mergeworthy import report
+from mergeworthy.report import build
 from mergeworthy.verdict import Check
-from mergeworthy.report.fit import Section, fit
+from mergeworthy.report.build import Section
+from mergeworthy.report.build import fit
 from mergeworthy.paths import REPORT
 
 HOSTILE = "🛫 <b>|`@all`\n" * 8
@@ -29,7 +30,7 @@ def test_thousands_of_everything_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     slices = [duel("log_loss", n / 1e6, column=f"column {n}", value=f"{n}{HOSTILE}", margin=0.03) for n in range(5_000)]
     blocked = [Check(name=f"{n} {HOSTILE}", result="block", why=HOSTILE * 50) for n in range(400)]
     project.judge(checks(*blocked), [duel("auc", 0.02), *slices], project.champion)
-    report.run()
+    build.run()
     text = REPORT.read_text()
     assert len(text.encode()) <= 65_536 - 1_024
     assert re.search(r"\n- … and 3\d\d more in `reports/verdict.json`", text)

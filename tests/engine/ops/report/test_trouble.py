@@ -7,8 +7,11 @@ from tests.attempts import refusal
 from tests.engine.ops.pull_request import opened
 from tests.engine.ops.reported import BLOCK, Project, git, written
 
-from mergeworthy import report
-from mergeworthy.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
+from mergeworthy.report import build
+from mergeworthy.paths import METRICS
+from mergeworthy.paths import PREDICTIONS
+from mergeworthy.paths import TRAINING
+from mergeworthy.paths import VERDICT
 
 
 def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: Project) -> None:
@@ -38,20 +41,20 @@ def test_behind_a_good_verdict_a_missing_or_broken_file_is_one_sentence(
 ) -> None:
     path.unlink() if content is None else path.write_bytes(content)
     with refusal(rf"^{path}:? {said}.*: run `make pipeline`$"):
-        report.run()
+        build.run()
 
 
 @pytest.mark.attempts("damaged file")
 def test_a_verdict_that_is_missing_broken_or_of_another_lock_is_one_sentence(project: Project) -> None:
     (project.root / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     with refusal(r"verdict.json is about another dvc.lock.*`make gate`"):
-        report.run()
+        build.run()
     VERDICT.write_text("{}")
     with refusal(r"verdict.json is not a verdict"):
-        report.run()
+        build.run()
     VERDICT.unlink()
     with refusal(r"verdict.json is missing: run `make gate`"):
-        report.run()
+        build.run()
 
 
 def test_a_part_that_cannot_be_told_does_not_take_the_others_with_it(project: Project) -> None:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from mergeworthy.errors import UserError
-from mergeworthy.extras.sweep import search as sweep
-from mergeworthy.extras.sweep import trial
+from mergeworthy.extras import sweep
+from mergeworthy.extras import sweep_trial
 from mergeworthy.stages import features
 from ml.params import Params
 from ml.schema import TABLES
@@ -58,9 +58,9 @@ def test_it_goes_on_where_it_was_stopped_and_offers_the_best(
     project: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # given a sweep that is stopped in its second trial
-    fit, seen = trial.fit, []
+    fit, seen = sweep_trial.fit, []
 
-    def stopped(params: dict[str, dict[str, object]], data: trial.Split) -> tuple[dict[str, float], float]:
+    def stopped(params: dict[str, dict[str, object]], data: sweep_trial.Split) -> tuple[dict[str, float], float]:
         seen.append(params["train"])
         if len(seen) == 2:
             raise KeyboardInterrupt

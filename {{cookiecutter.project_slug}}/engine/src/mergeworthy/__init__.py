@@ -8,11 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dataset import Checkpoint, Compute, Dataset, split_inputs
     from .errors import UserError
-    from .history import History, asof
+    from .interface import Checkpoint, Compute, Dataset, History, asof, split_inputs
     from .project import Online, Project
-    from .stats.metric import Metric, by_rows, mean
+    from .stats import Metric, by_rows, mean
     from .tasks.binary import Binary
 
 __all__ = [

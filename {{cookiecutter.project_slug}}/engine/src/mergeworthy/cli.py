@@ -29,7 +29,7 @@ def data(
     if_needed: Annotated[bool, typer.Option("--if-needed", help="only where an outdated stage reads it")] = False,
 ) -> None:
     """Make data/ true for data.dvc, and add the partitions up to UNTIL."""
-    from .adapters.staleness import reads_data, stale_stages
+    from .adapters.dvc import reads_data, stale_stages
     from .data.fetch import fetch
 
     if not if_needed or reads_data(stale_stages()):
@@ -39,7 +39,7 @@ def data(
 @app.command()
 def plan() -> None:
     """Say whether any stage would run for this commit, and whether it may run here."""
-    from .ci.plan import run as plan_run
+    from .workflow.plan import run_plan as plan_run
 
     plan_run()
 
@@ -47,7 +47,7 @@ def plan() -> None:
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
 def dvc(context: typer.Context) -> None:
     """Run DVC, once its remote has answered."""
-    from .adapters.dvc_cli import show
+    from .adapters.dvc import show
 
     raise typer.Exit(show(context.args))
 
@@ -55,7 +55,7 @@ def dvc(context: typer.Context) -> None:
 @app.command()
 def push() -> None:
     """Store data, models and run cache in the DVC remote; exit 1 if something that git records is lost."""
-    from .adapters.dvc_cli import push as push_all
+    from .adapters.dvc import push as push_all
 
     push_all()
 
@@ -63,7 +63,7 @@ def push() -> None:
 @app.command()
 def lock() -> None:
     """Commit dvc.lock back to the branch that was trained (CI)."""
-    from .ci.lock import run as lock_run
+    from .workflow.plan import run_lock as lock_run
 
     lock_run()
 
@@ -71,7 +71,7 @@ def lock() -> None:
 @app.command()
 def verdict() -> None:
     """Gather the jobs' results into the one required check (CI)."""
-    from .ci.required_check import run as verdict_run
+    from .workflow.plan import run_required_check as verdict_run
 
     verdict_run()
 
@@ -101,8 +101,8 @@ def gate(
     ] = None,
 ) -> None:
     """Judge the model against gates.yaml and the champion; exit 1 if it may not be merged."""
-    from .adapters.event import current
-    from .gate import run as judge
+    from .adapters.actions import current
+    from .gate.run import run as judge
 
     raise typer.Exit(judge(champion or current().champion).exit_code)
 
@@ -112,7 +112,7 @@ def sweep(
     apply: Annotated[bool, typer.Option("--apply", help="write the best values into params.yaml")] = False,
 ) -> None:
     """Search over params.yaml as sweep.yaml says, going on where a stopped search was."""
-    from .extras.sweep.search import run as search
+    from .extras.sweep import run as search
 
     search(apply=apply)
 
@@ -120,7 +120,7 @@ def sweep(
 @app.command()
 def report() -> None:
     """Write reports/report.md: verdict, metrics against the champion, slices, what changed, plots, cost."""
-    from .report import run as write
+    from .report.build import run as write
 
     write()
 
@@ -128,7 +128,7 @@ def report() -> None:
 @app.command()
 def comment() -> None:
     """Put the report on the pull request, or in the job's summary (CI)."""
-    from .ci.comment import run as comment_run
+    from .workflow.comment import run as comment_run
 
     comment_run()
 
@@ -136,7 +136,7 @@ def comment() -> None:
 @app.command()
 def cml() -> None:
     """Install CML, the program that sends the report, if its digest is the recorded one (CI)."""
-    from .ci.cml import run as install
+    from .workflow.comment import install_cml as install
 
     install()
 
@@ -144,7 +144,7 @@ def cml() -> None:
 @app.command()
 def remote() -> None:
     """Check that this job could reach the DVC remote at all (CI)."""
-    from .adapters.remote import run as check
+    from .adapters.dvc import check_remote as check
 
     check()
 
@@ -152,7 +152,7 @@ def remote() -> None:
 @app.command()
 def resolve() -> None:
     """Merge the default branch where dvc.lock conflicts, with the lock that it has."""
-    from .ci.resolve import run as merge
+    from .workflow.plan import run_resolve as merge
 
     merge()
 
@@ -171,11 +171,10 @@ def verify_image(
 ) -> None:
     """Start the container and hold it against gates.yaml; exit 1 if it may not be trusted."""
     from .container.verify import verify
-    from .gate.show import checks
-    from .verdict import worst
+    from .verdict import print_checks, worst
 
     told = verify(image)
-    checks("The image", told)
+    print_checks("The image", told)
     raise typer.Exit(int(worst(told) == "block"))
 
 
@@ -188,7 +187,7 @@ def release(step: Literal["plan", "publish", "sign", "card", "register", "stage"
 @app.command()
 def status() -> None:
     """Show what runs where, since which commit and by whose merge."""
-    from .release.status import run as show
+    from .release.promote import show_status as show
 
     show()
 
@@ -223,7 +222,7 @@ def act() -> None:
 @app.command()
 def retrain() -> None:
     """Open or update the retraining pull request that the drift decision asks for, or close it (CI)."""
-    from .ci.retrain import run as propose
+    from .workflow.retraining import retrain as propose
 
     propose()
 
@@ -231,7 +230,7 @@ def retrain() -> None:
 @app.command()
 def watch() -> None:
     """Open an issue where the drift check failed twice in a row (CI)."""
-    from .ci.retrain.watch import run as look
+    from .workflow.retraining import watch as look
 
     look()
 
@@ -263,7 +262,7 @@ def doctor() -> None:
 @app.command()
 def train() -> None:
     """Run what is out of date, from scratch if gates.yaml says so, and hand the lock to the job that judges (CI)."""
-    from .ci.training import main as train_all
+    from .workflow.plan import run_training as train_all
 
     train_all()
 
@@ -271,7 +270,7 @@ def train() -> None:
 @app.command()
 def provenance() -> None:
     """Check that what is restored is what the job `train` wrote (CI)."""
-    from .adapters.provenance import take_over
+    from .adapters.actions import take_over
 
     take_over()
 
@@ -279,7 +278,7 @@ def provenance() -> None:
 @app.command()
 def trainjob() -> None:
     """Print the training as a Kubernetes job."""
-    from .extras.trainjob import show
+    from .extras.clusters import show
 
     show()
 
@@ -289,7 +288,7 @@ def scan(
     image: Annotated[str | None, typer.Argument(help="another image than the one of this training")] = None,
 ) -> None:
     """Look the image's packages up among known vulnerabilities; exit 1 if gates.yaml does not accept one."""
-    from .container.scan import scan as look_up
+    from .container.build import scan as look_up
 
     look_up(image)
 

@@ -4,7 +4,9 @@ import importlib
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,11 +16,9 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
-from . import team
-from .dataset import Compute, Dataset, split_inputs
-from .errors import UserError
-from .history import History, problem
-from .stats.metric import Metric
+from .errors import REFUSED, UserError
+from .interface import Compute, Dataset, History, problem, split_inputs
+from .stats import Metric
 from .tasks.binary import Binary
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ class Project:
         What polars evaluates later is not called yet: whoever collects the rows does so within
         `team.running(project.features)`.
         """
-        name = team.name(self.features)
-        with team.running(self.features):
+        name = full_name(self.features)
+        with running(self.features):
             rows = self.features(tables, params)
             if isinstance(rows, pl.DataFrame):
                 raise UserError(f"{name} must return a polars LazyFrame, got a DataFrame: leave out collect()")
@@ -178,8 +178,8 @@ class Project:
         """Return every history by name; none if the features of a row need no other rows."""
         if self.online is None:
             return {}
-        name = team.name(self.online.history)
-        with team.running(self.online.history):
+        name = full_name(self.online.history)
+        with running(self.online.history):
             found = self.online.history(tables, params)
             if not isinstance(found, Mapping):
                 raise UserError(f"{name} must return a mapping of names to History, got {_kind(found)}")
@@ -192,10 +192,10 @@ class Project:
         """Return the inputs that follow from a row and its history; raise `UserError` if that is no mapping."""
         if self.online is None:
             return {}
-        with team.running(self.online.derive):
+        with running(self.online.derive):
             found = self.online.derive(known)
         if not isinstance(found, dict):
-            raise UserError(f"{team.name(self.online.derive)} must return a dict of inputs by name, got {_kind(found)}")
+            raise UserError(f"{full_name(self.online.derive)} must return a dict of inputs by name, got {_kind(found)}")
         return found
 
     def derive_arrays(self, known: Mapping[str, "NDArray[Any]"], count: int) -> "dict[str, NDArray[Any]]":
@@ -208,7 +208,7 @@ class Project:
                 got = f"got the shape {values.shape}"
             else:
                 continue
-            derive = team.name(cast("Online", self.online).derive)
+            derive = full_name(cast("Online", self.online).derive)
             raise UserError(f"{derive}: {name} must be an array of shape ({count},) for {count} rows, {got}")
         return found
 
@@ -217,10 +217,10 @@ class Project:
         train = _named(self.train, "train") if isinstance(self.train, str) else self.train
         if not callable(train):
             raise UserError(f"Project(train={self.train!r}): expected a function of (data, params, compute)")
-        with team.running(train):
+        with running(train):
             model = train(data, params, compute)
         if not isinstance(model, bytes):
-            raise UserError(f"{team.name(train)} must return the bytes of an ONNX file, got {_kind(model)}")
+            raise UserError(f"{full_name(train)} must return the bytes of an ONNX file, got {_kind(model)}")
         return model
 
 
@@ -273,7 +273,7 @@ def _import(reference: str, where: str) -> Any:
     if source not in sys.path:
         sys.path.insert(0, source)
     try:
-        with team.importing(module):
+        with importing(module):
             found = importlib.import_module(module)
     except UserError as error:
         cause = error.__cause__
@@ -297,3 +297,80 @@ def _kind(value: object) -> str:
 def _listed(columns: Iterable[str], most: int = 8) -> str:
     names = list(columns)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# DOC team: Errors of the team's own code: what it raises becomes one line that names its file, line and function.
+
+LONGEST = 300  # characters of an error's own words that are shown
+
+
+def full_name(function: Any) -> str:
+    """Return a function's full name, such as ml.features.build_features."""
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
+
+
+@contextmanager
+def running(function: Any) -> Iterator[None]:
+    """Turn an exception of the team's `function` into a `UserError`, even if polars evaluates its result only later.
+
+    The line names the last call within the team's package. The exception stays the cause of the `UserError`, and
+    TRACEBACK=1 prints it.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if _refused(error):
+            raise
+        package = str(getattr(function, "__module__", "")).partition(".")[0]
+        where = _last_call(error, package) or f"{_file(function)}what {full_name(function)} returns"
+        raise UserError(f"{where}: {words(error)}") from error
+
+
+@contextmanager
+def importing(module: str) -> Iterator[None]:
+    """Turn an exception that the import of the team's `module` raises into a `UserError` that names file and line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        where = _last_call(error, module.partition(".")[0])
+        if isinstance(error, SyntaxError) and error.filename:
+            where = f"{_shown(error.filename)}, line {error.lineno}"
+        raise UserError(f"{where or module}: {words(error)}") from error
+
+
+def words(error: Exception) -> str:
+    """Return type and first line of an exception."""
+    said = " ".join((str(error).strip().splitlines() or [""])[0].split())
+    if isinstance(error, SyntaxError):
+        said = error.msg
+    if len(said) > LONGEST:
+        said = f"{said[:LONGEST]}…"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _refused(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in REFUSED  # a full disk is no fault of the team's code
+
+
+def _last_call(error: Exception, package: str) -> str | None:
+    """Return file, line and function of the last call within `package`, or None if the exception passed none."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            function = frame.f_code.co_qualname if frame.f_code.co_name != "<module>" else ""
+            found = f"{_shown(frame.f_code.co_filename)}, line {line}{f', in {function}' if function else ''}"
+    return found
+
+
+def _file(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{_shown(code.co_filename)}, line {code.co_firstlineno}: " if code else ""
+
+
+def _shown(file: str) -> str:
+    path = Path(file)
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else file

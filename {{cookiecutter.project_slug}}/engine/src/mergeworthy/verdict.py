@@ -1,10 +1,18 @@
-"""What the gate says, as a file that others may rely on: `reports/verdict.json`, described by `verdict.schema.json`."""
+"""The verdict: its type, its file, and how people see it."""
 
+import json
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
+from rich.console import Console
+from rich.table import Table
 
 from .files import Record
+from .text import clean, inert, prose
+
+# DOC verdict: What the gate says, as a file that others may rely on: `reports/verdict.json`, described by
+# `verdict.schema.json`.
 
 MARKS = {"pass": "✅", "warn": "⚠️", "block": "⛔"}
 WORDS = {"pass": "may be merged", "warn": "may be merged, with a look at the warnings", "block": "may not be merged"}
@@ -65,3 +73,59 @@ def worst(checks: list[Check]) -> Result:
     """Give the outcome of all checks together; nothing checked is nothing shown, and blocks."""
     results = {check.result for check in checks}
     return "block" if "block" in results or not results else "warn" if "warn" in results else "pass"
+
+
+# DOC gate.show: The verdict for people: a Markdown table for pull requests, the same on the console.
+
+COLUMNS = ("Check", "", "Figure", "Limit", "Why")
+
+
+def verdict_markdown(verdict: Verdict) -> str:
+    """Give the verdict as one heading, its table and where it comes from."""
+    rows = [[prose(cell) for cell in _cells(check)] for check in verdict.checks]
+    lines = [list(COLUMNS), ["---", "---", "---:", "---:", "---"], *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"## {_title(verdict)}\n\n{table}\n\n{prose(_origin(verdict))}\n"
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """Print the verdict."""
+    print_checks(_title(verdict), verdict.checks, _origin(verdict))
+
+
+def print_checks(title: str, told: list[Check], caption: str | None = None) -> None:
+    """Print checks as a table."""
+    table = Table(title=title, caption=caption and inert(clean(caption)), title_justify="left", caption_justify="left")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in ("Figure", "Limit") else "left")
+    for check in told:
+        table.add_row(*(inert(clean(cell)) for cell in _cells(check)))
+    Console().print(table, markup=False)
+
+
+def _title(verdict: Verdict) -> str:
+    return f"{MARKS[verdict.outcome]} The model {WORDS[verdict.outcome]}"
+
+
+def _origin(verdict: Verdict) -> str:
+    champion = f"champion of {verdict.champion[:12]}" if verdict.champion else "no champion"
+    return f"Holdout {verdict.partition or 'unknown'}, {champion}, commit {(verdict.commit or 'none')[:12]}."
+
+
+def _cells(check: Check) -> list[str]:
+    numbers = ["" if value is None else f"{value:.4g}" for value in (check.figure, check.limit)]
+    return [check.name, MARKS[check.result], *numbers, check.why]
+
+
+# DOC gate.schema: The published schema of a verdict: `python -m mergeworthy.ops.gate.schema` writes it anew.
+
+SCHEMA = Path(__file__).with_name("verdict.schema.json")
+
+
+def verdict_schema() -> str:
+    """Give the JSON schema of `Verdict` as it is now."""
+    return json.dumps(Verdict.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(verdict_schema())

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mergeworthy import Compute, Dataset
+from mergeworthy import Compute
+from mergeworthy import Dataset
 
 from .params import Params
 

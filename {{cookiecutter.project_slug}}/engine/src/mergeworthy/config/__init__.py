@@ -3,7 +3,7 @@
 What the model may be tuned by is declared beside the model, in `ml/params.py`.
 """
 
-from .drift import Drift
+from .base import PARAMS, SWEEP, Range, Search, Sweep, params, sweep
 from .gates import (
     GATES,
     Accepted,
@@ -12,6 +12,7 @@ from .gates import (
     Bound,
     Champion,
     Cost,
+    Drift,
     Gates,
     ImageLimits,
     Plausibility,
@@ -37,8 +38,6 @@ from .infra import (
     Tracking,
     infra,
 )
-from .params import PARAMS, params
-from .sweep import SWEEP, Range, Search, Sweep, sweep
 
 __all__ = [
     "GATES",

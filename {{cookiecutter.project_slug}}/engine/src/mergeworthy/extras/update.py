@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from .. import files
-from ..adapters import git, github, proposal
-from ..adapters.branch import credentials, fetch, move
-from ..adapters.branch import git as repository
-from ..adapters.event import Event, current
+from ..adapters import git, github
+from ..adapters.actions import Event, current
+from ..adapters.github import credentials, fetch_branch, move_branch
+from ..adapters.github import run_git as repository
 from ..errors import UserError
 from ..process import Deadline, call
 from ..text import say
@@ -69,18 +69,18 @@ def propose(event: Event, said: str) -> str:
             "laptop, or give the secret UPDATE_TOKEN, whose owner may write contents, pull requests and workflows"
         )
     base, environment = git.default_branch(), credentials(event)
-    known = proposal.known(str(event.repository), BRANCH)
-    if not proposal.opened(known):
+    known = github.known_pulls(str(event.repository), BRANCH)
+    if not github.open_pull(known):
         github.require_pull_requests(event, base)
-    there = fetch(BRANCH, environment)
+    there = fetch_branch(BRANCH, environment)
     repository("add", "--all", environment=environment)
     tree = repository("write-tree", environment=environment)
     head = repository("rev-parse", "HEAD", environment=environment)
     if there is None or not _is_same(there, head, tree, environment):
         new = repository("commit-tree", tree, "-p", head, "-m", TITLE, environment=environment)
-        move(BRANCH, new, there, environment, lambda: proposal.retire(str(event.repository), known))
+        move_branch(BRANCH, new, there, environment, lambda: github.retire_pull(str(event.repository), known))
     body = f"{said.partition(':')[0]}.\n\nNothing of `src/ml` is changed by an update. Opened by `update.yaml`."
-    number, fresh = proposal.offer(str(event.repository), BRANCH, base, TITLE, body)
+    number, fresh = github.offer_pull(str(event.repository), BRANCH, base, TITLE, body)
     return f"pull request {number} {'is opened' if fresh else 'is up to date'}"
 
 

@@ -13,12 +13,10 @@ from ..errors import UserError
 from ..paths import ONLINE
 from ..project import registered
 from . import identity
-from .app import Predictions, fill, token
-from .contract import request
+from .app import Predictions, fill, request, token
+from .identity import ModelMetrics
 from .log import Log
-from .metrics import ModelMetrics
-from .scorer import Batcher, Scorer
-from .store import Embedded
+from .scorer import Batcher, Embedded, Scorer
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,64 @@ The one before carries the history that the first hours of a month look back on.
 partitions, the team's code and the parameters stay as they are it comes from `.cache/`: a new month costs one month.
 """
 
+import json
 import shutil
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 from pydantic import BaseModel
 from rich.progress import track
 
-from .. import label, paths, team
-from ..config.params import params as read_params
-from ..digest import digest
+from .. import holdout, paths, project
+from .. import project as team
+from ..config.base import params as read_params
 from ..errors import UserError
-from ..files import scan_parquet, whole
-from ..paths import DATA, FEATURES, partitions
-from ..project import registered, team_code
-from . import online, run_stage
+from ..files import digest, scan_parquet, whole
+from ..interface import History
+from ..paths import DATA, FEATURES, ONLINE, partitions
+from ..project import Online, registered, team_code
+from .base import run_stage
+
+# DOC stages.online: The newest partition's history, which ships with the model: the stage `features` writes it beside
+# its files. The service looks up in it, by key and moment, what the training rows were joined to.
+
+
+def write_history(
+    tables: Mapping[str, pl.LazyFrame],
+    span: tuple[datetime, datetime] | None,
+    params: BaseModel,
+    folder: Path = ONLINE,
+) -> None:
+    """Write `<history>.parquet` into `folder`: keys, `at` and values; how to look up stands in the file's metadata.
+
+    `span` is the first and the last moment of the newest partition; None without time, where nothing becomes known.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if span is None:
+        return
+    start, end = span
+    until = end.replace(tzinfo=UTC).timestamp()
+    histories = registered().build_history(tables, params)
+    if not histories:
+        return
+    with project.running(cast("Online", registered().online).history):
+        found = pl.collect_all([recent(history, start) for history in histories.values()])  # they share what they read
+    for (name, history), rows in zip(histories.items(), found, strict=True):
+        limit = history.within.total_seconds() if history.within else None
+        about = {"by": history.by, "within": limit, "until": until}
+        rows.write_parquet(folder / f"{name}.parquet", metadata={"history": json.dumps(about)})
+
+
+def recent(history: History, start: datetime) -> pl.LazyFrame:
+    """What holds at `start`, and every later change, in an order that is always the same; at one moment the last."""
+    table = history.table.unique([*history.by, "at"], keep="last", maintain_order=True)
+    before = table.filter(pl.col("at") < start).unique(history.by, keep="last", maintain_order=True)
+    return pl.concat([before, table.filter(pl.col("at") >= start)]).sort("at", *history.by)
+
 
 BUILT = Path(".cache/features")
 RESTORE = "delete it, and run `make data`"
@@ -63,7 +105,7 @@ def built(partition: str, previous: str | None, params: BaseModel) -> Path:
         sources = [path for name in (previous, partition) if name for path in sorted((DATA / name).glob("*.parquet"))]
         with team.running(registered().features), whole(sources, RESTORE):
             build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
-        label.check(pl.scan_parquet(unfinished), f"features of {partition}")
+        holdout.check_label(pl.scan_parquet(unfinished), f"features of {partition}")
         unfinished.rename(path)
     return path
 
@@ -92,7 +134,7 @@ def main() -> None:
         shutil.copyfile(file, FEATURES / f"{name}.parquet")
     for old in set(BUILT.iterdir()) - used:
         old.unlink()
-    online.write(tables(*names[-2:]), span(FEATURES / f"{names[-1]}.parquet"), params)
+    write_history(tables(*names[-2:]), span(FEATURES / f"{names[-1]}.parquet"), params)
 
 
 if __name__ == "__main__":

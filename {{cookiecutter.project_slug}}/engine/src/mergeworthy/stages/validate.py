@@ -8,7 +8,7 @@ from .. import files, paths
 from ..data.contract import validate
 from ..errors import UserError, run
 from ..paths import CONTRACT, DATA, partitions
-from . import versions
+from . import base
 
 RESTORE = "delete it, and run `make data`"
 
@@ -30,7 +30,7 @@ def examine(partition: str) -> dict[str, dict[str, object]]:
 
 def main() -> None:
     """Write `reports/contract.json`: partition → table → rows, and column → share of nulls where there are any."""
-    versions.check()
+    base.check()
     names = partitions()
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")

@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..stats.calibration import ece, slope
-from ..stats.metric import Metric, by_rows, mean, ratio
+from ..stats import Metric, by_rows, ece, mean, ratio, slope
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

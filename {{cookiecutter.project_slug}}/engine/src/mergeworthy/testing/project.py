@@ -21,18 +21,18 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from .. import artifact, examples, label, team
-from ..config.params import params as read_params
+from .. import artifact, examples, holdout
+from .. import project as team
+from ..config.base import params as read_params
 from ..data.contract import requested
-from ..dataset import Compute
 from ..errors import UserError
 from ..files import read_parquet
+from ..interface import Compute
 from ..paths import DATA, partitions
 from ..project import Project, registered
-from ..serving.contract import arrays
-from ..serving.scorer import Scorer
-from ..serving.store import Embedded
-from ..stages import online
+from ..serving.app import arrays
+from ..serving.scorer import Embedded, Scorer
+from ..stages import features
 from .stages import check_stages
 
 ROWS, TRAINING_ROWS, REQUEST_ROWS = 3_000, 2_000, 200
@@ -107,7 +107,7 @@ class _Subject:
     @property
     def function(self) -> str:
         """Name of the function that makes features."""
-        return team.name(self.project.features)
+        return team.full_name(self.project.features)
 
     @cached_property
     def model(self) -> bytes:
@@ -148,7 +148,7 @@ def _features(subject: _Subject) -> None:
         raise UserError(
             f"Project(time={project.time!r}): the contract of {project.main} has time {time!r}: let both agree"
         )
-    label.check(rows.lazy(), subject.function)
+    holdout.check_label(rows.lazy(), subject.function)
     key, target = project.key, project.target
     if twice := rows.height - rows.unique(key).height:
         raise UserError(f"{subject.function} returns {twice:,} rows more than one for each {', '.join(key)}")
@@ -157,7 +157,7 @@ def _features(subject: _Subject) -> None:
     both = rows.select(*key, pl.col(target).cast(pl.Boolean)).join(truth, on=key, how="right", nulls_equal=True)
     if wrong := both.filter(pl.col(target).ne_missing(pl.col("truth"))).height:
         raise UserError(
-            f"{subject.function}: {target} is not what {team.name(project.task.label)} says in {wrong:,} of "
+            f"{subject.function}: {target} is not what {team.full_name(project.task.label)} says in {wrong:,} of "
             f"{both.height:,} rows of {project.main}, or such rows are missing"
         )
 
@@ -279,7 +279,7 @@ def _service(subject: _Subject) -> None:
         span = (
             table.select(pl.col(time).min().alias("first"), pl.col(time).max().alias("last")).row(0) if time else None
         )
-        online.write(lazy, span, subject.params, Path(folder))
+        features.write_history(lazy, span, subject.params, Path(folder))
         store = Embedded(Path(folder), time)
         known = arrays(project.schema, dicts := requests.select(list(requested(project.schema))).to_dicts())
         _compare(subject, rows, known | store.lookup(known))
@@ -292,7 +292,7 @@ def _compare(subject: _Subject, rows: pl.DataFrame, known: Mapping[str, NDArray[
     """Raise `UserError` naming the first input that the service computes otherwise than the feature rows have it."""
     project = subject.project
     derived = project.derive_arrays(known, rows.height)
-    online_code = team.name(project.online.derive) if project.online else "Project(online=None)"
+    online_code = team.full_name(project.online.derive) if project.online else "Project(online=None)"
     if extra := [name for name in derived if name not in rows.columns]:
         raise UserError(
             f"{online_code} returns {extra[0]}, which is no column of the features: {subject.function} must have it"

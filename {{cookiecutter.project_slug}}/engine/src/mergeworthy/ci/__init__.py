@@ -1,1 +1,0 @@
-"""The steps of the workflows: plan, lock, required check, comment, retraining."""

@@ -1,1 +1,0 @@
-"""Markdown and charts, for the report, the gate and the drift check."""

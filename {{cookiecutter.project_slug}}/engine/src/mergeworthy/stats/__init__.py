@@ -1,1 +1,0 @@
-"""Statistics that gate, drift check and the stage `reference` share."""
