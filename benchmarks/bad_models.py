@@ -6,4 +6,4 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))  # the template's folder, which holds the engine's tests
-    runpy.run_module("tests.engine.ops.gate.bad_models", run_name="__main__", alter_sys=True)
+    runpy.run_module("tests.engine.gate.bad_models", run_name="__main__", alter_sys=True)

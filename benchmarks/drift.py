@@ -22,7 +22,7 @@ from mergeworthy.reference import SCORE
 from mergeworthy.reference import summarise
 from mergeworthy.config.gates import Drift
 
-from tests.engine.ops.drift.simulation import SETTINGS, SHIFTS, World
+from tests.engine.drift.simulation import SETTINGS, SHIFTS, World
 
 TABLES = {
     "narrow, 5 + 3 columns": {"numbers": 5, "categories": 3},

@@ -12,7 +12,7 @@ from tests.bake import BIN, PRODUCT, export, git, run
 from tests.work import attempt, make, python
 
 pytestmark = pytest.mark.dear
-STALE = ["-c", "from mergeworthy.workflow.plan import stale_stages; print(*stale_stages())"]
+STALE = ["-c", "from mergeworthy.adapters.dvc import stale_stages; print(*stale_stages())"]
 OURS = {  # what the team changed
     "src/ml/features.py": "\n# ours\n",
     "gates.yaml": "\n# ours\n",

@@ -11,7 +11,7 @@ from tests.work import attempt, make
 
 pytestmark = pytest.mark.dear
 MADE = ("data", "features", "models", "reports", ".dvc/cache")
-STALE = "from mergeworthy.workflow.plan import stale_stages; print(*stale_stages())"
+STALE = "from mergeworthy.adapters.dvc import stale_stages; print(*stale_stages())"
 LAID_OUT = """
 import sys
 from pathlib import Path

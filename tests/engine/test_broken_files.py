@@ -17,7 +17,7 @@ import pytest
 from dvc.cli import main as dvc
 from starlette.applications import Starlette
 from tests.attempts import refused, works
-from tests.engine.ops.trained import onnx_bytes
+from tests.engine.trained import onnx_bytes
 from tests.engine.product import PACKAGES
 
 from mergeworthy import files
@@ -331,10 +331,10 @@ def test_what_a_verb_of_a_replay_left_behind_damaged_is_named(damage: str, tmp_p
 
 DENIED = """
 from pathlib import Path
-from mergeworthy import settings
+from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.ops import comment, dvc_files, gate
-from mergeworthy.tracking import record
+from mergeworthy.adapters import dvc_files; from mergeworthy.gate import run as gate; from mergeworthy.workflow import comment
+from mergeworthy import tracking_runs as record
 from mergeworthy.stages import evaluate
 for name, read in {
     "gates.yaml": settings.gates,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.attempts import refused, works
-from tests.engine.ops.markdown_tables import PARSER
+from tests.engine.markdown_tables import PARSER
 from tests.engine.product import PACKAGES
 
 from mergeworthy.adapters import github

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bake import ROOT
 
-OSV = ROOT / "tests/engine/ops/image/osv.py"
+OSV = ROOT / "tests/engine/container/osv.py"
 REGISTRY = """version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "{address}"}}

@@ -8,7 +8,7 @@ import httpx
 import polars as pl
 import pytest
 import yaml
-from tests.engine.ops.data.delivered import deliver
+from tests.engine.data.delivered import deliver
 from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start
 

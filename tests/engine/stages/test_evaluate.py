@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.engine.ops.gate.project import GOOD, features, model
+from tests.engine.gate.project import GOOD, features, model
 
 from mergeworthy.errors import UserError
 from mergeworthy.project import registered

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import yaml
 from tests.attempts import refusal, works
-from tests.engine.ops.gate.project import model
+from tests.engine.gate.project import model
 
 from mergeworthy import holdout
 from mergeworthy.errors import UserError

@@ -92,7 +92,7 @@ def _is_same(there: str, head: str, tree: str, environment: dict[str, str]) -> b
 
 def _stages() -> str:
     """Say which stages would run with the engine that was just written, which this process has not loaded."""
-    code = "from mergeworthy.ops.plan import stale_stages; print(*stale_stages(), sep=', ')"
+    code = "from mergeworthy.adapters.dvc import stale_stages; print(*stale_stages(), sep=', ')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         return "which stages would run, `make plan` says after `make setup`"

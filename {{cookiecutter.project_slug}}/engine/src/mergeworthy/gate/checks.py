@@ -302,8 +302,8 @@ def _single(limit: float, names: list[str], holdout: Holdout) -> Check:
     why = f"The strongest single input is {strongest}, with AUC {figure:.4f} alone."
     if bad := [f"{name} (AUC {auc:.4f})" for auc, name in found if auc > limit]:
         why = (
-            f"One input alone predicts {registered().target} nearly perfectly: {', '.join(bad[:NAMED_INPUTS])}. Check that it "
-            "is known at the moment of a prediction; if it is, raise plausibility.single_input_auc in gates.yaml."
+            f"One input alone predicts {registered().target} nearly perfectly: {', '.join(bad[:NAMED_INPUTS])}. Check that "
+            "it is known at the moment of a prediction; if it is, raise plausibility.single_input_auc in gates.yaml."
         )
     return Check(name="plausible: inputs", result=result, figure=figure, limit=limit, why=why)
 
@@ -367,7 +367,7 @@ def check_limits(rules: Gates, label: Bools, score: Floats, prior: float) -> Ite
         found.append("plausibility.single_input_auc is 1, which no input exceeds")
     if found:
         more = f"; and {len(found) - NAMED_LIMITS} more" if len(found) > NAMED_LIMITS else ""
-        why = f"gates.yaml switches checks off: {'; '.join(found[:NAMED_LIMITS])}{more}. Choose limits that can be missed."
+        why = f"gates.yaml switches checks off: {'; '.join(found[:NAMED_LIMITS])}{more}. Choose others."
         yield Check(name="gates.yaml", result="warn", figure=len(found), limit=0, why=why)
 
 

@@ -1,4 +1,4 @@
-"""What every stage does first: compare its version with the engine's, and refuse to run if only restoring is allowed."""
+"""What every stage does first: compare its version with the engine's, and stop if only restoring is allowed."""
 
 import os
 from collections.abc import Callable

@@ -1,0 +1,114 @@
+"""`make drift` on real months, delivered as files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from tests.engine.data.delivered import deliver
+from tests.engine.trained import onnx_bytes
+from tests.engine.product import PRODUCT
+
+from mergeworthy.errors import UserError
+from mergeworthy.drift import decision as schema
+from mergeworthy.drift.check import run
+from mergeworthy.drift.decision import Decision
+from mergeworthy.stages import features
+from mergeworthy.stages import reference
+
+Months = dict[str, dict[str, pl.DataFrame]]
+
+
+@pytest.fixture(scope="module")
+def made(flights: Months, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A champion made of January to March; April is delivered."""
+    folder = tmp_path_factory.mktemp("champion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make(flights)
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The champion, copied."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(flights: Months) -> None:
+    for name in ("params.yaml", "gates.yaml"):
+        shutil.copy(PRODUCT / name, ".")
+    source = {"kind": "files", "url": "source/{partition}/{table}.parquet"}
+    tracking = {"uri": "sqlite:///mlflow.db", "experiment": "test"}
+    infra = {"source": source, "tracking": tracking, "image": {"repository": "localhost/test"}}
+    Path("infra.yaml").write_text(yaml.safe_dump(infra))
+    for month in ("2013-01", "2013-02", "2013-03"):
+        deliver(Path("data") / month, flights[month])
+    deliver(Path("source/2013-04"), flights["2013-04"])
+    Path("models").mkdir()
+    Path("models/model.onnx").write_bytes(onnx_bytes())
+    features.main()
+    reference.main()
+
+
+def test_a_month_is_compared_and_told(project: Path) -> None:
+    before = sorted(path for path in Path("data").rglob("*"))
+    decision = run()
+    # then the decision says what it rests on, and the same again when asked again
+    assert decision.partitions == ["2013-04"]
+    assert [(window.first, window.last) for window in decision.windows] == [
+        ("2013-04-17", "2013-04-23"),
+        ("2013-04-24", "2013-04-30"),
+    ]
+    assert {"auc", "log_loss", "age", "carrier", "distance", "(score)"} == {rule.name for rule in decision.rules}
+    assert decision.recent
+    text = Path("reports/drift.json").read_text()
+    assert Decision.model_validate_json(text) == decision
+    run()
+    assert Path("reports/drift.json").read_text() == text
+    # and people are told, offline too; nothing but reports/ was written
+    told = Path("reports/drift.md").read_text()
+    assert decision.sentence in told
+    assert told.count("```mermaid") == 4
+    html = Path("reports/drift.html").read_text()
+    assert "distance" in html
+    assert "<script src=" not in html
+    assert sorted(path for path in Path("data").rglob("*")) == before
+
+
+def test_broken_data_is_no_drift(project: Path, flights: Months) -> None:
+    shutil.rmtree("source/2013-04")
+    broken = flights["2013-04"]["flights"].with_columns(pl.col("distance") * 2)
+    deliver(Path("source/2013-04"), flights["2013-04"] | {"flights": broken})
+    decision = run()
+    assert decision.outcome == "broken"
+    assert "2013-04/flights: column distance must" in decision.sentence
+    assert "⛔" in Path("reports/drift.md").read_text()
+
+
+def test_a_source_that_cannot_be_read_is_an_error(project: Path) -> None:
+    Path("source/2013-04/weather.parquet").unlink()
+    with pytest.raises(UserError, match="2013-04/weather: the file"):
+        run()
+    assert not Path("reports/drift.json").exists()
+
+
+def test_nothing_new_is_quiet(project: Path) -> None:
+    decision = run(until="2013-03")
+    assert (decision.outcome, decision.partitions) == ("quiet", [])
+    assert decision.sentence == "Nothing is to be done: no data came since the champion was made."
+
+
+def test_another_model_needs_another_reference(project: Path) -> None:
+    Path("models/model.onnx").write_bytes(onnx_bytes() + b"\n")
+    with pytest.raises(UserError, match="is about another model"):
+        run()
+
+
+def test_the_published_schema_is_the_decisions() -> None:
+    assert schema.SCHEMA.read_text() == schema.decision_schema()
+    assert json.loads(schema.decision_schema())["title"] == "Decision"

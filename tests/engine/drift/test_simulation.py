@@ -1,0 +1,22 @@
+"""No cry of wolf, and no wolf missed: small versions of what benchmarks/drift.py of the template prints."""
+
+import pytest
+from tests.engine.drift.simulation import SHIFTS, World
+
+
+@pytest.mark.parametrize("world", [World(500), World(2000, numbers=30, categories=15, values=200)])
+def test_a_year_without_a_change_has_at_most_one_alarm(world: World) -> None:
+    assert world.alarms() <= 1
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_shift_is_found_within_two_windows(name: str) -> None:
+    found = [World(2000, seed=seed).finds(SHIFTS[name], labels=name == "labels alone") for seed in range(10)]
+    assert sum(found) >= 9
+
+
+def test_labels_that_show_the_champion_to_be_as_good_outweigh_what_only_looks_different() -> None:
+    # given inputs that moved / when the labels are there, and say that predictions are as good as ever
+    world, shift = World(5000), SHIFTS["new category at 5 %"]
+    assert world.finds(shift)
+    assert not world.finds(shift, labels=True)

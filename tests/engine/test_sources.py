@@ -1,0 +1,258 @@
+"""Each kind of source delivers the same month in the contract's types, or one sentence."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import fsspec
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from pydantic import ValidationError
+from sqlalchemy import create_engine
+from tests.attempts import attempt
+from tests.engine import registration
+
+from mergeworthy.errors import UserError
+from mergeworthy.drift import check
+from mergeworthy.data.sources import open_source
+from mergeworthy.data.types import conform
+from mergeworthy.config.infra import FilesSource
+from mergeworthy.config.infra import SqlSource
+from ml.schema import TABLES
+
+Tables = dict[str, pl.DataFrame]
+QUERIES = {
+    "flights": "select * from flights where to_char(sched_dep, 'YYYY-MM') = :partition",
+    "weather": "select * from weather where to_char(time, 'YYYY-MM') = :partition",
+    "planes": "select * from planes",
+}
+
+
+@pytest.fixture(scope="module")
+def month(flights: dict[str, Tables]) -> Tables:
+    return {table: rows.gather_every(20) for table, rows in flights["2013-01"].items()}
+
+
+@pytest.fixture(scope="module")
+def database(postgres_url: str, month: Tables) -> str:
+    with create_engine(postgres_url).begin() as connection:
+        for table, rows in month.items():
+            rows.write_database(table, connection, engine="sqlalchemy")
+    return postgres_url
+
+
+def sql(**changed: str | dict[str, str]) -> SqlSource:
+    partitions = "select distinct to_char(sched_dep, 'YYYY-MM') from flights"
+    settings = {"kind": "sql", "url_env": "SOURCE_URL", "partitions": partitions, "queries": QUERIES}
+    return SqlSource.model_validate(settings | changed)
+
+
+def same(one: Tables, other: Tables) -> None:
+    assert one.keys() == other.keys()
+    for table in one:
+        assert_frame_equal(one[table], other[table], check_row_order=False)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("root", ["folder", "memory://bucket"])
+def test_files_anywhere_give_the_rows_they_hold(
+    kind: str, root: str, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a month as files, where every partition's name stands twice, beside files of others
+    monkeypatch.chdir(tmp_path)
+    url = f"{root}/{kind}/{{partition}}/{{table}}-{{partition}}.{kind}"
+    for table, rows in month.items():
+        with fsspec.open(url.format(partition="2013-01", table=table), "wb", auto_mkdir=True) as file:
+            rows.write_parquet(file) if kind == "parquet" else rows.write_csv(file)
+    with fsspec.open(url.format(partition="2012-12", table="notes"), "wb", auto_mkdir=True) as file:
+        file.write(b"none of the contract's tables")
+
+    # when it is read
+    source = open_source(FilesSource(kind="files", url=url))
+
+    # then it is the same month
+    assert source.partitions() == ["2013-01"]
+    same(source.read("2013-01"), month)
+
+
+@pytest.mark.attempts("folder of files")
+@pytest.mark.parametrize("folder", ["a[1]", "a*b", "a?b", "a b", "a#b", "a%20b", "a{b}", "[", "März"])
+def test_a_folder_may_have_any_name(
+    folder: str, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for table, rows in month.items():
+        path = Path(folder, "2013-01", f"{table}.parquet")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(path)
+    source = open_source(FilesSource(kind="files", url=f"{folder}/{{partition}}/{{table}}.parquet"))
+
+    assert attempt(folder, source.partitions) == ["2013-01"]
+    same(source.read("2013-01"), month)
+
+
+@pytest.mark.attempts("folder of files")
+@pytest.mark.parametrize("place", ["nowhere", "$HOME/x", "C:\\data", "~/nowhere-at-all", "."])
+def test_a_place_without_files_is_named(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = open_source(FilesSource(kind="files", url=f"{place}/{{partition}}/{{table}}.parquet"))
+
+    refused = attempt(place, source.partitions)
+
+    assert str(refused).startswith("infra.yaml: source.url: no file of the contract's tables lies at ")
+
+
+def test_a_file_that_is_missing_empty_or_cut_short_is_named(month: Tables, tmp_path: Path) -> None:
+    source = open_source(FilesSource(kind="files", url=f"{tmp_path}/{{partition}}-{{table}}.parquet"))
+    file = tmp_path / "2013-01-flights.parquet"
+
+    with pytest.raises(UserError, match=r"2013-01/flights: the file .*2013-01-flights.parquet is missing"):
+        source.read("2013-01")
+    file.touch()
+    with pytest.raises(UserError, match=r"2013-01/flights: .*2013-01-flights.parquet is not a whole parquet file"):
+        source.read("2013-01")
+    month["flights"].write_parquet(file)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"2013-01/flights: .*2013-01-flights.parquet is not a whole parquet file"):
+        source.read("2013-01")
+
+
+@pytest.mark.parametrize("url", ["month.parquet", "{partition}/{table}.xlsx", "{table}.csv"])
+def test_a_url_that_cannot_name_a_file_per_table_and_partition_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"must hold \{partition\} and \{table\} and end in"):
+        FilesSource(kind="files", url=url)
+
+
+def test_a_database_gives_the_rows_it_holds(database: str, month: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_URL", database)
+
+    source = open_source(sql())
+
+    assert source.partitions() == ["2013-01"]
+    same(source.read("2013-01"), month)
+
+
+def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_URL", database)
+
+    assert open_source(sql()).read("' or 'a' = 'a")["flights"].is_empty()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "variable SOURCE_URL must hold the address"),
+        ("postgresql://me:hunter2@host:port/x", "variable SOURCE_URL must hold the address"),
+        ("odd://me:hunter2@host/x", "variable SOURCE_URL must hold the address"),
+        ("postgresql://me:hunter2@127.0.0.1:1/x", "2013-01/flights: .* failed: connection"),
+        ("DATABASE", "2013-01/flights: .* failed: column .* does not exist"),
+    ],
+)
+def test_a_database_that_fails_never_tells_its_password(
+    url: str, sentence: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a wrong address with a password, or a query whose failure would repeat it
+    if url == "DATABASE":
+        url = database.replace("postgres@", "postgres:hunter2@")
+    monkeypatch.setenv("SOURCE_URL", url)
+
+    with pytest.raises(UserError, match=sentence) as told:
+        open_source(sql(queries=QUERIES | {"flights": "select hunter2 from flights"})).read("2013-01")
+
+    assert "hunter2" not in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_query_that_fails_over_a_private_value_does_not_show_it(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a query that takes a tail number, which is private, for a number
+    monkeypatch.setenv("SOURCE_URL", database)
+    queries = QUERIES | {"flights": "select 'N14228'::text::int as flight"}
+
+    with pytest.raises(UserError, match=r"source\.queries\.flights failed: InvalidTextRep.* private") as refused:
+        open_source(sql(queries=queries)).read("2013-01")
+
+    assert "N14228" not in str(refused.value)
+
+
+@pytest.mark.attempts("SQL")
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"url_env": "postgresql://me:hunter2@host/x"}, "source.url_env must be the name of an environment variable"),
+        ({"url_env": ""}, "source.url_env must be the name of an environment variable"),
+        ({"url": "sqlite:///{}/none.db"}, "SOURCE_URL names the SQLite file '.*none.db', which is not there"),
+        ({"url": "sqlite://"}, "SOURCE_URL names the SQLite file ':memory:', which is not there"),
+        ({"partitions": "select null"}, "source.partitions returns null: leave it out"),
+        ({"partitions": "-- nothing"}, "source.partitions returns no table: it must be one SELECT"),
+        ({"query": ""}, "2013-01/flights: source.queries.flights returns no table: it must be one SELECT"),
+        ({"query": "create table x (y int)"}, "2013-01/flights: source.queries.flights returns no table"),
+        ({"query": "select 1 as flight, 2 as flight"}, "source.queries.flights failed: .*more than once"),
+        ({"query": "select 1 as flight where 1 = 0"}, "works"),
+    ],
+)
+def test_a_database_that_delivers_no_table_is_one_line(
+    changed: dict[str, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a database with nothing in it, beside which there is no other
+    create_engine(f"sqlite:///{tmp_path}/some.db").connect().exec_driver_sql("vacuum")
+    monkeypatch.setenv("SOURCE_URL", changed.pop("url", "sqlite:///{}/some.db").format(tmp_path))
+    registration.with_tables({"flights": TABLES["flights"]}, monkeypatch)
+    query = changed.pop("query", "select 1 as flight")
+    settings = sql(**{"partitions": "select '2013-01'", **changed, "queries": {"flights": query}})
+
+    came = attempt(f"{changed} {query}", lambda: [open_source(settings).partitions(), read_first(settings)])
+
+    assert re.search(told, came if isinstance(came, str) else "works")
+    assert "hunter2" not in str(came)
+    assert [path.name for path in tmp_path.iterdir()] == ["some.db"]
+
+
+def read_first(settings: SqlSource) -> Tables:
+    return open_source(settings).read("2013-01")
+
+
+def test_a_partition_of_a_database_is_no_path(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_URL", database)
+
+    with pytest.raises(UserError, match=r"source\.partitions: '2013-01/\.\./x' cannot name a partition"):
+        open_source(sql(partitions="select '2013-01/../x'")).partitions()
+
+
+def test_the_drift_check_writes_no_partition_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a reference, which comes from the DVC remote, that names a path
+    monkeypatch.chdir(tmp_path)
+    reference = SimpleNamespace(partitions=["2013-01/../../elsewhere"])
+
+    with pytest.raises(UserError, match=r"models/drift\.json: '2013-01/\.\./\.\./elsewhere' cannot name a partition"):
+        check.partitions(reference, None, tmp_path / "copy")
+
+    assert not any(tmp_path.iterdir())
+
+
+def test_queries_and_contract_name_the_same_tables() -> None:
+    with pytest.raises(
+        UserError, match=r"source\.queries has no query for planes, the tables are flights, weather, planes"
+    ):
+        open_source(sql(queries={key: QUERIES[key] for key in ("flights", "weather")}))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (pl.Series([200, 70_000]), "m/flights: column air_time must be Int16, but 1 of 2 do not fit, e.g. 70000"),
+        (pl.Series([200.0, 1.5]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. 1.5"),
+        (pl.Series(["200", "NA"]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. 'NA'"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_type_is_refused_not_bent(values: pl.Series, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        conform("m/flights", pl.DataFrame({"air_time": values}), TABLES["flights"], text=True)
+
+
+def test_what_only_parsing_could_turn_into_a_number_is_left_to_the_contract() -> None:
+    typed = conform("m/flights", pl.DataFrame({"air_time": ["200"]}), TABLES["flights"])
+
+    assert typed.schema["air_time"] == pl.String

@@ -1,0 +1,120 @@
+"""A pull request whose training failed learns why."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.engine.pull_request import PullRequest, opened
+
+from mergeworthy.errors import UserError
+from mergeworthy.workflow import comment
+from mergeworthy.workflow import plan
+
+EXIT = {"annotation_level": "failure", "message": "Process completed with exit code 1."}
+JOBS = [
+    {"name": "checks", "conclusion": "success", "check_run_url": "https://api.github.com/repos/o/r/check-runs/11"},
+    {
+        "name": "train / train",
+        "conclusion": "failure",
+        "check_run_url": "https://api.github.com/repos/o/r/check-runs/12",
+    },
+]
+
+
+@pytest.fixture
+def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PullRequest:
+    """A run whose training failed with these two annotations."""
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    pull = opened(tmp_path / "github", monkeypatch)
+    said = {"annotation_level": "failure", "message": "data/2013-01: `distance` <b>1,400</b> is above 100"}
+    pull.change(jobs=JOBS, annotations={"12": [said, EXIT]})
+    return pull
+
+
+def failed(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
+    """Say that training failed, and whether a report was sent."""
+    needs = {
+        "checks": {"result": "success"},
+        "plan": {"result": "success", "outputs": {"work": "train"}},
+        "train": {"result": "failure", "outputs": {"reported": reported}},
+    }
+    monkeypatch.setenv("NEEDS", json.dumps(needs))
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, reported: str) -> None:
+    """Take the verdict of a run whose report was sent, or never came to be."""
+    failed(monkeypatch, reported)
+    with pytest.raises(UserError, match="not green: train: failure"):
+        plan.run_required_check()
+
+
+@pytest.mark.parametrize(("actor", "hinted"), [("dependabot[bot]", True), ("alice", False)])
+def test_dependabots_secrets_are_named(
+    pull: PullRequest, monkeypatch: pytest.MonkeyPatch, actor: str, hinted: bool
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTOR", actor)
+    judged(monkeypatch, "")
+    (body,) = pull.by_us()
+    assert ("Secrets and variables → Dependabot" in body) == hinted
+
+
+def test_the_comment_quotes_the_job_that_failed(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "")
+    (body,) = pull.by_us()
+    assert body.startswith(f"{MARKER}\n## ⛔ No model was judged")
+    assert "\n    data/2013-01: `distance` <b>1,400</b> is above 100\n" in body  # indented: code, whatever it holds
+    assert "Process completed" not in body
+    assert "checks" not in body
+
+
+def test_a_job_without_words_of_its_own_has_githubs(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull.change(annotations={"12": [EXIT]})
+    judged(monkeypatch, "skipped")
+    assert "Process completed with exit code 1." in pull.by_us()[0]
+
+
+def test_a_plan_that_failed_is_quoted_too(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull.change(jobs=[JOBS[0], {**JOBS[1], "name": "plan"}])
+    needs = {"checks": {"result": "success"}, "plan": {"result": "failure"}, "train": {"result": "skipped"}}
+    monkeypatch.setenv("NEEDS", json.dumps(needs))
+    with pytest.raises(UserError, match="not green: plan: failure, train: skipped"):
+        plan.run_required_check()
+    assert "**plan** failed:" in pull.by_us()[0]
+
+
+def test_a_report_that_was_sent_stands(pull: PullRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "success")
+    assert pull.by_us() == []
+
+
+def test_a_retraining_that_came_to_nothing_is_red_on_its_own_pull_request(
+    pull: PullRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a run of the drift check, about pull request 5
+    for name, value in {"COMMIT": "a" * 40, "BRANCH": "retrain/auto", "PULL_REQUEST": "5"}.items():
+        monkeypatch.setenv(name, value)
+    failed(monkeypatch, "")
+    # when the verdict is taken, then it stands where no run of its own could put it, and is no error of this run
+    plan.run_required_check()
+    assert pull.state["checks"] == [["a" * 40, "failure"]]
+    assert "`distance`" in pull.by_us()[0]
+
+
+@pytest.mark.parametrize(
+    ("crash", "said"), [("UserError('50% of\\nx')", "50%25 of x"), ("KeyError('x')", "KeyError: 'x'")]
+)
+def test_an_error_in_ci_is_an_annotation(crash: str, said: str) -> None:
+    code = f"from mergeworthy.errors import *\ndef main(): raise {crash}\nrun(main)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"GITHUB_ACTIONS": "true", "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 1
+    assert f"::error::{said}\n" in done.stderr
