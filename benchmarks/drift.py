@@ -13,14 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from mergeworthy.drift.decision import decide
-from mergeworthy.reference import learn
-from mergeworthy.reference import batches
-from mergeworthy.reference import count
-from mergeworthy.reference import LABELLED
-from mergeworthy.reference import SCORE
-from mergeworthy.reference import summarise
 from mergeworthy.config.gates import Drift
+from mergeworthy.drift.decision import decide
+from mergeworthy.reference import LABELLED, SCORE, batches, count, learn, summarise
 
 from tests.engine.drift.simulation import SETTINGS, SHIFTS, World
 

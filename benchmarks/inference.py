@@ -17,13 +17,10 @@ import polars as pl
 import torch
 import yaml
 from mergeworthy import Compute
-from mergeworthy.artifact import inputs
-from mergeworthy.artifact import session
-from mergeworthy.artifact import values
+from mergeworthy.artifact import inputs, session, values
 from mergeworthy.project import registered
 from mergeworthy.stages.train import training_files
-from mergeworthy.training import Encoding
-from mergeworthy.training import to_onnx
+from mergeworthy.training import Encoding, to_onnx
 from ml.model import Probability, fit
 from ml.params import Params
 

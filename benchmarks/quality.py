@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 import yaml
 from mergeworthy import Compute
-from mergeworthy.artifact import predict
-from mergeworthy.artifact import session
+from mergeworthy.artifact import predict, session
 from mergeworthy.data.sources import Flights
 from mergeworthy.project import registered
 from ml.params import Params

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mergeworthy.artifact import session
-from mergeworthy.holdout import read
 from mergeworthy.container import verify
+from mergeworthy.holdout import read
 from mergeworthy.paths import MODEL
 
 SLACK = float(os.environ.get("SLACK", "1"))  # a busy machine is given more, and measured for a shorter time
@@ -72,7 +72,15 @@ def commands(folder: Path, port: int) -> dict[str, list[str]]:
     return {
         "FastAPI, bare": [*plain, "bare_fastapi:app"],
         "BentoML, bare": [*bento, "bare_bento:Bare"],
-        "the service": [sys.executable, "-m", "mergeworthy.serving.service", "--host", "127.0.0.1", "--port", str(port)],
+        "the service": [
+            sys.executable,
+            "-m",
+            "mergeworthy.serving.service",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
     }
 
 

@@ -15,10 +15,9 @@ from typing import Any
 import polars as pl
 import torch
 import yaml
-from mergeworthy import Compute
-from mergeworthy import holdout
-from mergeworthy.project import registered
+from mergeworthy import Compute, holdout
 from mergeworthy.config import infra
+from mergeworthy.project import registered
 from mergeworthy.stages import distributed
 from mergeworthy.stages.train import training_files
 from mergeworthy.training import Encoding

@@ -12,7 +12,10 @@ from tests.github import Clone, GitHub, Repository
 from tests.github.fixtures import bot
 
 pytestmark = pytest.mark.dear
-LOCKS = ["-c", "from mergeworthy.workflow.plan import run_lock as run; from mergeworthy.errors import run as main; main(run)"]
+LOCKS = [
+    "-c",
+    "from mergeworthy.workflow.plan import run_lock as run; from mergeworthy.errors import run as main; main(run)",
+]
 TRAINED = {"dvc.lock": "trained: 2\n"}
 
 

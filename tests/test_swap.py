@@ -35,7 +35,7 @@ from mergeworthy.artifact import load
 from mergeworthy.container import golden
 from mergeworthy.paths import ONLINE
 from mergeworthy.project import registered
-from mergeworthy.serving.app import request
+from mergeworthy.serving.schema import request
 from mergeworthy.serving.scorer import Scorer
 from mergeworthy.serving.scorer import Embedded
 

@@ -13,14 +13,12 @@ import polars as pl
 import yaml
 from tests.engine.product import PRODUCT
 
-from mergeworthy.report import build
-from mergeworthy.verdict import Check
-from mergeworthy.verdict import Comparison
-from mergeworthy.verdict import Verdict
+from mergeworthy.config.gates import Gates
 from mergeworthy.paths import REPORT
 from mergeworthy.project import registered
-from mergeworthy.config.gates import Gates
+from mergeworthy.report import build
 from mergeworthy.tasks.binary import METRICS
+from mergeworthy.verdict import Check, Comparison, Verdict
 
 GATES = PRODUCT / "gates.yaml"
 ROWS = {f"2013-0{month}": 24_000 + 700 * month for month in range(1, 7)}

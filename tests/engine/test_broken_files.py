@@ -17,41 +17,28 @@ import pytest
 from dvc.cli import main as dvc
 from starlette.applications import Starlette
 from tests.attempts import refused, works
-from tests.engine.trained import onnx_bytes
 from tests.engine.product import PACKAGES
+from tests.engine.trained import onnx_bytes
 
-from mergeworthy import files
-from mergeworthy import paths
 from mergeworthy import config as settings
-from mergeworthy.errors import UserError
-from mergeworthy.workflow import comment
-from mergeworthy.workflow import plan
-from mergeworthy.workflow import retraining
-from mergeworthy.data import fetch
+from mergeworthy import files, paths, tracking_runs
 from mergeworthy.adapters import dvc_files
-from mergeworthy.gate import run
-from mergeworthy.report import build
-from mergeworthy.extras import backtest
-from mergeworthy.drift import check as drift
+from mergeworthy.adapters.dvc import stale_stages
 from mergeworthy.adapters.dvc_files import opened
-from mergeworthy.verdict import Check
-from mergeworthy.verdict import Verdict
-from mergeworthy.container import build
-from mergeworthy.container import verify
-from mergeworthy.release import publish
-from mergeworthy.release import promote
-from mergeworthy.extras.backtest import Copy
-from mergeworthy.extras import sweep_trial
-from mergeworthy import tracking_runs
-from mergeworthy.serving import start
-from mergeworthy.stages import evaluate
-from mergeworthy.stages import features
-from mergeworthy.stages import distributed
-from mergeworthy.stages import reference
-from mergeworthy.stages import train
-from mergeworthy.stages import validate
 from mergeworthy.config import base
-from mergeworthy.adapters import dvc
+from mergeworthy.container import build, verify
+from mergeworthy.data import fetch
+from mergeworthy.drift import check as drift
+from mergeworthy.errors import UserError
+from mergeworthy.extras import backtest, sweep_trial
+from mergeworthy.extras.backtest import Copy
+from mergeworthy.gate import run
+from mergeworthy.release import promote, publish
+from mergeworthy.report import build as report
+from mergeworthy.serving import start
+from mergeworthy.stages import distributed, evaluate, features, reference, train, validate
+from mergeworthy.verdict import Check, Verdict
+from mergeworthy.workflow import comment, retraining
 
 MONTHS = ("2013-01", "2013-02")
 NEWEST = f"features/{MONTHS[1]}.parquet"
@@ -61,10 +48,10 @@ VERBS: dict[str, Callable[[], Any]] = {
     "train": lambda: (base.params(), train.key(train.training_files(), base.params(), compute()), dealt()),
     "evaluate": evaluate.main,
     "reference": reference.main,
-    "plan": dvc.stale_stages,
+    "plan": stale_stages,
     "data": lambda: fetch.fetch(None),
     "gate": run.run,
-    "report": build.run,
+    "report": report.run,
     "card": publish.run_card,
     "comment": comment._report,
     "drift": lambda: drift.run(MONTHS[1]),
@@ -181,7 +168,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message=trained")
         drift.run(MONTHS[1])
         judged()
-        build.run()
+        report.run()
     yield folder
     os.chdir(here)
 
@@ -333,7 +320,8 @@ DENIED = """
 from pathlib import Path
 from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.adapters import dvc_files; from mergeworthy.gate import run as gate; from mergeworthy.workflow import comment
+from mergeworthy.adapters import dvc_files
+from mergeworthy.workflow import comment
 from mergeworthy import tracking_runs as record
 from mergeworthy.stages import evaluate
 for name, read in {

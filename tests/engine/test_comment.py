@@ -9,10 +9,10 @@ import pytest
 from tests.engine.pull_request import TOKEN, PullRequest, opened
 
 from mergeworthy.errors import UserError
-from mergeworthy.workflow import comment
-from mergeworthy.report.sections import MARKER
-from mergeworthy.report.build import LIMIT
 from mergeworthy.paths import REPORT
+from mergeworthy.report.facts import LIMIT
+from mergeworthy.report.sections import MARKER
+from mergeworthy.workflow import comment
 
 GIT = shutil.which("git")
 

@@ -9,8 +9,7 @@ import polars as pl
 import pytest
 from tests.attempts import attempt, refusal
 
-from mergeworthy.data.contract import period
-from mergeworthy.data.contract import validate
+from mergeworthy.data.contract import period, validate
 from mergeworthy.stages.features import within
 
 MONTH = "2013-02"

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from tests.attempts import attempt, refusal
 from tests.engine import registration
 
+from mergeworthy.config.infra import FilesSource
 from mergeworthy.data.contract import validate
 from mergeworthy.data.sources import open_source
-from mergeworthy.config.infra import FilesSource
 
 TRIPS = pa.DataFrameSchema(
     {

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 from tests.attempts import attempt
 
+from mergeworthy.adapters import actions, git
+from mergeworthy.adapters.actions import NEVER, Event, current
 from mergeworthy.errors import UserError
-from mergeworthy.adapters import git
-from mergeworthy.adapters import actions
-from mergeworthy.adapters.actions import NEVER
-from mergeworthy.adapters.actions import Event
-from mergeworthy.adapters.actions import current
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from pandera.polars import Check, Column, DataFrameSchema
+
 from mergeworthy import examples
 from mergeworthy.errors import UserError
 from mergeworthy.project import registered
-from pandera.polars import Check, Column, DataFrameSchema
 
 
 def test_the_rows_of_the_sample_keep_its_contract_and_can_be_joined() -> None:

@@ -33,7 +33,11 @@ FORBIDDEN = [
         "from ..adapters import github, git",
         "mergeworthy.stages.evaluate -> mergeworthy.adapters.github",
     ),
-    (f"{ENGINE}/stages/evaluate.py", "from ..gate.run import run", "mergeworthy.stages.evaluate -> mergeworthy.gate.run"),
+    (
+        f"{ENGINE}/stages/evaluate.py",
+        "from ..gate.run import run",
+        "mergeworthy.stages.evaluate -> mergeworthy.gate.run",
+    ),
     (f"{ENGINE}/stages/evaluate.py", "import dvc.api", "mergeworthy.stages.evaluate imports dvc"),
     (f"{ENGINE}/holdout.py", "import subprocess", "mergeworthy.holdout imports subprocess"),
     (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.engine import trained
 
-from mergeworthy.errors import UserError
 from mergeworthy.adapters.git import lineage
+from mergeworthy.errors import UserError
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
 from tests.attempts import refused
 
 FILES = ["pyproject.toml", "params.yaml", "infra.yaml", "gates.yaml", "dvc.yaml"]

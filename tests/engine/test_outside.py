@@ -20,29 +20,23 @@ import yaml
 from tests.attempts import refused
 from tests.engine.product import PACKAGES, PRODUCT
 
-from mergeworthy import process as outside
 from mergeworthy import config as settings
-from mergeworthy.errors import UserError
-from mergeworthy.workflow import comment
-from mergeworthy.workflow import plan
+from mergeworthy import process as outside
 from mergeworthy.adapters import dvc as dvc_cli
 from mergeworthy.adapters import github
-from mergeworthy.extras import doctor_github
-from mergeworthy.extras import doctor
-from mergeworthy.adapters.dvc import DvcError
-from mergeworthy.adapters.dvc import dvc
-from mergeworthy.adapters.dvc import push
-from mergeworthy.adapters.dvc import show
-from mergeworthy.adapters.dvc_files import opened
 from mergeworthy.adapters.actions import Event
+from mergeworthy.adapters.dvc import DvcError, dvc, push, show
+from mergeworthy.adapters.dvc_files import opened
+from mergeworthy.adapters.mlflow import connected, reach
 from mergeworthy.container import build
-from mergeworthy.release import publish
-from mergeworthy.data.sources import open_source
 from mergeworthy.data.predictions import read_predictions
-from mergeworthy.adapters.mlflow import reach
-from mergeworthy.adapters.mlflow import connected
+from mergeworthy.data.sources import open_source
+from mergeworthy.errors import UserError
+from mergeworthy.extras import doctor, doctor_github
 from mergeworthy.process import Deadline
+from mergeworthy.release import publish
 from mergeworthy.serving import log
+from mergeworthy.workflow import comment, plan
 
 PAGE = b'<a href="a.ndjson">a</a>'
 EVENT = Event(name="pull_request", commit="1" * 40, champion=None, pull_request=7, repository="octo-org/x")

@@ -14,9 +14,9 @@ from tests.attempts import attempt, refusal
 from tests.engine import registration
 from tests.engine.test_csv import TABLE, TRIPS
 
+from mergeworthy.config.infra import FilesSource
 from mergeworthy.data.contract import validate
 from mergeworthy.data.sources import open_source
-from mergeworthy.config.infra import FilesSource
 
 FILE = Path("2013-03/trips.parquet")
 

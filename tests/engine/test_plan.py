@@ -11,11 +11,11 @@ from dvc.cli import main
 from tests.attempts import refusal
 
 from mergeworthy import files
-from mergeworthy.errors import UserError
 from mergeworthy.adapters import github
-from mergeworthy.workflow import plan
 from mergeworthy.adapters.actions import Event
-from mergeworthy.adapters import dvc
+from mergeworthy.adapters.dvc import stale_stages
+from mergeworthy.errors import UserError
+from mergeworthy.workflow import plan
 
 PIPELINE = """
 stages:
@@ -78,7 +78,7 @@ def test_a_damaged_lock_of_dvcs_says_what_to_do(commit: Callable[[str], str], co
     Path(".dvc/tmp").mkdir(exist_ok=True)
     Path(".dvc/tmp/rwlock").write_text(content)
     with refusal(r"another dvc command is running.*or delete \.dvc/tmp/rwlock if there is none"):
-        dvc.stale_stages()
+        stale_stages()
 
 
 def test_a_readme_asks_for_nothing_and_fetches_nothing(commit: Callable[[str], str]) -> None:

@@ -9,16 +9,13 @@ import pytest
 from dvc.cli import main
 from tests.engine.test_plan import PIPELINE, pull_request
 
+from mergeworthy.adapters import actions, github
+from mergeworthy.adapters.actions import Event, current
+from mergeworthy.adapters.git import BOT
 from mergeworthy.errors import UserError
-from mergeworthy.adapters import github
-from mergeworthy.adapters import actions
-from mergeworthy.workflow import plan
-from mergeworthy.adapters.actions import Event
-from mergeworthy.adapters.actions import current
 from mergeworthy.gate import checks
-from mergeworthy.adapters.github import BOT
-from mergeworthy.paths import LOCK
-from mergeworthy.paths import MODEL
+from mergeworthy.paths import LOCK, MODEL
+from mergeworthy.workflow import plan
 
 CI = "provenance: {trained_by: ci}\n"
 HANDMADE = "by hand"

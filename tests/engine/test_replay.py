@@ -8,10 +8,8 @@ import yaml
 from tests.engine.product import PRODUCT
 
 from mergeworthy.errors import UserError
-from mergeworthy.extras.backtest import run
 from mergeworthy.extras import backtest
-from mergeworthy.extras.backtest import Month
-from mergeworthy.extras.backtest import Way
+from mergeworthy.extras.backtest import Month, Way, run
 from mergeworthy.render import DASH
 
 

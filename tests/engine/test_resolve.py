@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.errors import UserError
 from mergeworthy.adapters import git
+from mergeworthy.errors import UserError
 from mergeworthy.workflow import plan
 
 

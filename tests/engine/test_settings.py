@@ -10,8 +10,8 @@ import yaml
 from dvc.utils.serialize import parse_yaml as read_as_dvc
 from tests.attempts import refused, works
 
-from mergeworthy import files
 from mergeworthy import config as settings
+from mergeworthy import files
 from mergeworthy.errors import UserError
 
 NAMES = {"params.yaml": settings.params, "gates.yaml": settings.gates, "infra.yaml": settings.infra}

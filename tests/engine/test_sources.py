@@ -13,12 +13,11 @@ from sqlalchemy import create_engine
 from tests.attempts import attempt
 from tests.engine import registration
 
-from mergeworthy.errors import UserError
-from mergeworthy.drift import check
+from mergeworthy.config.infra import FilesSource, SqlSource
 from mergeworthy.data.sources import open_source
 from mergeworthy.data.types import conform
-from mergeworthy.config.infra import FilesSource
-from mergeworthy.config.infra import SqlSource
+from mergeworthy.drift import check
+from mergeworthy.errors import UserError
 from ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]

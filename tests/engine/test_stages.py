@@ -18,8 +18,8 @@ from dvc.cli import main as dvc
 from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import files
-from mergeworthy.errors import UserError
 from mergeworthy.adapters.dvc import stale_stages
+from mergeworthy.errors import UserError
 
 STAGES: dict[str, dict[str, Any]] = files.read_yaml(PRODUCT / "dvc.yaml")["stages"]
 VERSIONS = "engine/src/mergeworthy/stages.yaml"

@@ -13,23 +13,15 @@ from tests.attempts import refused, works
 from tests.engine.markdown_tables import PARSER
 from tests.engine.product import PACKAGES
 
-from mergeworthy.adapters import github
-from mergeworthy.adapters import actions
-from mergeworthy.workflow import comment
+from mergeworthy import verdict as gate_show
+from mergeworthy.adapters import actions, github
 from mergeworthy.drift import check as evidence
 from mergeworthy.drift import check as show
-from mergeworthy.drift.decision import Column
-from mergeworthy.drift.decision import Decision
-from mergeworthy.drift.decision import Rule
-from mergeworthy.drift.decision import Window
-from mergeworthy import verdict as gate_show
-from mergeworthy.verdict import Check
-from mergeworthy.verdict import Verdict
+from mergeworthy.drift.decision import Column, Decision, Rule, Window
 from mergeworthy.reference import Figure
-from mergeworthy.text import annotation
-from mergeworthy.text import label
-from mergeworthy.text import logged
-from mergeworthy.text import say
+from mergeworthy.text import annotation, label, logged, say
+from mergeworthy.verdict import Check, Verdict
+from mergeworthy.workflow import comment
 
 HOSTILE = [
     "AA\n::set-output name=commit::0123",

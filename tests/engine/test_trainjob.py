@@ -13,10 +13,10 @@ import yaml
 from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import config as settings
+from mergeworthy import paths
 from mergeworthy.errors import UserError
 from mergeworthy.extras import clusters
 from mergeworthy.stages import train
-from mergeworthy import paths
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "trainjob.schema.yaml").read_text())
 CLUSTER = {"image": "registry.example.org/train:1", "volume": "project", "resources": {"cpu": 4, "memory": "16Gi"}}

@@ -8,9 +8,7 @@ import pytest
 from tests.attempts import refused, works
 
 from mergeworthy.errors import UserError
-from mergeworthy.workflow.plan import ON_BEHALF
-from mergeworthy.workflow.plan import judge
-from mergeworthy.workflow.plan import run_required_check
+from mergeworthy.workflow.plan import ON_BEHALF, judge, run_required_check
 
 
 def needs(

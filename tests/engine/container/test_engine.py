@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from mergeworthy.errors import UserError
 from mergeworthy.container.build import show_engine
+from mergeworthy.errors import UserError
 
 
 def test_the_reason_of_a_failed_build_is_in_sight(capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,13 +12,10 @@ import yaml
 from tests.attempts import refusal
 from tests.engine.container import osv
 
-from mergeworthy.container.build import find
-from mergeworthy.container.build import judge
-from mergeworthy.container.build import read
-from mergeworthy.release.publish import remote_digest
+from mergeworthy.config import gates, infra
 from mergeworthy.config.gates import Accepted
-from mergeworthy.config import gates
-from mergeworthy.config import infra
+from mergeworthy.container.build import find, judge, read
+from mergeworthy.release.publish import remote_digest
 
 TODAY = date(2026, 11, 20)
 PACKAGES = {"starlette": "0.49.1", "Jinja2": "3.1.6"}

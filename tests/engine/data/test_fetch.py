@@ -9,9 +9,9 @@ import pytest
 from tests.engine.data.delivered import NEW, make_project, recorded, seen
 from tests.engine.product import PRODUCT
 
-from mergeworthy.errors import UserError
-from mergeworthy.data.fetch import fetch
 from mergeworthy.adapters.dvc import dvc
+from mergeworthy.data.fetch import fetch
+from mergeworthy.errors import UserError
 
 
 def test_the_next_month_costs_the_next_month_and_twice_changes_nothing(project: Path) -> None:

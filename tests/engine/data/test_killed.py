@@ -16,14 +16,8 @@ from tests.engine.data.delivered import Tables, recorded, seen
 from tests.engine.product import PACKAGES
 
 from mergeworthy import paths
-from mergeworthy.data.fetch import fetch
-from mergeworthy.data.fetch import STAGED
-from mergeworthy.data.fetch import heal
-from mergeworthy.data.fetch import install
-from mergeworthy.data.fetch import staging
-from mergeworthy.data.fetch import Pointer
-from mergeworthy.data.fetch import folder_md5
 from mergeworthy.adapters.dvc import dvc
+from mergeworthy.data.fetch import STAGED, Pointer, fetch, folder_md5, heal, install, staging
 from mergeworthy.data.files import Files
 from mergeworthy.stages import features
 from mergeworthy.stages.validate import examine

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.engine.data.delivered import recorded, seen
 
-from mergeworthy.errors import UserError
 from mergeworthy.data.fetch import fetch
+from mergeworthy.errors import UserError
 
 
 def test_a_second_dvc_is_one_line(project: Path) -> None:

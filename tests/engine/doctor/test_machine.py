@@ -5,7 +5,7 @@ from importlib.metadata import version
 import pytest
 
 from mergeworthy.extras import doctor
-from mergeworthy.extras.doctor import Level
+from mergeworthy.extras.findings import Level
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,10 @@
 
 import pytest
 
-from mergeworthy.extras import doctor_github
-from mergeworthy.extras.doctor_github import Answer
-from mergeworthy.extras.doctor_github import read
-from mergeworthy.extras.doctor import Level
 from mergeworthy.adapters.git import parse
+from mergeworthy.extras import doctor_github
+from mergeworthy.extras.doctor_github import Answer, read
+from mergeworthy.extras.findings import Level
 
 MINE = Answer(200, {"private": True, "permissions": {"push": True}})
 FINE, FORBIDDEN, MISSING, SILENT = Answer(200, []), Answer(403), Answer(404), Answer(0)
@@ -91,7 +90,9 @@ def test_main_demands_the_verdict_by_ruleset_or_by_protection(rules: Answer, bra
 
 @pytest.mark.parametrize(("allowed", "level"), [(True, Level.OK), (False, Level.WARNING)])
 def test_a_retraining_must_be_allowed_to_open_its_pull_request(allowed: bool, level: Level) -> None:
-    assert doctor_github.may_open_pull_requests(Answer(200, {"can_approve_pull_request_reviews": allowed})).level == level
+    assert (
+        doctor_github.may_open_pull_requests(Answer(200, {"can_approve_pull_request_reviews": allowed})).level == level
+    )
     assert "Administration: read" in doctor_github.may_open_pull_requests(FORBIDDEN).mend
 
 
@@ -137,7 +138,11 @@ CLASSIC = Answer(
     [
         (doctor_github.Rules(OWNED, PROTECTED, MISSING), "required", "not"),
         (doctor_github.Rules(STRICT, PROTECTED, MISSING), "not", "required"),
-        (doctor_github.Rules(Answer(200, [rule("merge_queue", grouping="x")]), PROTECTED, FORBIDDEN), "not", "required"),
+        (
+            doctor_github.Rules(Answer(200, [rule("merge_queue", grouping="x")]), PROTECTED, FORBIDDEN),
+            "not",
+            "required",
+        ),
         (doctor_github.Rules(FORBIDDEN, PROTECTED, CLASSIC), "required", "required"),
         (doctor_github.Rules(FINE, PROTECTED, Answer(200, {})), "not", "not"),
         (doctor_github.Rules(FINE, BARE, MISSING), "not", "not"),
@@ -148,7 +153,10 @@ CLASSIC = Answer(
 def test_main_must_demand_an_owners_review_and_branches_that_hold_all_of_it(
     rules: doctor_github.Rules, owners: str, current: str
 ) -> None:
-    for finding, expected in ((doctor_github.code_owners(rules, FINE_OWNERS), owners), (doctor_github.up_to_date(rules), current)):
+    for finding, expected in (
+        (doctor_github.code_owners(rules, FINE_OWNERS), owners),
+        (doctor_github.up_to_date(rules), current),
+    ):
         unread = "may not read" in finding.says or "did not answer" in finding.says
         assert finding.level == (Level.OK if expected == "required" else Level.WARNING)
         assert unread == (expected == "unknown")
@@ -159,7 +167,9 @@ FINE_OWNERS = Answer(200, {"errors": []})
 
 def test_an_owner_whom_github_does_not_know_is_a_problem() -> None:
     error = {"path": ".github/CODEOWNERS", "line": 3, "kind": "Unknown owner"}
-    finding = doctor_github.code_owners(doctor_github.Rules(OWNED, PROTECTED, CLASSIC), Answer(200, {"errors": [error]}))
+    finding = doctor_github.code_owners(
+        doctor_github.Rules(OWNED, PROTECTED, CLASSIC), Answer(200, {"errors": [error]})
+    )
     assert finding.level == Level.PROBLEM
     assert ".github/CODEOWNERS, line 3: Unknown owner" in finding.says
 
@@ -192,6 +202,8 @@ def test_what_releases_is_open_to_main_alone(
 
 def test_what_signs_must_not_be_a_secret_of_the_repository() -> None:
     assert doctor_github.exposed_secrets(Answer(200, {"secrets": [{"name": "DVC_CONFIG"}]})).level == Level.OK
-    warned = doctor_github.exposed_secrets(Answer(200, {"secrets": [{"name": "REGISTRY_PASSWORD"}, {"name": "DVC_CONFIG"}]}))
+    warned = doctor_github.exposed_secrets(
+        Answer(200, {"secrets": [{"name": "REGISTRY_PASSWORD"}, {"name": "DVC_CONFIG"}]})
+    )
     assert warned.level == Level.WARNING
     assert "can read REGISTRY_PASSWORD of the repository" in warned.says

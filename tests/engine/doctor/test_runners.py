@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mergeworthy.extras import doctor_github
-from mergeworthy.extras.doctor import Level
+from mergeworthy.extras.findings import Level
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

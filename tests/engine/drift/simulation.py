@@ -6,18 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from mergeworthy.drift.decision import decide
-from mergeworthy.drift.decision import Decision
-from mergeworthy.reference import learn
-from mergeworthy.reference import Counts
-from mergeworthy.reference import count
-from mergeworthy.reference import LABELLED
-from mergeworthy.reference import SCORE
-from mergeworthy.reference import Reference
-from mergeworthy.reference import summarise
-from mergeworthy.config.gates import Bootstrap
-from mergeworthy.config.gates import Drift
-from mergeworthy.config.gates import Window
+from mergeworthy.config.gates import Bootstrap, Drift, Window
+from mergeworthy.drift.decision import Decision, decide
+from mergeworthy.reference import LABELLED, SCORE, Counts, Reference, count, learn, summarise
 
 DAYS, WEEK = 84, 7  # of history, of a window
 SETTINGS = Bootstrap(block="day", resamples=200)

@@ -9,10 +9,7 @@ import polars as pl
 import pytest
 
 from mergeworthy.drift.decision import compare
-from mergeworthy.reference import Bins
-from mergeworthy.reference import learn
-from mergeworthy.reference import batches
-from mergeworthy.reference import count
+from mergeworthy.reference import Bins, batches, count, learn
 from mergeworthy.stats import jensen_shannon
 
 
@@ -38,9 +35,11 @@ KINDS = {"number": "number", "count": "number", "flag": "number", "city": "categ
 
 
 def test_the_distance_is_evidentlys(sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
-    from evidently import DataDefinition
-    from evidently import Dataset
-    from evidently import Report  # takes long to import
+    from evidently import (
+        DataDefinition,
+        Dataset,
+        Report,  # takes long to import
+    )
     from evidently.metrics import ValueDrift
 
     # given columns in the reference's bins / when Evidently is told its method

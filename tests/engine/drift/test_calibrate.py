@@ -4,13 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mergeworthy.reference import learn
-from mergeworthy.reference import limit
-from mergeworthy.reference import sizes
-from mergeworthy.reference import thresholds
-from mergeworthy.reference import Counts
-from mergeworthy.reference import count
 from mergeworthy.config.gates import Distance
+from mergeworthy.reference import Counts, count, learn, limit, sizes, thresholds
 
 POLICY = Distance(floor=0.001, level=0.05)
 

@@ -8,15 +8,14 @@ import polars as pl
 import pytest
 import yaml
 from tests.engine.data.delivered import deliver
-from tests.engine.trained import onnx_bytes
 from tests.engine.product import PRODUCT
+from tests.engine.trained import onnx_bytes
 
-from mergeworthy.errors import UserError
 from mergeworthy.drift import decision as schema
 from mergeworthy.drift.check import run
 from mergeworthy.drift.decision import Decision
-from mergeworthy.stages import features
-from mergeworthy.stages import reference
+from mergeworthy.errors import UserError
+from mergeworthy.stages import features, reference
 
 Months = dict[str, dict[str, pl.DataFrame]]
 

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mergeworthy.errors import UserError
-from mergeworthy.drift import check
 from mergeworthy.data.predictions import logged
+from mergeworthy.drift import check
+from mergeworthy.errors import UserError
 from ml.schema import TABLES
 
 COLUMNS = logged(TABLES["flights"])

@@ -20,8 +20,7 @@ import polars as pl
 from tests.engine.gate.ml.features import TARGET
 from tests.engine.gate.project import GATES, GOOD, Project, copy, flights, found, model, on_main
 
-from mergeworthy.verdict import Check
-from mergeworthy.verdict import Result
+from mergeworthy.verdict import Check, Result
 
 FLOAT = onnx.TensorProto.FLOAT
 LENIENT = {"margins": {"auc": 0.3, "log_loss": 0.3}}  # so that the check in question alone has to find it

@@ -19,18 +19,13 @@ from tests.engine import registration
 from tests.engine.gate import ml
 
 import mergeworthy
-from mergeworthy import artifact
-from mergeworthy import holdout
-from mergeworthy.verdict import Verdict
+from mergeworthy import artifact, holdout
 from mergeworthy.gate import rows as partition
 from mergeworthy.gate.run import run
-from mergeworthy.paths import CONTRACT
-from mergeworthy.paths import METRICS
-from mergeworthy.paths import MODEL
-from mergeworthy.paths import PREDICTIONS
-from mergeworthy.paths import TRAINING
+from mergeworthy.paths import CONTRACT, METRICS, MODEL, PREDICTIONS, TRAINING
 from mergeworthy.project import Project as Registration
 from mergeworthy.project import registered
+from mergeworthy.verdict import Verdict
 
 SOURCE, CODE = Path(mergeworthy.__file__).parent, Path(ml.__file__).parent
 PARAMS = {"features": {"late_minutes": 15, "weather_lag_hours": 1, "history_hours": 3}}

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 from tests.engine.gate.project import GATES, GOOD, Project, flights, on_main
 
-from mergeworthy.verdict import Verdict
-from mergeworthy.verdict import Check
+from mergeworthy.verdict import Check, Verdict
 
 FEATURES = "src/ml/features.py"
 

@@ -8,14 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mergeworthy.gate import comparison
-from mergeworthy.gate.comparison import Duel
-from mergeworthy.gate.comparison import Strings
-from mergeworthy.gate.comparison import overall
-from mergeworthy.verdict import worst
-from mergeworthy.config.gates import Gates
 from mergeworthy import stats
+from mergeworthy.config.gates import Gates
+from mergeworthy.gate import comparison
+from mergeworthy.gate.comparison import Duel, Strings, overall
 from mergeworthy.stats import Floats
+from mergeworthy.verdict import worst
 
 MONTHS, PER_DAY, DAYS = 200, 900, 30
 RULES = Gates.model_validate(

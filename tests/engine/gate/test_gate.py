@@ -6,17 +6,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from onnxruntime import InferenceSession
 from tests.attempts import warned
 from tests.engine.gate.project import GATES, GOOD, Project, flights, model
 
-from mergeworthy import artifact
-from mergeworthy import holdout
-from mergeworthy.verdict import Verdict
-from mergeworthy.verdict import SCHEMA
-from mergeworthy.verdict import verdict_schema
-from mergeworthy.paths import MODEL
-from mergeworthy.paths import PREDICTIONS
+from mergeworthy import artifact, holdout
+from mergeworthy.paths import MODEL, PREDICTIONS
+from mergeworthy.verdict import SCHEMA, Verdict, verdict_schema
 
 STOPPING = """\
 from dataclasses import replace

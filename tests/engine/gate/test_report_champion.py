@@ -2,9 +2,8 @@
 
 from tests.engine.gate.project import Project
 
+from mergeworthy.paths import CHAMPION, REPORT
 from mergeworthy.report import build
-from mergeworthy.paths import CHAMPION
-from mergeworthy.paths import REPORT
 
 
 def reported(project: Project) -> str:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.release.promote import ENVIRONMENTS
-from mergeworthy.release.promote import Release
-from mergeworthy.release.promote import path
+from mergeworthy.release.overlay import ENVIRONMENTS, Release, path
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,14 @@ import pytest
 from tests.attempts import refusal
 from tests.engine.release.conftest import Repository, release
 
-from mergeworthy.errors import UserError
-from mergeworthy.container import build
-from mergeworthy.release import publish
-from mergeworthy.release import promote as status
-from mergeworthy.release import promote as staging
-from mergeworthy.release.promote import read
-from mergeworthy.release.promote import text
-from mergeworthy.release.promote import BRANCH
-from mergeworthy.release.promote import promote
-from mergeworthy.release.promote import stage
 from mergeworthy.adapters import github
+from mergeworthy.container import build
+from mergeworthy.errors import UserError
+from mergeworthy.release import promote as staging
+from mergeworthy.release import promote as status
+from mergeworthy.release import publish
+from mergeworthy.release.overlay import read, text
+from mergeworthy.release.promote import BRANCH, promote, stage
 
 
 def running(repository: Repository, environment: str) -> str | None:

@@ -102,8 +102,14 @@ def test_what_decides_is_named_before_any_other_file_and_the_rest_is_counted(pro
     # given one line of what decides among many files that sort before it, or changed more
     for number in range(30):
         project.write(f"a/{number}.md", "words\n")
-        project.write(f"src/pipeline/ml/model/layer_{number}.py", "line\n" * 50)
-    for path in ("dvc.yaml", "Makefile", ".github/workflows/ci.yaml", "engine/src/mergeworthy/gate/run.py", "polars.py"):
+        project.write(f"src/ml/model/layer_{number}.py", "line\n" * 50)
+    for path in (
+        "dvc.yaml",
+        "Makefile",
+        ".github/workflows/ci.yaml",
+        "engine/src/mergeworthy/gate/run.py",
+        "polars.py",
+    ):
         project.write(path, "changed\n")
     for number in range(50):
         project.write(f"deploy/{number:02}.yaml", "{}\n")

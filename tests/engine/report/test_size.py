@@ -10,11 +10,10 @@ from tests.engine import reported
 from tests.engine.markdown_tables import PARSER
 from tests.engine.reported import checks, duel
 
-from mergeworthy.report import build
-from mergeworthy.verdict import Check
-from mergeworthy.report.build import Section
-from mergeworthy.report.build import fit
 from mergeworthy.paths import REPORT
+from mergeworthy.report import build
+from mergeworthy.report.facts import Section, fit
+from mergeworthy.verdict import Check
 
 HOSTILE = "🛫 <b>|`@all`\n" * 8
 

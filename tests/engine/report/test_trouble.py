@@ -7,11 +7,8 @@ from tests.attempts import refusal
 from tests.engine.pull_request import opened
 from tests.engine.reported import BLOCK, Project, git, written
 
+from mergeworthy.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
 from mergeworthy.report import build
-from mergeworthy.paths import METRICS
-from mergeworthy.paths import PREDICTIONS
-from mergeworthy.paths import TRAINING
-from mergeworthy.paths import VERDICT
 
 
 def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: Project) -> None:

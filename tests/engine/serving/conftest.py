@@ -136,9 +136,9 @@ def server(start: Start) -> Server:
 def golden(trained: Path) -> tuple[list[dict[str, Any]], list[float]]:
     """Rows of the holdout as a client sends them, and their scores by the stage `evaluate`."""
     schema = TABLES["flights"]
-    sent = pl.read_parquet(trained / "data/2013-02/flights.parquet").select(*asked(schema))
+    sent = pl.read_parquet(trained / "data/2013-02/flights.parquet").select(*requested(schema))
     scored = pl.read_parquet(trained / "reports/predictions.parquet")
     rows = scored.join(sent, on=schema.unique, maintain_order="left").with_columns(
         pl.col("sched_dep").dt.to_string("%Y-%m-%dT%H:%M:%S")
     )
-    return rows.select(*asked(schema)).to_dicts(), rows["score"].to_list()
+    return rows.select(*requested(schema)).to_dicts(), rows["score"].to_list()

@@ -12,10 +12,10 @@ from tests.engine.data.delivered import deliver
 from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start
 
-from mergeworthy.drift.check import run
-from mergeworthy.data.predictions import read_predictions
-from mergeworthy.project import registered
 from mergeworthy.data.contract import requested
+from mergeworthy.data.predictions import read_predictions
+from mergeworthy.drift.check import run
+from mergeworthy.project import registered
 from mergeworthy.stages import reference
 from ml.schema import TABLES
 
@@ -26,7 +26,7 @@ UNKNOWN = pl.col("sched_dep").dt.day() > 28  # days whose labels did not arrive 
 def told(flights: pl.DataFrame) -> list[dict[str, Any]]:
     """Rows as a client sends them."""
     time = pl.col("sched_dep").dt.to_string("%Y-%m-%dT%H:%M:%S")
-    return flights.select(*asked(SCHEMA)).with_columns(time).to_dicts()
+    return flights.select(*requested(SCHEMA)).with_columns(time).to_dicts()
 
 
 def test_the_check_looks_at_what_was_asked_and_waits_for_labels(

@@ -18,17 +18,9 @@ from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Start, environment
 from tests.engine.serving.test_refusals import GOOD
 
-from mergeworthy.data.predictions import DAMAGED
-from mergeworthy.data.predictions import OTHER_COLUMNS
-from mergeworthy.data.predictions import OTHER_MODEL
-from mergeworthy.data.predictions import logged
-from mergeworthy.data.predictions import read_log
-from mergeworthy.data.predictions import read_predictions
-from mergeworthy.serving.log import MB
-from mergeworthy.serving.log import Log
-from mergeworthy.serving.log import SENT
-from mergeworthy.serving.log import Shipper
 from mergeworthy.config.infra import PredictionLog
+from mergeworthy.data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log, read_predictions
+from mergeworthy.serving.log import MB, SENT, Log, Shipper
 from ml.schema import TABLES
 
 Golden = tuple[list[dict[str, Any]], list[float]]

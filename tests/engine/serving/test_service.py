@@ -6,8 +6,8 @@ import httpx
 import numpy as np
 from tests.engine.serving.conftest import Server
 
-from mergeworthy.project import registered
 from mergeworthy.data.contract import requested
+from mergeworthy.project import registered
 
 Golden = tuple[list[dict[str, Any]], list[float]]
 
@@ -29,8 +29,8 @@ def test_a_row_alone_and_among_others_has_the_same_score(server: Server, golden:
 
 
 def test_what_only_the_event_tells_is_not_asked_for() -> None:
-    assert {"dep_delay", "arr_delay", "air_time"}.isdisjoint(asked(registered().schema))
-    assert {"sched_dep", "origin", "tailnum"} <= asked(registered().schema).keys()
+    assert {"dep_delay", "arr_delay", "air_time"}.isdisjoint(requested(registered().schema))
+    assert {"sched_dep", "origin", "tailnum"} <= requested(registered().schema).keys()
 
 
 def test_an_airline_and_a_route_never_seen_are_scored(server: Server, golden: Golden) -> None:

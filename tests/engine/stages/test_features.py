@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ml.schema import TABLES
-from mergeworthy.stages import features
 from mergeworthy.config import base
+from mergeworthy.stages import features
+from ml.schema import TABLES
 
 
 @pytest.fixture

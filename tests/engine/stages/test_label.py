@@ -13,14 +13,9 @@ from tests.engine.gate.project import model
 
 from mergeworthy import holdout
 from mergeworthy.errors import UserError
-from mergeworthy.paths import FEATURES
-from mergeworthy.paths import METRICS
-from mergeworthy.paths import MODEL
+from mergeworthy.paths import FEATURES, METRICS, MODEL
 from mergeworthy.project import registered
-from mergeworthy.stages import evaluate
-from mergeworthy.stages import features
-from mergeworthy.stages import reference
-from mergeworthy.stages import train
+from mergeworthy.stages import evaluate, features, reference, train
 
 GATES = Path("gates.yaml").read_text()
 PARAMS = registered().params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))

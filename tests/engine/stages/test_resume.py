@@ -10,11 +10,9 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from mergeworthy.stages import distributed
-from mergeworthy.stages import train
-from mergeworthy.paths import MODEL
-from mergeworthy.paths import TRAINING
 from mergeworthy import paths
+from mergeworthy.paths import MODEL, TRAINING
+from mergeworthy.stages import distributed, train
 
 RUN = "from mergeworthy.stages import train; train.main()"
 

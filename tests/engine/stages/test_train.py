@@ -8,13 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mergeworthy import artifact
-from mergeworthy import holdout
+from mergeworthy import artifact, holdout, paths
 from mergeworthy.errors import UserError
 from mergeworthy.stages import distributed as parts
-from mergeworthy.stages import train
 from mergeworthy.stages import distributed as workers
-from mergeworthy import paths
+from mergeworthy.stages import train
 
 FILES = [Path("features/2013-01.parquet")]
 

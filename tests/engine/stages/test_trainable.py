@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from tests.attempts import refusal
 
+from mergeworthy import paths
 from mergeworthy.errors import UserError
 from mergeworthy.stages import train
-from mergeworthy import paths
 
 ROWS = pl.DataFrame(
     {"late": [True, False, None], "carrier": ["AA", "B6", None], "distance": [100.0, 200.0, None], "day": [1, 2, 3]}

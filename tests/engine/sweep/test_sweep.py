@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from mergeworthy.errors import UserError
-from mergeworthy.extras import sweep
-from mergeworthy.extras import sweep_trial
+from mergeworthy.extras import sweep, sweep_trial
 from mergeworthy.stages import features
 from ml.params import Params
 from ml.schema import TABLES

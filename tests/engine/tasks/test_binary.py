@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from mergeworthy import Metric
-from mergeworthy.tasks.binary import METRICS
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from mergeworthy import Metric
+from mergeworthy.tasks.binary import METRICS
 
 Floats = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from tests.attempts import refusal, refused
-from tests.engine.tracking.servers import Server, free_port, wait
 from tests.engine.product import PACKAGES
+from tests.engine.tracking.servers import Server, free_port, wait
 
 from mergeworthy import tracking
 from mergeworthy.process import shown
@@ -142,9 +142,7 @@ def test_a_fresh_clone_has_nothing_to_record(project: Path, absent: str, capsys:
 
 def test_nothing_is_imported_for_nothing(project: Path) -> None:
     (project / "models/model.onnx").unlink()
-    code = (
-        "import sys; from mergeworthy import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
-    )
+    code = "import sys; from mergeworthy import tracking as t; t.check(); t.log(); sys.exit('mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PACKAGES}, check=True)
 
 

@@ -15,11 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from tests.engine import trained
-from tests.engine.tracking.conftest import Backend
 from tests.engine.product import PACKAGES
+from tests.engine.tracking.conftest import Backend
 
-from mergeworthy.errors import UserError
 from mergeworthy import tracking
+from mergeworthy.errors import UserError
 
 
 def runs(client: MlflowClient, project: Path) -> list[Run]:

@@ -7,8 +7,8 @@ import onnxruntime as ort
 import polars as pl
 import pytest
 import yaml
-from mergeworthy import Compute
-from mergeworthy import Dataset
+
+from mergeworthy import Compute, Dataset
 from mergeworthy.artifact import predict
 from mergeworthy.project import registered
 

@@ -1,7 +1,6 @@
 """The code of the gate's test project: tests call it, and former commits run it from their own `src/ml`."""
 
-from mergeworthy import Binary
-from mergeworthy import Project
+from mergeworthy import Binary, Project
 
 from .features import NOT_INPUTS, TARGET, build_features, label
 from .model import train

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from mergeworthy import Compute
-from mergeworthy import Dataset
+from mergeworthy import Compute, Dataset
 
 from .params import Params
 

@@ -32,18 +32,18 @@ __all__ = [
 
 _MODULES = {
     "Binary": "tasks.binary",
-    "Checkpoint": "dataset",
-    "Compute": "dataset",
-    "Dataset": "dataset",
-    "History": "history",
-    "Metric": "stats.metric",
+    "Checkpoint": "interface",
+    "Compute": "interface",
+    "Dataset": "interface",
+    "History": "interface",
+    "Metric": "stats",
     "Online": "project",
     "Project": "project",
     "UserError": "errors",
-    "asof": "history",
-    "by_rows": "stats.metric",
-    "mean": "stats.metric",
-    "split_inputs": "dataset",
+    "asof": "interface",
+    "by_rows": "stats",
+    "mean": "stats",
+    "split_inputs": "interface",
 }
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it when it is imported

@@ -181,7 +181,16 @@ def verify_image(
 @app.command()
 def release(step: Literal["plan", "publish", "sign", "card", "register", "stage", "promote"]) -> None:
     """Take one step of a release; each can be taken again."""
-    import_module(f".release.{step}", __package__).run()
+    module, function = {
+        "plan": ("promote", "run_plan"),
+        "publish": ("publish", "run_publish"),
+        "sign": ("publish", "run_sign"),
+        "card": ("publish", "run_card"),
+        "register": ("publish", "run_register"),
+        "stage": ("promote", "run_stage"),
+        "promote": ("promote", "run_promote"),
+    }[step]
+    getattr(import_module(f".release.{module}", __package__), function)()
 
 
 @app.command()

@@ -17,7 +17,7 @@ from ..files import md5
 from ..paths import LOCK
 from ..text import annotation
 from . import dvc_files, git
-from .github import BOT as IDENTITY
+from .git import BOT as IDENTITY
 
 # DOC adapters.event: What caused this run: read from GitHub's variables and payload in CI, from git on a laptop.
 

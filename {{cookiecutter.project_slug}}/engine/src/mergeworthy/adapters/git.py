@@ -13,6 +13,15 @@ from ..files import md5, read_mapping
 from ..paths import DATA_DVC, LOCK, MODEL
 from . import dvc_files
 
+BOT = {
+    f"GIT_{role}_{field}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for field, value in (
+        ("NAME", "github-actions[bot]"),
+        ("EMAIL", "41898282+github-actions[bot]@users.noreply.github.com"),
+    )
+}
+
 OUTSIDE = "outside of GitHub's runner unset GITHUB_ACTIONS"  # what to do if the runner's variables are not its own
 
 

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..process import SILENCE, Deadline, call
 from ..render import within
 from .actions import Event, current
+from .git import BOT
 
 # DOC adapters.github: GitHub through `gh`, which reads its token from the environment; every write can be repeated
 # with the same result.
@@ -149,15 +150,6 @@ def git_credentials(event: Event) -> dict[str, str]:
 
 # DOC adapters.branch: A commit of one file on top of a branch of the remote, made without touching the checkout. In
 # CI GitHub makes the commit and signs it, so that a branch whose rules require signed commits takes it.
-
-BOT = {
-    f"GIT_{role}_{field}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for field, value in (
-        ("NAME", "github-actions[bot]"),
-        ("EMAIL", "41898282+github-actions[bot]@users.noreply.github.com"),
-    )
-}
 
 
 def credentials(event: Event) -> dict[str, str]:

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from .. import artifact, files, holdout
 from .. import config as settings
-from ..adapters.github import BOT
+from ..adapters.git import BOT
 from ..artifact import session
 from ..container import verify
 from ..data.sources import open_source

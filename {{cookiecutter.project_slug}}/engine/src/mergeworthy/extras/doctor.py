@@ -7,8 +7,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from .. import config as settings
@@ -18,54 +16,8 @@ from ..adapters.git import origin
 from ..adapters.mlflow import reach
 from ..errors import UserError
 from ..process import Deadline, SilentError, call, shown
-from ..text import logged
 from . import clusters, doctor_github
-
-# DOC extras.doctor.finding: One line of the doctor's: how bad it is, what was found, how to mend it.
-
-
-class Level(StrEnum):
-    """The mark at the head of a line; only a problem makes `make doctor` fail."""
-
-    OK = "✓"
-    WARNING = "!"
-    PROBLEM = "✗"
-    SKIPPED = "-"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check has to say; `mend` is empty where nothing needs mending."""
-
-    level: Level
-    topic: str
-    says: str
-    mend: str = ""
-
-    def __str__(self) -> str:
-        """Give the line, and below it the way out."""
-        return logged(f"{self.level} {self.topic}: {self.says}") + (f"\n    {logged(self.mend)}" if self.mend else "")
-
-
-def ok(topic: str, says: str) -> Finding:
-    """Nothing to do."""
-    return Finding(Level.OK, topic, says)
-
-
-def warning(topic: str, says: str, mend: str) -> Finding:
-    """Works, but not as well as it could; or could not be told."""
-    return Finding(Level.WARNING, topic, says, mend)
-
-
-def problem(topic: str, says: str, mend: str) -> Finding:
-    """Something of what this project promises cannot work."""
-    return Finding(Level.PROBLEM, topic, says, mend)
-
-
-def skipped(topic: str, why: str) -> Finding:
-    """Not asked, and why."""
-    return Finding(Level.SKIPPED, topic, f"skipped: {why}")
-
+from .findings import Finding, Level, ok, problem, skipped, warning
 
 # DOC extras.doctor.machine: What this machine must have, judged from facts that others gathered.
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..adapters.git import origin
 from ..errors import UserError
 from ..process import Deadline, call
-from .doctor import Finding, ok, problem, skipped, warning
+from .findings import Finding, ok, problem, skipped, warning
 
 # DOC extras.doctor.answers: GitHub's answers by way of `gh api`, which brings the token itself; none is read, held or
 # printed here.

@@ -4,6 +4,8 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,46 @@ from ..holdout import Holdout
 from ..paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..project import registered
 from ..stats import Bools, Floats
-from ..verdict import Check, Comparison
+from ..verdict import Check, Comparison, Verdict, worst
 from .rows import key
+
+# DOC gate.ledger: What the checks found so far. A check that cannot be made is written down as a block, and the next
+# one is made.
+
+
+@dataclass
+class Ledger:
+    """Checks in the order they were made; holdout and champion as soon as they are known."""
+
+    partition: str | None = None
+    champion: str | None = None
+    checks: list[Check] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    def add(self, *checks: Check) -> None:
+        """Write down checks that were made."""
+        self.checks += checks
+
+    @contextmanager
+    def check(self, name: str) -> Iterator[None]:
+        """Write a `UserError` raised inside down as a block of that name."""
+        try:
+            yield
+        except UserError as error:
+            self.add(Check(name=name, result="block", why=f"{' '.join(str(error).split())}."))
+
+    def verdict(self, commit: str | None, lock: str | None) -> Verdict:
+        """Close the books."""
+        return Verdict(
+            outcome=worst(self.checks),
+            commit=commit,
+            lock=lock,
+            champion=self.champion,
+            partition=self.partition,
+            checks=self.checks,
+            comparisons=self.comparisons,
+        )
+
 
 # DOC gate.absolute: Checks that need no champion: what a model must show whatever main has.
 
@@ -302,8 +342,8 @@ def _single(limit: float, names: list[str], holdout: Holdout) -> Check:
     why = f"The strongest single input is {strongest}, with AUC {figure:.4f} alone."
     if bad := [f"{name} (AUC {auc:.4f})" for auc, name in found if auc > limit]:
         why = (
-            f"One input alone predicts {registered().target} nearly perfectly: {', '.join(bad[:NAMED_INPUTS])}. Check that "
-            "it is known at the moment of a prediction; if it is, raise plausibility.single_input_auc in gates.yaml."
+            f"One input alone predicts {registered().target} nearly perfectly: {', '.join(bad[:NAMED_INPUTS])}. Check "
+            "that it is known when a prediction is asked for; if so, raise plausibility.single_input_auc in gates.yaml."
         )
     return Check(name="plausible: inputs", result=result, figure=figure, limit=limit, why=why)
 

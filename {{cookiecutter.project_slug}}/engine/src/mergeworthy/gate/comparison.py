@@ -21,14 +21,10 @@ from ..paths import CHAMPION
 from ..project import registered
 from ..stats import Bools, Difference, Floats, Ints
 from ..verdict import Check, Comparison, Result
-from . import checks as policy
-from . import rows as coverage
-from . import rows as label
-from . import rows as moved
-from . import rows as partition
+from . import changed, checks, rows
 from .champion import Champion, Judge, Scored, Workshop, earlier, find
+from .checks import Ledger
 from .rows import key, keyed
-from .run import Ledger
 
 # DOC gate.duel: Challenger against champion on the same rows: overall it must be shown to be at most a margin worse.
 
@@ -345,25 +341,25 @@ def judge(rules: Gates, judged: Holdout, score: Floats, ref: str | None, ledger:
     """
     found = find(ref)
     with opened() as store:
-        data = partition.today(store)
-        rows, whole = data.main(judged.partition), None
-        labels = partition.labels(rows)
-        with ledger.check(coverage.COVERAGE):
-            whole = coverage.check_coverage(judged, labels, rules.coverage)
+        data = rows.today(store)
+        main_table, whole = data.main(judged.partition), None
+        labels = rows.labels(main_table)
+        with ledger.check(rows.COVERAGE):
+            whole = rows.check_coverage(judged, labels, rules.coverage)
             ledger.add(whole)
         if whole is None:  # these are not the main table's rows, so there is nothing to compare
             return
-        described = partition.described(judged.table, rows, [rules.bootstrap.block, *rules.slices.columns])
+        described = rows.described(judged.table, main_table, [rules.bootstrap.block, *rules.slices.columns])
         arena = Arena(rules, replace(judged, table=described), score, labels)
         arena.column(rules.bootstrap.block, "bootstrap.block")
         for name in rules.slices.columns:
-            if private(partition.schema(), [name]):
+            if private(rows.schema(), [name]):
                 raise UserError(f"gates.yaml: slices.columns: {name} is private, and a report names values: drop it")
             arena.column(name, "slices.columns")
         if found is None:
             why = "There is no champion yet: main has no dvc.lock. This model becomes the first."
             ledger.add(Check(name="champion", result="pass", why=why))
-            ledger.add(*policy.check_limits(rules, judged.label, score, judged.prior))
+            ledger.add(*checks.check_limits(rules, judged.label, score, judged.prior))
             return
         ledger.champion = found.commit
         if not np.isfinite(score).all():
@@ -378,17 +374,17 @@ def _against(arena: Arena, found: Champion, judges: Judge, ledger: Ledger) -> No
     rules = arena.rules
     if found.newest and found.newest > arena.holdout.partition:
         ledger.add(_unfair(found, arena.holdout.partition))
-    ledger.add(*moved.check_data(found, judges.data, arena.holdout.partition))
+    ledger.add(*changed.check_data(found, judges.data, arena.holdout.partition))
     scored = judges.score(found)
     arena = _as_champion_has_them(arena, found, scored, judges, ledger)
     duel, common = arena.duel(scored.rows)
     ledger.add(_origin(scored, int(common.sum()), arena.holdout.table.height))
-    ledger.add(*label.check_label(arena.labels, scored, found, judges))
-    ledger.add(*policy.check_limits(rules, duel.label, duel.champion, arena.holdout.prior))
+    ledger.add(*changed.check_label(arena.labels, scored, found, judges))
+    ledger.add(*checks.check_limits(rules, duel.label, duel.champion, arena.holdout.prior))
     scored.rows.select(*key(), "score").write_parquet(CHAMPION)
     columns = {name: arena.column(name, "slices.columns")[common] for name in rules.slices.columns}
-    for checks, comparisons in (overall(duel, rules.champion), judge_slices(duel, columns, rules)):
-        ledger.add(*checks)
+    for results, comparisons in (overall(duel, rules.champion), judge_slices(duel, columns, rules)):
+        ledger.add(*results)
         ledger.comparisons += comparisons
     with ledger.check("anchor"):
         ledger.add(*judge_anchor(arena, found, judges))
@@ -403,7 +399,7 @@ def _as_champion_has_them(arena: Arena, found: Champion, scored: Scored, judges:
         if theirs is None:
             return arena
         types = {name: arena.holdout.table.schema[name] for name in key()}
-        table = partition.described(arena.holdout.table, theirs.cast(pl.Schema(types)).lazy(), names)
+        table = rows.described(arena.holdout.table, theirs.cast(pl.Schema(types)).lazy(), names)
     except (UserError, pl.exceptions.PolarsError) as error:
         why = (
             f"{', '.join(names)} are as this commit's features have them, for the champion's cannot be had "

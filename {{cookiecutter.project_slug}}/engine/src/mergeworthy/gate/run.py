@@ -1,58 +1,16 @@
 """`make gate`: the checks of a model in order, cheap ones first, and the verdict."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-
 from .. import artifact, files
 from .. import verdict as show
 from ..adapters import git
 from ..config import gates
 from ..config.gates import Gates
-from ..errors import UserError
 from ..holdout import Holdout, measure, read
 from ..paths import CHAMPION, LOCK, MODEL, REPORT, VERDICT
-from ..verdict import Check, Comparison, Verdict, worst
+from ..verdict import Verdict
 from . import champion as scoring
 from . import checks, comparison
-
-# DOC gate.ledger: What the checks found so far. A check that cannot be made is written down as a block, and the next
-# one is made.
-
-
-@dataclass
-class Ledger:
-    """Checks in the order they were made; holdout and champion as soon as they are known."""
-
-    partition: str | None = None
-    champion: str | None = None
-    checks: list[Check] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-
-    def add(self, *checks: Check) -> None:
-        """Write down checks that were made."""
-        self.checks += checks
-
-    @contextmanager
-    def check(self, name: str) -> Iterator[None]:
-        """Write a `UserError` raised inside down as a block of that name."""
-        try:
-            yield
-        except UserError as error:
-            self.add(Check(name=name, result="block", why=f"{' '.join(str(error).split())}."))
-
-    def verdict(self, commit: str | None, lock: str | None) -> Verdict:
-        """Close the books."""
-        return Verdict(
-            outcome=worst(self.checks),
-            commit=commit,
-            lock=lock,
-            champion=self.champion,
-            partition=self.partition,
-            checks=self.checks,
-            comparisons=self.comparisons,
-        )
-
+from .checks import Ledger
 
 # DOC gate.__init__: Judge `models/model.onnx` by gates.yaml, and against the model that main points to. Whatever
 # cannot be told blocks. A rerun on the same commit and data gives the same verdict; of its figures only `p95 ms` is

@@ -2,8 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
@@ -19,63 +18,7 @@ from ..errors import UserError
 from ..render import DASH, table
 from ..text import code, logged, say
 from . import publish
-
-# DOC release.overlay: What runs in an environment: `deploy/overlays/<environment>/model/kustomization.yaml`, written
-# by machine alone.
-
-ENVIRONMENTS = ("staging", "production")
-HEAD = "# Which model runs here. Written by `make {verb}`, never by hand; `git revert` brings the former one back."
-NOTHING = {"model/commit": "none"}  # the file as it is generated
-VERBS = {"staging": "stage", "production": "promote"}
-
-
-@dataclass(frozen=True)
-class Release:
-    """An image by digest, and the model in it: its commit, hashes of lock and data, newest partition, verdict."""
-
-    repository: str
-    digest: str
-    commit: str
-    lock: str
-    data: str
-    partition: str
-    verdict: str
-
-
-def path(environment: str) -> Path:
-    """Give the one file that says what runs there."""
-    return Path(f"deploy/overlays/{environment}/model/kustomization.yaml")
-
-
-def text(release: Release, environment: str) -> str:
-    """Write a release as kustomize reads it; the same release gives the same text."""
-    facts = {f"model/{name}": value for name, value in asdict(release).items() if name not in ("repository", "digest")}
-    component = {
-        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
-        "kind": "Component",
-        "images": [{"name": "model", "newName": release.repository, "digest": release.digest}],
-        "commonAnnotations": facts,
-    }
-    return HEAD.format(verb=VERBS[environment]) + "\n" + files.dump_yaml(component)
-
-
-def read(content: str | None, name: str) -> Release | None:
-    """Return the release that such a file names, None if nothing was released yet.
-
-    Raise `UserError` naming `name` if it is damaged: half a file is not taken for one before the first release.
-    """
-    if content is None:
-        return None
-    try:
-        component = files.parse_yaml(content, name)
-        if not component.get("images") and component["commonAnnotations"] == NOTHING:
-            return None
-        (image,) = component["images"]
-        facts = {key.removeprefix("model/"): str(value) for key, value in component["commonAnnotations"].items()}
-        return Release(repository=image["newName"], digest=image["digest"], **facts)
-    except (UserError, KeyError, ValueError, TypeError, AttributeError):
-        raise UserError(f"{name} is not what a release writes: bring it back with `git revert`") from None
-
+from .overlay import ENVIRONMENTS, Release, path, read, text
 
 # DOC release.plan: May what is checked out be released? Only with a green verdict and a true lock, and only once.
 

@@ -29,11 +29,11 @@ from ..files import md5
 from ..paths import DATA_DVC, LOCK, MODELS
 from ..process import Deadline, call, proxy, within
 from ..render import figure, table
-from ..report.build import read_metrics, read_verdict
+from ..report.facts import read_metrics, read_verdict
 from ..text import code, prose, say
 from ..tracking_runs import verdict
 from ..verdict import Verdict
-from .promote import Release
+from .overlay import Release
 
 # DOC release.registry: What a container registry has under a tag: asked by HTTP (OCI distribution), so that any
 # engine will do.
@@ -138,6 +138,42 @@ def _authorization(challenge: str, known: tuple[str, str] | None) -> str:
         raise UserError(f"{realm} gives no token for the registry: see image.repository in infra.yaml") from None
 
 
+# DOC release.made: The release that is being made: the image in the registry, and the model on disk that is in it.
+
+HANDED = TypeAdapter(Release)
+
+
+def load_release() -> Release:
+    """Read it, or take it from RELEASE, which another job handed over.
+
+    Raise `UserError` where the image was not published, or nothing judged this model.
+    """
+    if handed := os.environ.get("RELEASE"):
+        try:
+            return HANDED.validate_json(handed)
+        except ValidationError:
+            raise UserError(
+                f"RELEASE is {handed[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
+            ) from None
+    image, lock = tag(), md5(LOCK)
+    digest, outcome = remote_digest(image), verdict(lock)
+    if digest is None:
+        raise UserError(f"{image} is not in the registry: run `make publish` first")
+    if outcome is None:
+        raise UserError("reports/verdict.json is not about this model: run `make gate` first")
+    if outcome == "block":
+        raise UserError("the gate blocks this model, so it is not released: reports/verdict.md says why")
+    return Release(
+        repository=image.rpartition(":")[0],
+        digest=digest,
+        commit=build.image_commit() or "",
+        lock=lock,
+        data=dvc_files.data(dvc_files.read(LOCK), str(LOCK)),
+        partition=max(dvc_files.partitions(dvc_files.read(DATA_DVC)), default="unknown"),
+        verdict=outcome,
+    )
+
+
 # DOC release.publish: Push the image, once: what a tag names in the registry is never replaced.
 
 
@@ -212,42 +248,6 @@ def _is_signed(image: str, made: Release) -> str | None:
 def run_sign() -> None:
     """Sign what was published."""
     say(sign(load_release()))
-
-
-# DOC release.made: The release that is being made: the image in the registry, and the model on disk that is in it.
-
-HANDED = TypeAdapter(Release)
-
-
-def load_release() -> Release:
-    """Read it, or take it from RELEASE, which another job handed over.
-
-    Raise `UserError` where the image was not published, or nothing judged this model.
-    """
-    if handed := os.environ.get("RELEASE"):
-        try:
-            return HANDED.validate_json(handed)
-        except ValidationError:
-            raise UserError(
-                f"RELEASE is {handed[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
-            ) from None
-    image, lock = tag(), md5(LOCK)
-    digest, outcome = remote_digest(image), verdict(lock)
-    if digest is None:
-        raise UserError(f"{image} is not in the registry: run `make publish` first")
-    if outcome is None:
-        raise UserError("reports/verdict.json is not about this model: run `make gate` first")
-    if outcome == "block":
-        raise UserError("the gate blocks this model, so it is not released: reports/verdict.md says why")
-    return Release(
-        repository=image.rpartition(":")[0],
-        digest=digest,
-        commit=build.image_commit() or "",
-        lock=lock,
-        data=dvc_files.data(dvc_files.read(LOCK), str(LOCK)),
-        partition=max(dvc_files.partitions(dvc_files.read(DATA_DVC)), default="unknown"),
-        verdict=outcome,
-    )
 
 
 # DOC release.register: MLflow's registry mirrors the release: a version per training, the alias `champion`, and tags

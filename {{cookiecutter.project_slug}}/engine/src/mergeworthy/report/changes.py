@@ -15,7 +15,7 @@ from ..patches import ENGINE
 from ..paths import DATA_DVC, LOCK
 from ..render import DASH, MINUS, counted, details, table, unbroken
 from ..text import code, prose
-from .build import Facts, Section
+from .facts import Facts, Section
 
 # DOC report.diff: Which files a reviewer has to read, from git.
 

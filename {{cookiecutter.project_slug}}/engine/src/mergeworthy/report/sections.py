@@ -18,7 +18,7 @@ from ..render import BLUE, DASH, GREY, MINUS, ORANGE, chart, counted, details, f
 from ..text import NAME, code, prose
 from ..verdict import MARKS, WORDS, Check, Comparison, Verdict
 from . import changes
-from .build import Facts, Section
+from .facts import Facts, Section
 
 # DOC report.verdict: The first thing to be read: may this be merged, and if not, why.
 

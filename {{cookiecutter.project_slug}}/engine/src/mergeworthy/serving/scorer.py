@@ -16,7 +16,7 @@ from .. import files
 from ..artifact import score
 from ..errors import UserError
 from ..project import registered
-from .app import arrays
+from .schema import arrays
 
 # DOC serving.store: What was known at a moment: the serving side of `Online.history`. The embedded store reads
 # `models/online/` into memory. To answer from a feature store instead (Feast, Redis, a stream), write a class with

@@ -13,9 +13,10 @@ from ..errors import UserError
 from ..paths import ONLINE
 from ..project import registered
 from . import identity
-from .app import Predictions, fill, request, token
+from .app import Predictions, fill, token
 from .identity import ModelMetrics
 from .log import Log
+from .schema import request
 from .scorer import Batcher, Embedded, Scorer
 
 

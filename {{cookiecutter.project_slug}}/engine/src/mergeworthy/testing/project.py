@@ -30,7 +30,7 @@ from ..files import read_parquet
 from ..interface import Compute
 from ..paths import DATA, partitions
 from ..project import Project, registered
-from ..serving.app import arrays
+from ..serving.schema import arrays
 from ..serving.scorer import Embedded, Scorer
 from ..stages import features
 from .stages import check_stages
