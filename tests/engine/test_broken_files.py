@@ -150,11 +150,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
                 some = table.gather_every(20) if name == "flights" else table
                 some.write_parquet(f"data/{month}/{name}.parquet")
         assert dvc(["add", "--quiet", "data"]) == 0
-        pointer = fetch.pointer.Pointer()
+        pointer = fetch.Pointer()
         for month in MONTHS:
             pointer.rows[month] = pl.read_parquet(f"data/{month}/flights.parquet").height
-            pointer.md5[month] = fetch.pointer.folder_md5(Path("data", month))
-        fetch.pointer.write(pointer)
+            pointer.md5[month] = fetch.folder_md5(Path("data", month))
+        fetch.write(pointer)
         for folder_ in (paths.MODELS, paths.REPORTS):
             folder_.mkdir(exist_ok=True)
         validate.main()

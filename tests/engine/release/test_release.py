@@ -69,7 +69,7 @@ def test_two_releases_at_once_leave_the_newer_model(
             stage(others.pop())
         return head
 
-    monkeypatch.setattr(staging, "fetch", overtaken)
+    monkeypatch.setattr(staging, "fetch_branch", overtaken)
     # when both have ended / then staging runs the newer model
     stage(release(commits[ours]))
     assert running(repository, "staging") == commits["newer"]
