@@ -56,7 +56,7 @@ VERBS: dict[str, Callable[[], Any]] = {
     "comment": comment._report,
     "drift": lambda: drift.run(MONTHS[1]),
     "retrain": retraining.retrain,
-    "track": tracking_runs.read,
+    "track": tracking_runs.read_record,
     "sweep": lambda: (settings.sweep(), settings.params(), sweep_trial.split()),
     "image": lambda: (build.paths(), verify.read()),
     "serve": lambda: start.start(Starlette()),
@@ -330,7 +330,7 @@ for name, read in {
     "features/2013-02.parquet": evaluate.main,
     "models/model.onnx": evaluate.main,
     "reports/training.csv": evaluate.main,
-    "reports/metrics.json": record.read,
+    "reports/metrics.json": record.read_record,
     "reports/report.md": comment._report,
 }.items():
     mode = Path(name).stat().st_mode

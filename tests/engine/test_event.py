@@ -9,7 +9,7 @@ import pytest
 from tests.attempts import attempt
 
 from mergeworthy.adapters import actions, git
-from mergeworthy.adapters.actions import NEVER, Event, current
+from mergeworthy.adapters.actions import NO_COMMIT, Event, current
 from mergeworthy.errors import UserError
 
 
@@ -55,13 +55,13 @@ def test_a_schedule_on_main_is_held_against_the_commit_before(
     assert current() == Event("schedule", commits[1], commits[0], branch="main", repository="o/r")
 
 
-@pytest.mark.parametrize("before", [NEVER, "1" * 40])
+@pytest.mark.parametrize("before", [NO_COMMIT, "1" * 40])
 def test_a_push_is_held_against_what_it_replaced(
     commits: list[str], monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     monkeypatch.setenv("GITHUB_EVENT_NAME", "push")
     happens(before=before)
-    assert current().champion == (None if before == NEVER else before)
+    assert current().champion == (None if before == NO_COMMIT else before)
 
 
 @pytest.mark.attempts("variables of the machine")

@@ -21,7 +21,7 @@ from tests.attempts import refused
 from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import config as settings
-from mergeworthy import process as outside
+from mergeworthy import process
 from mergeworthy.adapters import dvc as dvc_cli
 from mergeworthy.adapters import github
 from mergeworthy.adapters.actions import Event
@@ -418,25 +418,25 @@ def test_what_has_another_way_takes_it(folder: Path, capsys: pytest.CaptureFixtu
 
 def test_a_helper_that_outlives_its_program_holds_nobody(folder: Path) -> None:
     # given a program whose child keeps its output open
-    done = outside.call(["sh", "-c", "sleep 300 & echo $!"], "the program", Deadline.ANSWER)
+    done = process.call(["sh", "-c", "sleep 300 & echo $!"], "the program", Deadline.ANSWER)
     os.kill(int(done.stdout), 9)
     # and one that does not end when it is asked to
     (folder / "stubborn").write_text("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(300)\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outside, "GRACE", 0.1)
+        patch.setattr(process, "GRACE", 0.1)
         with pytest.raises(UserError, match=r"^the program did not answer"):
-            outside.call([sys.executable, "stubborn"], "the program", Deadline.ANSWER)
+            process.call([sys.executable, "stubborn"], "the program", Deadline.ANSWER)
 
 
 def test_programs_and_libraries_give_what_they_gave() -> None:
-    done = outside.call(["sh", "-c", "cat; echo bad >&2; exit 3"], "sh", Deadline.ANSWER, text="ü")
+    done = process.call(["sh", "-c", "cat; echo bad >&2; exit 3"], "sh", Deadline.ANSWER, text="ü")
     assert (done.stdout, done.stderr, done.returncode) == ("ü", "bad\n", 3)
-    assert outside.within(Deadline.ANSWER, "it", lambda: 7) == 7
+    assert process.within(Deadline.ANSWER, "it", lambda: 7) == 7
     with pytest.raises(KeyError):
-        outside.within(Deadline.ANSWER, "it", lambda: {}["x"])
-    assert outside.Patient({"a": 1}, "it").get("a") == 1
+        process.within(Deadline.ANSWER, "it", lambda: {}["x"])
+    assert process.Patient({"a": 1}, "it").get("a") == 1
     with pytest.raises(FileNotFoundError):
-        outside.call(["no-such-program"], "it", Deadline.ANSWER)
+        process.call(["no-such-program"], "it", Deadline.ANSWER)
 
 
 @pytest.mark.attempts("deadline")

@@ -13,7 +13,7 @@ from tests.attempts import refusal
 from mergeworthy import files
 from mergeworthy.adapters import github
 from mergeworthy.adapters.actions import Event
-from mergeworthy.adapters.dvc import stale_stages
+from mergeworthy.adapters.dvc import reads_data, stale_stages
 from mergeworthy.errors import UserError
 from mergeworthy.workflow import plan
 
@@ -103,8 +103,8 @@ def test_a_parameter_trains_only_what_depends_on_it(commit: Callable[[str], str]
     Path("params.yaml").write_text("depth: 2\n")
     decided = plan.decide(pull_request(commit("deeper"), base))
     assert (decided.work, decided.stale) == ("train", ["train"])
-    assert not plan.reads_data(decided.stale)
-    assert plan.reads_data(["features"])
+    assert not reads_data(decided.stale)
+    assert reads_data(["features"])
 
 
 def test_other_data_run_everything_even_where_no_file_is_there(commit: Callable[[str], str]) -> None:

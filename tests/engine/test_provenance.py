@@ -136,12 +136,12 @@ def test_ci_trains_a_persons_model_anew_where_that_is_wanted(clone: Path, monkey
     *_, repro = plan.training_commands(scratch=actions.from_scratch(current()))
     dvc(*repro[1:])
     assert MODEL.read_text() != HANDMADE
-    monkeypatch.setenv(actions.HANDED, handed(clone))
+    monkeypatch.setenv(actions.TRAINED_LOCK, handed(clone))
     assert checks.provenance().why == "CI made it from scratch: https://github.com/o/r/actions/runs/77."
     # then its lock is committed with a record of the run, which later runs and other clones read
     made = plan.push(current())
     assert made not in (None, head)
-    monkeypatch.delenv(actions.HANDED)
+    monkeypatch.delenv(actions.TRAINED_LOCK)
     monkeypatch.setenv("COMMIT", str(made))
     git("checkout", "-q", str(made))
     assert actions.origin().run == "https://github.com/o/r/actions/runs/77"
@@ -158,7 +158,7 @@ def test_the_same_result_is_recorded_too(clone: Path, monkeypatch: pytest.Monkey
     assert plan.decide(current()).work == "train"
     dvc("repro", "--force")
     assert LOCK.read_text() == before
-    monkeypatch.setenv(actions.HANDED, handed(clone))
+    monkeypatch.setenv(actions.TRAINED_LOCK, handed(clone))
     # then a commit says so, once
     made = plan.push(current())
     assert made != head
@@ -166,7 +166,7 @@ def test_the_same_result_is_recorded_too(clone: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("COMMIT", str(made))
     git("checkout", "-q", str(made))
     assert plan.push(current()) == made
-    monkeypatch.delenv(actions.HANDED)
+    monkeypatch.delenv(actions.TRAINED_LOCK)
     assert plan.decide(current()).work == "judge"
 
 
@@ -178,11 +178,11 @@ def test_a_training_that_the_run_cache_may_have_saved_is_not_from_scratch(
     monkeypatch.setenv("COMMIT", commit("Deeper"))
     git("push", "-q", "origin", "work")
     dvc("repro")
-    monkeypatch.setenv(actions.HANDED, handed(clone))
+    monkeypatch.setenv(actions.TRAINED_LOCK, handed(clone))
     assert checks.provenance().why.startswith("CI made it, or had it in the run cache: ")
     made = plan.push(current())
     git("checkout", "-q", "-B", "work", str(made))
-    monkeypatch.delenv(actions.HANDED)
+    monkeypatch.delenv(actions.TRAINED_LOCK)
     policy(monkeypatch)
     assert plan.decide(current()).work == "train"
 
@@ -212,7 +212,7 @@ def test_a_lock_that_cannot_be_taken_over_is_refused(
     given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(actions.HANDED, given)
+    monkeypatch.setenv(actions.TRAINED_LOCK, given)
     with pytest.raises(UserError, match="TRAINED_LOCK is not what"):
         actions.take_over()
     assert not LOCK.exists()
@@ -222,7 +222,7 @@ def test_the_job_that_judges_takes_the_lock_of_the_job_that_trained(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = LOCK.read_text()
-    monkeypatch.setenv(actions.HANDED, handed(clone))
+    monkeypatch.setenv(actions.TRAINED_LOCK, handed(clone))
     LOCK.write_text("schema: '2.0'\n")
     actions.take_over()
     assert LOCK.read_text() == text

@@ -24,7 +24,7 @@ def serve() -> Iterator[Serve]:
             def do_GET(self) -> None:
                 known = next(answer for path, answer in answers.items() if self.path.startswith(path))
                 status, headers, body = known
-                if "Bearer" in self.headers.get("Authorization", "") and status == publish.REFUSED:
+                if "Bearer" in self.headers.get("Authorization", "") and status == publish.UNAUTHORIZED:
                     status, headers = 200, {"Docker-Content-Digest": GOOD}
                 self.send_response(status)
                 host = f"127.0.0.1:{server.server_port}"
@@ -53,7 +53,7 @@ def serve() -> Iterator[Serve]:
 
 
 def challenge(realm: str) -> Answer:
-    return publish.REFUSED, {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}, b""
+    return publish.UNAUTHORIZED, {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}, b""
 
 
 def test_a_token_is_asked_for_where_the_registry_says(serve: Serve) -> None:

@@ -1,7 +1,7 @@
-"""What is not ours (servers, and the programs that speak to them) has a deadline, and is named if it misses it.
+"""Deadlines for servers and for the programs that speak to them; the error names who missed a deadline.
 
-`call` is for programs, `within` for libraries, `read` for files. The deadlines stand here alone; ANSWER_SECONDS,
-EXCHANGE_SECONDS and TRANSFER_SECONDS in the environment change them, for a slow line.
+`call` is for programs, `within` for libraries, `read` for files. All deadlines are defined here. For a slow network the
+variables ANSWER_SECONDS, EXCHANGE_SECONDS and TRANSFER_SECONDS change them.
 """
 
 import os
@@ -21,27 +21,27 @@ from urllib.parse import urlsplit
 from .errors import UserError
 
 Result = TypeVar("Result")
-# git itself ends a transfer that stands still for a minute.
-SILENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
-GRACE = 5  # seconds that a program has to end by itself, and to end its helpers
-BLOCK = 2**20  # bytes of a file that have to arrive within the time of an answer
+# git ends a transfer by HTTP that has made no progress for a minute.
+LOW_SPEED_LIMIT = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
+GRACE = 5  # seconds that a program has to end itself and its child processes
+BLOCK = 2**20  # bytes of a file that have to arrive within the deadline of an answer
 
 
 class SilentError(UserError):
-    """A server, or a program that speaks to one, that did not answer in time."""
+    """A server, or a program that speaks to one, did not answer in time."""
 
 
 class Deadline(Enum):
-    """How long, in seconds, something outside may take."""
+    """The seconds that a server, or a program that speaks to one, may take."""
 
-    GLANCE = 5  # `make doctor` and what is optional: whether anybody is there
+    GLANCE = 5  # whether a server is up, for `make doctor` and what is optional
     ANSWER = 60  # one question
     EXCHANGE = 600  # many questions, or the commits of a branch
     TRANSFER = 21_600  # data, models and images
 
     @property
     def seconds(self) -> float:
-        """What the environment says, or else the default; raise `UserError` if it is no number above 0."""
+        """Return the environment's value, or else the default; raise `UserError` if it is no number above 0."""
         name = f"{self.name}_SECONDS"
         text = os.environ.get(name) or str(self.value)
         try:
@@ -53,7 +53,7 @@ class Deadline(Enum):
         return seconds
 
     def missed(self, who: str) -> SilentError:
-        """Return the error that says who did not answer."""
+        """Return the error that names who did not answer."""
         name = "" if self is Deadline.GLANCE else f" ({self.name}_SECONDS)"
         return SilentError(f"{who} did not answer within {self.seconds:g} s{name}: is it up, and within reach?")
 
@@ -67,40 +67,40 @@ def call(
     environment: Mapping[str, str] | None = None,
     shown: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program that speaks to `who`, with `text` as its input; return what it wrote, or let it be seen (`shown`).
+    """Run a program that speaks to `who`, with `text` as its input; return its output, or let it be seen (`shown`).
 
-    Raises `SilentError` if the deadline is missed, `FileNotFoundError` if there is no such program.
+    Raise `SilentError` if the deadline is missed, `FileNotFoundError` if there is no such program.
     """
     with ExitStack() as files:
-        # Files, not pipes: a helper that outlives the program would hold a pipe open, and reading it would not end.
-        said, error = (None, None) if shown else (_file(files), _file(files))
-        # What is shown is no result of this command: it goes to standard error.
-        given = _file(files) if text is not None else None
-        if given and text is not None:
-            given.write(text.encode())
-            given.seek(0)
-        whole = {**os.environ, **(environment or {})}
-        done = subprocess.Popen(command, stdin=given, stdout=said or sys.stderr, stderr=error, env=whole)
+        # Files, not pipes: a child process that outlives the program would hold a pipe open, and reading would not end.
+        stdout, stderr = (None, None) if shown else (_file(files), _file(files))
+        stdin = _file(files) if text is not None else None
+        if stdin and text is not None:
+            stdin.write(text.encode())
+            stdin.seek(0)
+        variables = {**os.environ, **(environment or {})}
+        # Output that is shown is no result of this command: it goes to standard error.
+        program = subprocess.Popen(command, stdin=stdin, stdout=stdout or sys.stderr, stderr=stderr, env=variables)
         try:
-            done.wait(deadline.seconds)
+            program.wait(deadline.seconds)
         except subprocess.TimeoutExpired:
             raise deadline.missed(who) from None
         finally:
-            _end(done)
-        return subprocess.CompletedProcess(command, done.returncode, _read(said), _read(error))
+            _end(program)
+        return subprocess.CompletedProcess(command, program.returncode, _read(stdout), _read(stderr))
 
 
 def within(deadline: Deadline, who: str, function: Callable[[], Result]) -> Result:
-    """Return what a library's call gives, or raise what it raises; raise `SilentError` if the deadline is missed.
+    """Return the result of a library's call, or raise its error; raise `SilentError` if the deadline is missed.
 
-    The call that nobody waits for any more goes on in a thread that does not keep the process alive.
+    A call that missed it goes on in a thread that does not keep the process alive.
     """
     answers: queue.SimpleQueue[tuple[Result, None] | tuple[None, BaseException]] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             answers.put((function(), None))
-        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
+        except BaseException as error:  # noqa: BLE001 (the waiting thread raises it)
             answers.put((None, error))
 
     threading.Thread(target=work, daemon=True).start()
@@ -114,7 +114,7 @@ def within(deadline: Deadline, who: str, function: Callable[[], Result]) -> Resu
 
 
 def read(file: IO[bytes], who: str) -> bytes:
-    """Return the rest of a file at `who`; raise `SilentError` if no whole block arrives in the time of an answer."""
+    """Return the rest of a file at `who`; raise `SilentError` if a block does not arrive in time."""
     blocks = iter(lambda: within(Deadline.ANSWER, who, lambda: file.read(BLOCK)), b"")
     return b"".join(blocks)
 
@@ -126,10 +126,10 @@ class Patient:
         self._inner, self._who, self._deadline = inner, who, deadline
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        if not callable(found):
-            return found
-        return lambda *words, **more: within(self._deadline, self._who, lambda: found(*words, **more))
+        member = getattr(self._inner, name)
+        if not callable(member):
+            return member
+        return lambda *args, **kwargs: within(self._deadline, self._who, lambda: member(*args, **kwargs))
 
 
 def _file(files: ExitStack) -> IO[bytes]:
@@ -144,7 +144,7 @@ def _read(file: IO[bytes] | None) -> str:
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:
-    """End a program that still runs: politely first, so that it ends its own helpers."""
+    """End a program that still runs: by SIGTERM first, so that it can end its child processes."""
     if program.poll() is None:
         program.terminate()
         try:
@@ -155,19 +155,19 @@ def _end(program: subprocess.Popen[bytes]) -> None:
 
 
 def shown(text: str) -> str:
-    """Return text without the credentials of any address in it."""
+    """Return text without the credentials in its addresses."""
     return re.sub(r"((?:password|passwd|secret|token)\w*=)[^&\s]+", r"\1…", re.sub(r"://[^/\s]*@", "://", text))
 
 
 def local(address: str) -> bool:
-    """Tell whether an address is a path of this machine, which nobody has to answer for."""
+    """Return whether an address is a path of this machine, for which no server has to answer."""
     return "://" not in address or address.startswith(("file://", "local://"))
 
 
 def proxy(uri: str) -> str:
-    """Return the words that name the proxy between this machine and `uri`, and the way past it; empty without one."""
+    """Return words for an error that name the proxy before `uri`, and how to bypass it; empty if there is no proxy."""
     parts = urlsplit(uri)
-    through = urllib.request.getproxies().get(parts.scheme)
-    if not through or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
+    address = urllib.request.getproxies().get(parts.scheme)
+    if not address or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return ""
-    return f" by way of the proxy {through} ({parts.scheme.upper()}_PROXY; NO_PROXY={parts.hostname} goes past it)"
+    return f" by way of the proxy {address} ({parts.scheme.upper()}_PROXY; NO_PROXY={parts.hostname} goes past it)"

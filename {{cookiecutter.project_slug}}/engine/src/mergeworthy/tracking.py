@@ -1,4 +1,7 @@
-"""MLflow mirrors what git records: check it, record a training, browse the runs."""
+"""MLflow mirrors each trained model once, as a whole run or not at all; git stays the record.
+
+`check` runs before anything trains, `log` records a training, `browse` serves MLflow's pages.
+"""
 
 import os
 import signal
@@ -12,50 +15,21 @@ from .paths import LOCK, METRICS, MODEL, TRAINING
 from .process import shown
 from .text import say
 
-# DOC tracking.browse: MLflow's pages, for whoever wants to look at the runs.
-
 HOST = "127.0.0.1"
-SERVER = ["server", "--host", HOST, "--workers", "1", "--uvicorn-opts", "--log-level warning"]
-
-
-def browse() -> None:
-    """Say where the tracking server is; where runs go to a database, serve its pages on loopback until Ctrl-C."""
-    uri = infra().tracking.address
-    if uri.startswith(("http", "databricks")):
-        say(f"runs are recorded at {shown(uri)}")
-        return
-    quiet()
-    # The address goes by the environment: a command line would show its password to everyone on the machine.
-    where = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    port = os.environ.get("MLFLOW_PORT", "5000")
-    say(f"http://{HOST}:{port} shows the runs in {shown(uri)}, in some ten seconds; Ctrl-C ends it")
-    # A session of its own: on Ctrl-C from the terminal the server's processes would end each other with tracebacks.
-    command = [sys.executable, "-m", "mlflow", *SERVER, "--port", port]
-    server = subprocess.Popen(command, env={**os.environ, **where}, start_new_session=True)
-    with interruptible():
-        try:
-            server.wait()
-        except KeyboardInterrupt:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait()
-        else:
-            raise UserError("MLflow's server ended by itself: what it printed above says why")
-
-
-# DOC tracking.__init__: MLflow mirrors each trained model once, as a whole run or not at all. Git stays the record.
+SERVER_OPTIONS = ["--host", HOST, "--workers", "1", "--uvicorn-opts", "--log-level warning"]
 
 
 def check() -> None:
-    """Ask before anything trains; raise where no run can be recorded, or warn where infra.yaml does not require it."""
+    """Raise `TrackingError` if no run can be recorded; only warn if infra.yaml does not require it."""
     tracking = infra().tracking
     try:
         reach(tracking.address, tracking.experiment)
     except TrackingError as error:
-        _missed(error, required=tracking.required)
+        _raise_or_warn(error, required=tracking.required)
 
 
 def log() -> None:
-    """Mirror the run that `dvc.lock` describes, unless it is there or its files are not on disk."""
+    """Record the training that dvc.lock describes, unless MLflow has it or its files are not on disk."""
     absent = [path for path in (LOCK, MODEL, METRICS, TRAINING) if not path.exists()]
     if absent:
         say(f"nothing trained here ({absent[0]} is not on disk), so nothing to record")
@@ -63,14 +37,42 @@ def log() -> None:
     tracking = infra().tracking
     try:
         reach(tracking.address, tracking.experiment)
-        from .tracking_runs import mirror  # MLflow takes seconds to import; only those who record a run wait for it
+        from .tracking_runs import mirror  # MLflow takes seconds to import; only recording a run needs it
 
         say(mirror(tracking.address, tracking.experiment))
     except TrackingError as error:
-        _missed(error, required=tracking.required)
+        _raise_or_warn(error, required=tracking.required)
 
 
-def _missed(error: UserError, *, required: bool) -> None:
+def browse() -> None:
+    """Print the tracking server's address; if runs go to a database, serve its pages on loopback until Ctrl-C."""
+    uri = infra().tracking.address
+    if uri.startswith(("http", "databricks")):
+        say(f"runs are recorded at {shown(uri)}")
+        return
+    quiet()
+    # The address is passed in the environment: a command line would show its password to everyone on the machine.
+    variables = {
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
+    port = os.environ.get("MLFLOW_PORT", "5000")
+    say(f"http://{HOST}:{port} shows the runs in {shown(uri)}, in about ten seconds; Ctrl-C ends it")
+    command = [sys.executable, "-m", "mlflow", "server", *SERVER_OPTIONS, "--port", port]
+    # In the terminal's own session, Ctrl-C would make the server's processes end each other with tracebacks.
+    server = subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)
+    with interruptible():
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+        else:
+            raise UserError("MLflow's server ended by itself: see its output above")
+
+
+def _raise_or_warn(error: UserError, *, required: bool) -> None:
     if required:
         raise error
     say(f"warning: {error}; the run goes unrecorded, as tracking.required is false in infra.yaml", file=sys.stderr)

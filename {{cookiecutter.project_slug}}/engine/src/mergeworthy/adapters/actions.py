@@ -1,9 +1,17 @@
-"""GitHub Actions: the event of this run, what a step hands to the workflow, and which run made a model."""
+"""GitHub Actions: the event that a run is for, what a step hands to the workflow, and which run trained a model.
+
+`Event` comes from GitHub's variables and payload in CI, and from git on a laptop.
+
+`Origin` tells who made what dvc.lock records: a training of CI, or a person. CI's job `train` hands the lock that it
+wrote to the job that judges it. That job commits the lock as GitHub's bot, with three trailers: `Lock`, the MD5 of
+dvc.lock; `Run`, the address of the run; and `Made`, whether a stage may have come from the DVC remote's run cache. A
+lock without such a commit is a person's. Git lets everyone who may push choose an author's name, so this finds
+mistakes, and proves nothing against a colleague who forges a commit.
+"""
 
 import base64
 import gzip
 import os
-import subprocess
 import uuid
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,11 +25,11 @@ from ..files import md5
 from ..paths import LOCK
 from ..text import annotation
 from . import dvc_files, git
-from .git import BOT as IDENTITY
 
-# DOC adapters.event: What caused this run: read from GitHub's variables and payload in CI, from git on a laptop.
-
-NEVER = "0" * 40
+NO_COMMIT = "0" * 40  # as git writes it
+CI = Path(".github/workflows/ci.yaml")
+TRAINED_LOCK = "TRAINED_LOCK"  # variable with the lock that this run's job `train` wrote, as one line
+FROM_SCRATCH = "from scratch"
 
 
 @dataclass(frozen=True)
@@ -39,20 +47,20 @@ class Event:
 
     @property
     def server(self) -> str:
-        """Address of the GitHub that runs this."""
+        """Return the address of the GitHub that runs this."""
         return os.environ.get("GITHUB_SERVER_URL", "https://github.com")
 
 
 def current() -> Event:
-    """Tell what this run is for; `champion` is the commit whose model is to be beaten, None where git has none.
+    """Return the event of this run; `champion` is the commit whose model is to be beaten, None if git has none.
 
     A workflow that trains a pull request which did not start it, as a retraining does, names it in COMMIT, BRANCH and
-    PULL_REQUEST. LAPTOP says that a runner is somebody's own machine, as under `make act`. Raises `UserError` if a
-    variable that GitHub's runner sets is missing, or its file about the event is not GitHub's.
+    PULL_REQUEST. LAPTOP is set if the runner is somebody's own machine, as under `make act`. Raise `UserError` if a
+    variable that GitHub's runner sets is missing, or if the event's payload is not GitHub's.
     """
     git.require_top()
     if not os.environ.get("GITHUB_ACTIONS") or os.environ.get("LAPTOP"):
-        return Event(name="", commit=git.resolve("HEAD") or NEVER, champion=None)
+        return Event(name="", commit=git.resolve("HEAD") or NO_COMMIT, champion=None)
     repository = os.environ.get("GITHUB_REPOSITORY")
     if number := os.environ.get("PULL_REQUEST"):
         if not number.isdecimal():
@@ -67,14 +75,14 @@ def current() -> Event:
             on_behalf=True,
         )
     path = Path(_variable("GITHUB_EVENT_PATH"))
-    payload = files.read_mapping(path, git.OUTSIDE)
+    payload = files.read_mapping(path, git.OUTSIDE_CI)
     try:
-        return _told(payload, repository)
+        return _event(payload, repository)
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} does not say of the event what GitHub says of one: {git.OUTSIDE}") from None
+        raise UserError(f"{path} is not the payload of an event of GitHub's: {git.OUTSIDE_CI}") from None
 
 
-def _told(payload: dict[str, Any], repository: str | None) -> Event:
+def _event(payload: dict[str, Any], repository: str | None) -> Event:
     """Return the event of a payload; raise `KeyError`, `TypeError` or `AttributeError` if it is not GitHub's."""
     if pull := payload.get("pull_request"):
         return Event(
@@ -92,7 +100,7 @@ def _told(payload: dict[str, Any], repository: str | None) -> Event:
     return Event(
         name=_variable("GITHUB_EVENT_NAME"),
         commit=commit,
-        champion=_before(payload, commit),
+        champion=_commit_before(payload, commit),
         branch=_variable("GITHUB_REF_NAME"),
         repository=repository,
     )
@@ -102,30 +110,37 @@ def _variable(name: str) -> str:
     try:
         return os.environ[name]
     except KeyError:
-        raise UserError(f"GITHUB_ACTIONS is set, but {name} is not: {git.OUTSIDE}") from None
+        raise UserError(f"GITHUB_ACTIONS is set, but {name} is not: {git.OUTSIDE_CI}") from None
 
 
-def _before(payload: dict[str, Any], commit: str) -> str | None:
-    """Return what a push replaced; for a schedule or a click the default branch, or on it the commit before."""
+def _commit_before(payload: dict[str, Any], commit: str) -> str | None:
+    """Return the commit that a push replaced; for a schedule or a click the default branch, or on it the parent."""
     if "before" in payload:
-        return None if payload["before"] == NEVER else payload["before"]
+        return None if payload["before"] == NO_COMMIT else payload["before"]
     main = git.resolve(f"origin/{git.default_branch()}")
     return main if main != commit else git.resolve(f"{commit}^")
 
 
-# DOC adapters.workflow: What a verb tells the workflow that runs it; on a laptop nobody listens.
-
-CI = Path(".github/workflows/ci.yaml")
+# What a command hands to the workflow that runs it; on a laptop nothing reads it.
 
 
 def outputs(**values: str) -> None:
-    """Hand values to the later steps and jobs, whole: no value can end itself and begin another output."""
+    """Set outputs for later steps and jobs; no value can end itself and begin another output."""
     _append("GITHUB_OUTPUT", "".join(_output(name, value) for name, value in values.items()))
 
 
 def summarise(text: str) -> bool:
-    """Put Markdown on the page of the run, and tell whether there is one."""
+    """Add Markdown to the summary of the run; return whether there is a run."""
     return _append("GITHUB_STEP_SUMMARY", text)
+
+
+def warn_unwatched(branch: str) -> None:
+    """Warn, as an annotation of the run, if no push to the default branch starts ci.yaml: then nothing is released."""
+    triggers = files.read_yaml(CI)["on"] if CI.exists() else {}
+    patterns = (triggers.get("push") or {}).get("branches", ["*"]) if "push" in triggers else []
+    if not any(fnmatchcase(branch, pattern) for pattern in patterns):
+        warning = f"no push to the default branch {branch!r} starts this workflow: add it to on.push"
+        print(annotation("warning", warning, CI))
 
 
 def _output(name: str, value: str) -> str:
@@ -133,15 +148,6 @@ def _output(name: str, value: str) -> str:
         return f"{name}={value}\n"
     end = f"end-{uuid.uuid4()}"
     return f"{name}<<{end}\n{value}\n{end}\n"
-
-
-def warn_unwatched(branch: str) -> None:
-    """Warn, as an annotation of the run, if no push to the default branch starts ci.yaml: then nothing is released."""
-    triggers = files.read_yaml(CI)["on"] if CI.exists() else {}
-    named = (triggers.get("push") or {}).get("branches", ["*"]) if "push" in triggers else []
-    if not any(fnmatchcase(branch, pattern) for pattern in named):
-        told = f"no push to the default branch {branch!r} starts this workflow: add it to on.push"
-        print(annotation("warning", told, CI))
 
 
 def _append(variable: str, text: str) -> bool:
@@ -152,22 +158,14 @@ def _append(variable: str, text: str) -> bool:
     return bool(path)
 
 
-# DOC adapters.provenance: Who made what dvc.lock names: a training of CI, or a person. Told from git, and from what
-# this run handed over. CI's job `train` hands the lock that it wrote to the job that judges. That one commits it as
-# GitHub's bot, with trailers: `Lock`, the MD5 of dvc.lock, `Run`, the address of the run, and `Made`, whether the DVC
-# remote's run cache may have saved a stage. A lock without such a commit is a person's. Git lets whoever may push
-# choose a name: this tells a mistake from a training, and is no proof against a colleague who forges one.
-
-BOT = IDENTITY["GIT_AUTHOR_EMAIL"]
-SCRATCH = "from scratch"
-HANDED = "TRAINED_LOCK"  # the lock that this run's job `train` wrote; GitHub's jobs hand on one line
+# Who made what dvc.lock records.
 
 
 @dataclass(frozen=True)
 class Origin:
     """Who made the outputs: CI (`run` is its address), a person (`who`, `commit`), or main's own model, unchanged.
 
-    `scratch` tells that CI ran every stage itself, and took nothing from the run cache, which people can write too.
+    `scratch` is true if CI ran every stage itself and took nothing from the run cache, which people can write to.
     """
 
     kind: Literal["ci", "person", "main"]
@@ -178,7 +176,7 @@ class Origin:
 
     @property
     def sentence(self) -> str:
-        """Return who made what dvc.lock names, in words."""
+        """Return in a sentence who made what dvc.lock records."""
         if self.kind == "ci":
             how = "made it from scratch" if self.scratch else "made it, or had it in the run cache"
             return f"CI {how}: {self.run or 'a run that is not named'}."
@@ -190,75 +188,72 @@ class Origin:
 
 
 def origin(base: str | None = None) -> Origin:
-    """Return who made what the dvc.lock in this folder names; `base` is the commit of main that it came from."""
-    handed = os.environ.get(HANDED)
-    if handed and LOCK.exists() and _unpacked(handed) == files.read_bytes(LOCK, dvc_files.FIX[LOCK.name]):
-        return Origin("ci", _this_run(), scratch=from_scratch(current()))
-    if proof := _proof():
-        said = dict(line.split(": ", 1) for line in proof.splitlines() if ": " in line)
-        return Origin("ci", said.get("Run"), scratch=said.get("Made") == SCRATCH)
-    if LOCK.exists() and base and git.read(base, LOCK) == files.read_text(LOCK, dvc_files.FIX[LOCK.name]):
-        return Origin("main")
+    """Return who made what this folder's dvc.lock records; `base` is the commit of main that the branch started at."""
+    fix = dvc_files.HOW_TO_FIX[LOCK.name]
+    trained_lock = os.environ.get(TRAINED_LOCK)
+    if trained_lock and LOCK.exists() and _unpacked(trained_lock) == files.read_bytes(LOCK, fix):
+        return Origin("ci", _run_address(), scratch=from_scratch(current()))
+    if message := _training_record():
+        trailer = dict(line.split(": ", 1) for line in message.splitlines() if ": " in line)
+        return Origin("ci", trailer.get("Run"), scratch=trailer.get("Made") == FROM_SCRATCH)
     if not LOCK.exists():
         return Origin("person")
-    known = _log("--format=%an%x00%H", "--", str(LOCK))
-    if not known or git.read("HEAD", LOCK) != files.read_text(LOCK, dvc_files.FIX[LOCK.name]):
+    if base and git.read(base, LOCK) == files.read_text(LOCK, fix):
+        return Origin("main")
+    author_and_commit = git.query("log", "-1", "--format=%an%x00%H", "--", str(LOCK))
+    if not author_and_commit or git.read("HEAD", LOCK) != files.read_text(LOCK, fix):
         return Origin("person")
-    who, _, commit = known.strip().partition("\0")
-    return Origin("person", who=who, commit=commit)
+    author, _, commit = author_and_commit.partition("\0")
+    return Origin("person", who=author.strip(), commit=commit.strip())
 
 
-def accepted(found: Origin) -> bool:
-    """Tell whether gates.yaml takes the outputs as they are, or wants CI to make them."""
-    return found.kind == "main" or found.scratch or settings.provenance().trained_by == "anyone"
+def accepted(outputs_origin: Origin) -> bool:
+    """Return whether gates.yaml accepts outputs of this origin; if not, CI has to make them anew."""
+    by_anyone = settings.provenance().trained_by == "anyone"
+    return outputs_origin.kind == "main" or outputs_origin.scratch or by_anyone
 
 
 def to_be_recorded(event: Event) -> bool:
-    """Tell whether CI made again what a person had committed, with the same result: then only its commit shows it."""
-    return from_scratch(event) and bool(os.environ.get(HANDED)) and not _proof()
+    """Return whether CI repeated a person's training with the same result: then only a commit can record that."""
+    return from_scratch(event) and bool(os.environ.get(TRAINED_LOCK)) and not _training_record()
 
 
 def trailers() -> str:
-    """Return the last paragraph of the commit that records a training of CI."""
-    made = SCRATCH if from_scratch(current()) else "run cache allowed"
-    return f"Lock: {md5(LOCK)}\nRun: {_this_run()}\nMade: {made}"
+    """Return the last paragraph of the message of the commit that records a training of CI."""
+    how = FROM_SCRATCH if from_scratch(current()) else "run cache allowed"
+    return f"Lock: {md5(LOCK)}\nRun: {_run_address()}\nMade: {how}"
 
 
 def hand_over() -> None:
-    """Give the workflow the lock as one line, for the job that judges what was trained."""
+    """Set the lock as an output, in one line, for the job that judges what was trained."""
     outputs(lock=base64.b64encode(gzip.compress(LOCK.read_bytes(), mtime=0)).decode())
 
 
 def take_over() -> None:
     """Write the lock that the job `train` of this run handed over, if there is one."""
-    if handed := os.environ.get(HANDED):
-        LOCK.write_bytes(_unpacked(handed))
+    if trained_lock := os.environ.get(TRAINED_LOCK):
+        LOCK.write_bytes(_unpacked(trained_lock))
 
 
 def from_scratch(event: Event) -> bool:
-    """Tell whether CI has to make everything itself: then no stage is skipped, nor restored from the run cache."""
+    """Return whether CI has to make everything itself: then no stage is skipped or restored from the run cache."""
     return bool(event.name) and settings.provenance().trained_by == "ci"
 
 
-def _proof() -> str:
-    """Return the message of the bot's commit that records a training with this very lock; nothing if there is none."""
+def _training_record() -> str:
+    """Return the message of the bot's commit that records a training with this lock; empty if there is none."""
     lock = md5(LOCK) if LOCK.exists() else "none"
-    return _log("--fixed-strings", "--all-match", f"--author={BOT}", f"--grep=Lock: {lock}", "--format=%b")
+    author, trailer = f"--author={git.BOT['GIT_AUTHOR_EMAIL']}", f"--grep=Lock: {lock}"
+    return git.query("log", "-1", "--fixed-strings", "--all-match", author, trailer, "--format=%b") or ""
 
 
-def _unpacked(handed: str) -> bytes:
+def _unpacked(trained_lock: str) -> bytes:
     try:
-        return gzip.decompress(base64.b64decode(handed, validate=True))
+        return gzip.decompress(base64.b64decode(trained_lock, validate=True))
     except (ValueError, OSError, EOFError):
-        raise UserError(f"{HANDED} is not what the job `train` hands over: let the workflow set it") from None
+        raise UserError(f"{TRAINED_LOCK} is not what the job `train` hands over: let the workflow set it") from None
 
 
-def _this_run() -> str:
+def _run_address() -> str:
     event = current()
     return f"{event.server}/{event.repository}/actions/runs/{os.environ.get('GITHUB_RUN_ID', 'unknown')}"
-
-
-def _log(*arguments: str) -> str:
-    """Return what git says of the newest commit on this line that fits; nothing outside a repository."""
-    done = subprocess.run(["git", "log", "-1", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else ""

@@ -1,16 +1,23 @@
-"""What the gate and the plan must know of the repository, asked of git itself."""
+"""git: the repository's branches, commits and files, the remote `origin`, and what a model was made from.
+
+Every call of git goes through one of three functions. `run` raises `UserError` if git fails and has a deadline, so it
+is the one for commands that write or that speak to the remote. `query` returns None if git fails. `_git` returns the
+finished process, for functions that explain a failure in their own words or need bytes.
+"""
 
 import io
 import os
 import re
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import UserError
 from ..files import md5, read_mapping
 from ..paths import DATA_DVC, LOCK, MODEL
+from ..process import LOW_SPEED_LIMIT, Deadline, call
 from . import dvc_files
 
 BOT = {
@@ -21,19 +28,32 @@ BOT = {
         ("EMAIL", "41898282+github-actions[bot]@users.noreply.github.com"),
     )
 }
+OUTSIDE_CI = "outside of GitHub's runner unset GITHUB_ACTIONS"  # how to fix variables that no runner of GitHub's set
+REMOTE_COMMANDS = ("fetch", "ls-remote", "push")
 
-OUTSIDE = "outside of GitHub's runner unset GITHUB_ACTIONS"  # what to do if the runner's variables are not its own
+
+def run(*words: str, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:
+    """Run git with `text` as its input and return what it prints; raise `UserError` with git's reason if it fails."""
+    name = f"git {words[0]}"
+    server = f"origin ({name})" if words[0] in REMOTE_COMMANDS else name
+    deadline = Deadline.ANSWER if words[0] == "ls-remote" else Deadline.EXCHANGE
+    done = call(["git", *words], server, deadline, text=text, environment={**LOW_SPEED_LIMIT, **(environment or {})})
+    if done.returncode:
+        raise UserError(f"{name} failed: {' '.join((done.stderr or done.stdout).split()) or 'no reason'}")
+    return done.stdout.rstrip("\n")
 
 
-def _git_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", *arguments], capture_output=True, check=False)
+def query(*words: str) -> str | None:
+    """Return what git prints about this clone; None if git fails, as it does outside a repository."""
+    done = _git(*words)
+    return done.stdout.decode(errors="replace").rstrip("\n") if done.returncode == 0 else None
 
 
 def empty() -> bool:
-    """Tell whether nothing has been committed on any branch; raise `UserError` outside a repository."""
-    done = _git_git("rev-list", "--all", "--max-count=1")
+    """Return whether no branch has a commit; raise `UserError` outside a repository."""
+    done = _git("rev-list", "--all", "--max-count=1")
     if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        reason = _reason(done).removeprefix("fatal: ")
         raise UserError(f"git cannot read this folder's repository ({reason}): is this the project, after `git init`?")
     return not done.stdout
 
@@ -41,18 +61,19 @@ def empty() -> bool:
 def default_branch() -> str:
     """Return the name of the repository's default branch.
 
-    In CI the event's payload says it. On a laptop it is what a clone noted of its remote; or else `main`, `master` or
-    git's own `init.defaultBranch`, whichever exists, at the remote before here; `main` if none does.
+    In CI the event's payload names it. On a laptop it is what the clone recorded of its remote. Without that record it
+    is the first of `main`, `master` and git's own `init.defaultBranch` that exists, at the remote or else here; `main`
+    if none exists.
     """
     payload = os.environ.get("GITHUB_EVENT_PATH") if os.environ.get("GITHUB_ACTIONS") else None
     if payload and Path(payload).is_file():
-        repository = read_mapping(Path(payload), OUTSIDE).get("repository")
+        repository = read_mapping(Path(payload), OUTSIDE_CI).get("repository")
         if isinstance(repository, dict) and (name := repository.get("default_branch")):
             return str(name)
-    noted = _git_git("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
-    if noted.returncode == 0:
-        return noted.stdout.decode().strip().removeprefix("origin/")
-    usual = ["main", "master", _git_git("config", "--get", "init.defaultBranch").stdout.decode().strip()]
+    recorded = query("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
+    if recorded is not None:
+        return recorded.removeprefix("origin/")
+    usual = ["main", "master", query("config", "--get", "init.defaultBranch")]
     for place in ("refs/remotes/origin", "refs/heads"):
         for name in filter(None, usual):
             if resolve(f"{place}/{name}"):
@@ -62,9 +83,8 @@ def default_branch() -> str:
 
 def require_top() -> None:
     """Raise `UserError` if this folder lies inside a repository, where neither GitHub nor DVC would find its files."""
-    done = _git_git("rev-parse", "--show-toplevel")
-    top = done.stdout.decode().strip()
-    if done.returncode == 0 and top and not Path(top).samefile("."):
+    top = query("rev-parse", "--show-toplevel")
+    if top and not Path(top).samefile("."):
         raise UserError(
             f"this folder is not the top of its git repository, which is {top}: run this in the project's own folder; "
             "a project is a repository of its own, as GitHub reads workflows at the top alone"
@@ -72,92 +92,82 @@ def require_top() -> None:
 
 
 def resolve(ref: str) -> str | None:
-    """Give the commit that `ref` names, or None where no such ref is known here."""
-    done = _git_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    return done.stdout.decode().strip() if done.returncode == 0 else None
+    """Return the commit that `ref` names; None if this clone has no such ref."""
+    return query("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
 
 
 def read(commit: str, path: Path) -> str | None:
-    """Give a file's text at a commit, or None where that commit has no such file; raise `UserError` if git fails."""
-    listed = _git_git("ls-tree", commit, "--", str(path))
-    if listed.returncode == 0 and not listed.stdout:
+    """Return a file's text at a commit; None if that commit has no such file. Raise `UserError` if git fails."""
+    listing = _git("ls-tree", commit, "--", str(path))
+    if listing.returncode == 0 and not listing.stdout:
         return None
-    shown = _git_git("show", f"{commit}:./{path}")
-    if listed.returncode or shown.returncode:
-        reason = (listed.stderr or shown.stderr).decode(errors="replace").strip()
-        raise UserError(f"git cannot read {path} at {commit[:12]}: {reason}")
-    return shown.stdout.decode(errors="replace")
+    content = _git("show", f"{commit}:./{path}")
+    for done in (listing, content):
+        _require_success(done, f"read {path} at {commit[:12]}")
+    return content.stdout.decode(errors="replace")
 
 
 def files(*paths: str) -> list[str]:
-    """Give the names of all files below these pathspecs that git has or would take, sorted."""
-    done = _git_git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
-    if done.returncode:
-        raise UserError(f"git cannot list this folder's files: {done.stderr.decode(errors='replace').strip()}")
+    """Return the sorted names of all files below these pathspecs that git tracks or would add."""
+    done = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
+    _require_success(done, "list this folder's files")
     return sorted({name for name in done.stdout.decode().split("\0") if name})
 
 
 def newest(*paths: str) -> str | None:
-    """Give the newest commit on this line of history that changed any of these pathspecs; None where none did."""
-    return _git_git("log", "-1", "--first-parent", "--format=%H", "--", *paths).stdout.decode().strip() or None
+    """Return the newest commit on this line of history that changed any of these pathspecs; None if none did."""
+    return query("log", "-1", "--first-parent", "--format=%H", "--", *paths) or None
 
 
 def history(commit: str, path: Path) -> list[str]:
     """Return the commits on the first-parent line of `commit` that changed a file, newest first."""
-    done = _git_git("log", "--first-parent", "--format=%H", commit, "--", str(path))
-    if done.returncode:
-        raise UserError(f"git cannot read the history of {path}: {done.stderr.decode(errors='replace').strip()}")
+    done = _git("log", "--first-parent", "--format=%H", commit, "--", str(path))
+    _require_success(done, f"read the history of {path}")
     return done.stdout.decode().split()
 
 
 def is_shallow() -> bool:
     """Return whether the history ends where a shallow clone cut it off."""
-    return _git_git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+    return query("rev-parse", "--is-shallow-repository") == "true"
 
 
 def differs(commit: str, *paths: str) -> bool:
-    """Return whether anything below these paths, as it is in the folder, is other than at `commit`."""
-    new = _git_git("ls-files", "--others", "--exclude-standard", "--", *paths)
-    return bool(_git_git("diff", "--quiet", "--no-ext-diff", commit, "--", *paths).returncode or new.stdout)
+    """Return whether the folder's files below these paths differ from those at `commit`."""
+    untracked = _git("ls-files", "--others", "--exclude-standard", "--", *paths)
+    return bool(_git("diff", "--quiet", "--no-ext-diff", commit, "--", *paths).returncode or untracked.stdout)
 
 
 def tree(commit: str, path: str) -> str | None:
-    """Return the hash of a file or folder at a commit, or None if it has none."""
-    done = _git_git("rev-parse", "--verify", "--quiet", f"{commit}:./{path}")
-    return done.stdout.decode().strip() if done.returncode == 0 else None
+    """Return the hash of a file or folder at a commit; None if the commit has none."""
+    return query("rev-parse", "--verify", "--quiet", f"{commit}:./{path}")
 
 
 def export(commit: str, folder: Path) -> None:
-    """Write this folder's files as they are at `commit` into another one; raise `UserError` if git fails."""
-    done = _git_git("archive", "--format=tar", commit)
-    if done.returncode:
-        raise UserError(f"git cannot export {commit[:12]}: {done.stderr.decode(errors='replace').strip()}")
+    """Write this folder's files as they are at `commit` into another folder; raise `UserError` if git fails."""
+    done = _git("archive", "--format=tar", commit)
+    _require_success(done, f"export {commit[:12]}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
 
 
 def is_ancestor(older: str, newer: str) -> bool:
-    """Tell whether `newer` holds everything that `older` does."""
-    return _git_git("merge-base", "--is-ancestor", older, newer).returncode == 0
+    """Return whether `newer` contains every change of `older`."""
+    return _git("merge-base", "--is-ancestor", older, newer).returncode == 0
 
 
-def merge_base(one: str, other: str) -> str | None:
-    """Give the commit where two lines of history parted, or None where they share none."""
-    done = _git_git("merge-base", one, other)
-    return done.stdout.decode().strip() if done.returncode == 0 else None
-
-
-# DOC adapters.origin: Which repository on which GitHub this checkout belongs to.
+def merge_base(first: str, second: str) -> str | None:
+    """Return the commit at which two lines of history parted; None if they share none."""
+    return query("merge-base", first, second)
 
 
 def origin() -> tuple[str, str] | None:
-    """Host and owner/name of the remote `origin`, or None where it is no repository on a server."""
-    done = subprocess.run(["git", "remote", "get-url", "origin"], capture_output=True, text=True, check=False)
-    return parse(done.stdout.strip(), os.environ.get("GH_HOST")) if done.returncode == 0 else None
+    """Return host and owner/name of the remote `origin`; None if it is no repository on a server."""
+    url = query("remote", "get-url", "origin")
+    return None if url is None else parse(url, os.environ.get("GH_HOST"))
 
 
 def parse(url: str, gh_host: str | None = None) -> tuple[str, str] | None:
-    """Read https://host/owner/name.git and git@host:owner/name; `gh_host` is gh's own setting and wins."""
+    """Parse https://host/owner/name.git and git@host:owner/name; the setting `gh_host` of `gh` overrides the host."""
     if "://" in url:
         parts = urlsplit(url)
         host, path = parts.hostname, parts.path
@@ -172,27 +182,22 @@ def parse(url: str, gh_host: str | None = None) -> tuple[str, str] | None:
     return gh_host or host.removeprefix("ssh."), name[1]
 
 
-# DOC adapters.lineage: What a model was made from, read from git and DVC's text files; runs, versions and images
-# carry it as tags.
-
-
 def commit() -> str | None:
-    """The commit that is checked out; None where this is no repository or has none yet."""
-    return _lineage_git("rev-parse", "--verify", "HEAD")
+    """Return the commit that is checked out; None outside a repository and before the first commit."""
+    return query("rev-parse", "--verify", "HEAD")
 
 
 def lineage() -> dict[str, str]:
-    """Tags: commit, branch, dirty (is more than dvc.lock uncommitted?), and hashes of lock, data and model."""
+    """Return the tags that runs, model versions and images carry: what a model was made from.
+
+    They are commit, branch, dirty (is more than dvc.lock uncommitted?), and the hashes of lock, data and model.
+    """
     lock = dvc_files.read(LOCK)
-    branch = (
-        _lineage_git("branch", "--show-current")
-        or os.environ.get("GITHUB_HEAD_REF")
-        or os.environ.get("GITHUB_REF_NAME")
-    )
+    branch = query("branch", "--show-current") or os.environ.get("GITHUB_HEAD_REF") or os.environ.get("GITHUB_REF_NAME")
     tags = {
         "commit": commit(),
         "branch": branch,
-        "dirty": str(bool(_lineage_git("status", "--porcelain", "--", ".", f":(exclude){LOCK}"))).lower(),
+        "dirty": str(bool(query("status", "--porcelain", "--", ".", f":(exclude){LOCK}"))).lower(),
         "lock": md5(LOCK),
         "data": dvc_files.read(DATA_DVC)["outs"][0]["md5"],
         "model": dvc_files.outs(lock).get(MODEL.as_posix()),
@@ -200,7 +205,14 @@ def lineage() -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def _lineage_git(*words: str) -> str | None:
-    """Ask git; None where this is no repository or has no commit yet."""
-    answer = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else None
+def _git(*words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", *words], capture_output=True, check=False)
+
+
+def _require_success(done: subprocess.CompletedProcess[bytes], action: str) -> None:
+    if done.returncode:
+        raise UserError(f"git cannot {action}: {_reason(done)}")
+
+
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode(errors="replace").strip()

@@ -1,4 +1,11 @@
-"""GitHub through `gh`: its API, and the branches and pull requests that only verbs write."""
+"""GitHub through `gh`: its API, and the branches and pull requests that only commands of this engine write.
+
+`gh` reads its token from the environment. Every write can be repeated with the same result.
+
+Such a branch has one commit of one file on top of another branch, made without touching the checkout. In CI GitHub
+makes that commit and signs it, so that a branch whose rules require signed commits accepts it. The branch has one pull
+request, which is updated in place, or replaced if the branch has to be created anew (see `move_branch`).
+"""
 
 import base64
 import json
@@ -10,17 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..process import SILENCE, Deadline, call
+from ..process import Deadline, call
 from ..render import within
+from . import git
 from .actions import Event, current
-from .git import BOT
 
-# DOC adapters.github: GitHub through `gh`, which reads its token from the environment; every write can be repeated
-# with the same result.
+Pull = dict[str, Any]
+FORBIDDEN = 403
+ACTIONS = "github-actions"  # the slug of GitHub's own App, whose check runs are those of jobs and of their tokens
+LIMIT = 60_000  # bytes of text in an issue or a pull request; GitHub refuses more than 65,536 characters
+REPLACED = "<!-- replaced by the next one of this branch -->"  # marks a pull request that no person closed
 
 
 class RefusedError(UserError):
-    """GitHub answered, and refused; `status` is its HTTP status, 0 if gh did not tell."""
+    """GitHub refused a request; `status` is the HTTP status, 0 if gh did not print it."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
@@ -31,41 +41,40 @@ class MissingError(UserError):
     """The program `gh` is not installed."""
 
 
-FORBIDDEN = 403
-ACTIONS = "github-actions"  # the slug of GitHub's own App, whose check runs are those of jobs and of their tokens
-
-
 def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, paginate: bool = False) -> Any:
-    """Call the REST API and give its JSON; raise `UserError` with GitHub's own words where it refuses."""
-    command = ["gh", "api", "--method", method, path, *(["--paginate"] if paginate else [])]
+    """Call the REST API and return its JSON; raise `RefusedError` with GitHub's reason if it refuses."""
+    command = ["gh", "api", "--method", method, path]
+    command += ["--paginate"] if paginate else []
+    command += ["--input", "-"] if body is not None else []
     text = json.dumps(body) if body is not None else None
     try:
-        whole = [*command, *(["--input", "-"] if body is not None else [])]
-        done = call(whole, f"GitHub ({method} {path})", Deadline.ANSWER, text=text)
+        done = call(command, f"GitHub ({method} {path})", Deadline.ANSWER, text=text)
     except FileNotFoundError:
         raise MissingError("gh is not installed on this runner, see infra/runner/README.md") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        status = re.search(r"\(HTTP (\d{3})\)", said)
-        raise RefusedError(f"GitHub refused {method} {path}: {said}", int(status[1]) if status else 0)
+        reason = (done.stderr or done.stdout).strip()
+        status = re.search(r"\(HTTP (\d{3})\)", reason)
+        raise RefusedError(f"GitHub refused {method} {path}: {reason}", int(status[1]) if status else 0)
     return pages(done.stdout) if paginate else json.loads(done.stdout or "null")
 
 
 def pages(text: str) -> list[Any]:
-    """All elements of JSON lists that are printed one after the other, as `gh --paginate` does."""
-    decoder, found, rest = json.JSONDecoder(), [], text.strip()
+    """Return all elements of JSON lists that are printed one after the other, as `gh --paginate` does."""
+    decoder = json.JSONDecoder()
+    elements: list[Any] = []
+    rest = text.strip()
     while rest:
         page, end = decoder.raw_decode(rest)
-        found += page
+        elements += page
         rest = rest[end:].lstrip()
-    return found
+    return elements
 
 
 def require_pull_requests(event: Event, base: str) -> None:
     """Raise `UserError` if this token may open no pull request, before anything is pushed that needs one.
 
-    The setting itself can be read by administrators alone. So a pull request from `base` to `base` is asked for:
-    there can be none (422), and whoever may not open any is told that instead (403).
+    Only administrators can read the setting itself. So this requests a pull request from `base` to `base`. GitHub
+    refuses it as invalid (422), or as forbidden (403) if the token may open none.
     """
     try:
         body = {"title": "May pull requests be opened?", "head": base, "base": base}
@@ -79,21 +88,21 @@ def require_pull_requests(event: Event, base: str) -> None:
 
 
 def is_protected(event: Event) -> bool:
-    """Tell whether the branch of a push is protected."""
+    """Return whether the branch of a push is protected."""
     return bool(api(f"repos/{event.repository}/branches/{event.branch}")["protected"])
 
 
 def failures(event: Event) -> dict[str, list[str]]:
-    """What the failed jobs of this run said of themselves: name → the errors that each left as annotations."""
+    """Return name → errors of each failed job of this run; a job leaves its errors as annotations."""
     jobs = api(f"repos/{event.repository}/actions/runs/{os.environ['GITHUB_RUN_ID']}/jobs?per_page=100")["jobs"]
-    told = {}
+    errors_by_job = {}
     for job in [job for job in jobs if job["conclusion"] == "failure"]:
         check = job["check_run_url"].rsplit("/", 1)[-1]
         notes = api(f"repos/{event.repository}/check-runs/{check}/annotations?per_page=100")
         errors = [note["message"] for note in notes if note["annotation_level"] == "failure"]
-        # GitHub's own "Process completed with exit code 1." is news only where there is no other.
-        told[job["name"]] = [error for error in errors if not error.startswith("Process completed")] or errors
-    return told
+        # GitHub's own "Process completed with exit code 1." is of use only if there is no other.
+        errors_by_job[job["name"]] = [error for error in errors if not error.startswith("Process completed")] or errors
+    return errors_by_job
 
 
 def verdicts(event: Event, commit: str) -> list[dict[str, Any]]:
@@ -105,7 +114,7 @@ def verdicts(event: Event, commit: str) -> list[dict[str, Any]]:
 def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
     """Put the check `verdict` on `commit`, which was pushed with the job's own token.
 
-    GitHub parks the run that such a push starts until a person approves it. Nobody need: this is the required check.
+    GitHub holds the run that such a push starts until a person approves it. This check makes that unnecessary.
     """
     runs = verdicts(event, commit)
     body = {
@@ -124,19 +133,18 @@ def conclude(event: Event, commit: str, *, success: bool, summary: str) -> None:
 def commit(repository: str, parent: str, tree: str, path: str, content: str, message: str) -> str:
     """Make a commit on `parent` that is on no branch yet, and return its id.
 
-    `tree` is the parent's tree, `path` the file's name from the repository's top.
-
-    GitHub signs it, as it does for a job or an App that names no author.
+    `tree` is the parent's tree, `path` the file's path from the top of the repository. GitHub signs the commit, as it
+    does for a job or an App that names no author.
     """
     at = f"repos/{repository}/git"
     entry = {"path": path, "mode": "100644", "type": "blob", "content": content}
     new = api(f"{at}/trees", method="POST", body={"base_tree": tree, "tree": [entry]})["sha"]
-    made = api(f"{at}/commits", method="POST", body={"message": message, "tree": new, "parents": [parent]})
-    return str(made["sha"])
+    body = {"message": message, "tree": new, "parents": [parent]}
+    return str(api(f"{at}/commits", method="POST", body=body)["sha"])
 
 
 def git_credentials(event: Event) -> dict[str, str]:
-    """Environment that lets git push with the job's token; it never stands in an argument, a file or a log."""
+    """Return the environment with which git pushes by the job's token, kept out of arguments, files and logs."""
     token = os.environ.get("GH_TOKEN")
     if not token:
         raise UserError("GH_TOKEN is not set: the workflow's step must hand it over")
@@ -148,87 +156,61 @@ def git_credentials(event: Event) -> dict[str, str]:
     }
 
 
-# DOC adapters.branch: A commit of one file on top of a branch of the remote, made without touching the checkout. In
-# CI GitHub makes the commit and signs it, so that a branch whose rules require signed commits takes it.
-
-
 def credentials(event: Event) -> dict[str, str]:
     """Return the environment of git: in CI the job's token and the bot's name; on a laptop nothing, git has its own."""
-    return git_credentials(event) | BOT if event.name else {}
+    return git_credentials(event) | git.BOT if event.name else {}
 
 
 def fetch_branch(branch: str, environment: Mapping[str, str]) -> str | None:
     """Return the remote branch's newest commit, fetched with its history; None if there is no such branch."""
-    if not run_git("ls-remote", "--heads", "origin", f"refs/heads/{branch}", environment=environment):
+    if not git.run("ls-remote", "--heads", "origin", f"refs/heads/{branch}", environment=environment):
         return None
-    run_git("fetch", "--quiet", "origin", f"refs/heads/{branch}", environment=environment)
-    return run_git("rev-parse", "FETCH_HEAD", environment=environment)
+    git.run("fetch", "--quiet", "origin", f"refs/heads/{branch}", environment=environment)
+    return git.run("rev-parse", "FETCH_HEAD", environment=environment)
 
 
 def commit_file(parent: str, path: Path, content: str, message: str, environment: Mapping[str, str]) -> str:
     """Return a new commit on `parent`, on no branch yet, in which `path` holds `content`; this repository has it."""
     event = current()
-    prefix = run_git("rev-parse", "--show-prefix", environment=environment)  # files are named from the top
+    prefix = git.run("rev-parse", "--show-prefix", environment=environment)  # files are named from the top
     if event.name:
-        tree = run_git("rev-parse", f"{parent}^{{tree}}", environment=environment)
-        made = commit(str(event.repository), parent, tree, f"{prefix}{path}", content, message)
-        run_git("fetch", "--quiet", "origin", made, environment=environment)
-        return made
+        tree = git.run("rev-parse", f"{parent}^{{tree}}", environment=environment)
+        new = commit(str(event.repository), parent, tree, f"{prefix}{path}", content, message)
+        git.run("fetch", "--quiet", "origin", new, environment=environment)
+        return new
     with tempfile.TemporaryDirectory() as folder:
         index = {**environment, "GIT_INDEX_FILE": f"{folder}/index"}
-        blob = run_git("hash-object", "-w", "--stdin", environment=index, text=content)
-        run_git("read-tree", parent, environment=index)
-        run_git("update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
-        tree = run_git("write-tree", environment=index)
-        return run_git("commit-tree", tree, "-p", parent, "-m", message, environment=index)
+        blob = git.run("hash-object", "-w", "--stdin", environment=index, text=content)
+        git.run("read-tree", parent, environment=index)
+        git.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
+        tree = git.run("write-tree", environment=index)
+        return git.run("commit-tree", tree, "-p", parent, "-m", message, environment=index)
 
 
 def move_branch(
-    branch: str, tip: str, there: str | None, environment: Mapping[str, str], retire: Callable[[], None]
+    branch: str, tip: str, before: str | None, environment: Mapping[str, str], retire: Callable[[], None]
 ) -> None:
-    """Point a branch that only verbs write at `tip`; `there` is where it was, None if it is new.
+    """Move a branch that only this engine writes from the commit `before` to `tip`; `before` is None if it is new.
 
-    GitHub lets no token without the right to workflows move a branch between two commits whose workflow files differ,
-    be it by a push, a merge or the API, but lets it create one. Then `retire` is called, for the pull request that
-    goes with its branch, and the branch is deleted and created anew. Raise `UserError` if somebody else moved it.
+    GitHub lets a token without the right to workflows create a branch, but not move one between two commits whose
+    workflow files differ, be it by a push, a merge or the API. Then the branch is deleted and created anew. As that
+    closes its pull request, `retire` is called before. Raise `UserError` if somebody else moved the branch.
     """
     ref = f"refs/heads/{branch}"
     try:
-        # The lease keeps what another run wrote meanwhile.
-        lease = f"--force-with-lease={ref}:{there or ''}"
-        run_git("push", "--quiet", lease, "origin", f"{tip}:{ref}", environment=environment)
+        # The lease refuses the push if another run wrote to the branch meanwhile.
+        lease = f"--force-with-lease={ref}:{before or ''}"
+        git.run("push", "--quiet", lease, "origin", f"{tip}:{ref}", environment=environment)
     except UserError as error:
-        if there is None or "workflow" not in str(error):
+        if before is None or "workflow" not in str(error):
             raise
         retire()
-        run_git("push", "--quiet", f"--force-with-lease={ref}:{there}", "origin", f":{ref}", environment=environment)
-        run_git("push", "--quiet", f"--force-with-lease={ref}:", "origin", f"{tip}:{ref}", environment=environment)
-
-
-def run_git(*words: str, environment: Mapping[str, str], text: str | None = None) -> str:
-    """Return what git prints; raise `UserError` with its reason if it fails."""
-    deadline = Deadline.ANSWER if words[0] == "ls-remote" else Deadline.EXCHANGE
-    done = call(
-        ["git", *words], f"origin (git {words[0]})", deadline, text=text, environment={**SILENCE, **environment}
-    )
-    if done.returncode:
-        raise UserError(f"git {words[0]} failed: {' '.join(done.stderr.split()) or 'no reason'}")
-    return done.stdout.strip()
-
-
-# DOC adapters.proposal: The one pull request of a branch that only verbs write: opened, updated in place, replaced if
-# its branch has to be. GitHub lets no job's token move a branch between two commits whose workflow files differ
-# (`release.commit.move`). The branch is then deleted and created anew, which closes its pull request: a new one
-# continues it, and both say so.
-
-LIMIT = 60_000  # bytes of text in an issue or a pull request; GitHub refuses more than 65,536 characters
-REPLACED = "<!-- replaced by the next one of this branch -->"  # so that its end is not read as a person's decision
-
-Pull = dict[str, Any]
+        git.run("push", "--quiet", f"--force-with-lease={ref}:{before}", "origin", f":{ref}", environment=environment)
+        git.run("push", "--quiet", f"--force-with-lease={ref}:", "origin", f"{tip}:{ref}", environment=environment)
 
 
 def fitted(text: str) -> str:
-    """Return Markdown that fits into an issue or a pull request: pictures go first, then the last lines."""
+    """Return Markdown cut to the size of an issue or a pull request: charts are left out first, then the last lines."""
     while len(text.encode()) > LIMIT and "```mermaid" in text:
         start = text.rindex("```mermaid")
         end = text.index("```", start + 3) + 3
@@ -240,19 +222,19 @@ def fitted(text: str) -> str:
 
 
 def known_pulls(repository: str, branch: str) -> list[Pull]:
-    """Return the pull requests that there ever were of a branch of this repository, newest first."""
+    """Return all pull requests of a branch of this repository, open and closed, newest first."""
     owner = repository.partition("/")[0]
-    found: list[Pull] = api(f"repos/{repository}/pulls?state=all&head={owner}:{branch}&per_page=100")
-    return sorted(found, key=lambda pull: pull["number"], reverse=True)
+    pulls: list[Pull] = api(f"repos/{repository}/pulls?state=all&head={owner}:{branch}&per_page=100")
+    return sorted(pulls, key=lambda pull: pull["number"], reverse=True)
 
 
 def open_pull(pulls: Sequence[Pull]) -> Pull | None:
-    """Return the open one."""
+    """Return the open pull request; None if all are closed."""
     return next((pull for pull in pulls if pull["state"] == "open"), None)
 
 
 def decided_pulls(pulls: Sequence[Pull]) -> list[Pull]:
-    """Return those that were not replaced: what a person did to one of them is a decision."""
+    """Return the pull requests that were not replaced: if one of them is closed, a person decided so."""
     return [pull for pull in pulls if not _is_replaced(pull)]
 
 
@@ -270,21 +252,22 @@ def retire_pull(repository: str, pulls: Sequence[Pull]) -> None:
 
 
 def offer_pull(repository: str, branch: str, base: str, title: str, body: str) -> tuple[int, bool]:
-    """Open the pull request of a branch, or bring title and text up to date; return its number, and if it is new."""
+    """Open or update the pull request of a branch; return its number, and whether it is new."""
     pulls = known_pulls(repository, branch)
-    current = open_pull(pulls)
-    before = next((pull for pull in pulls if pull["state"] != "open"), None)
-    if before and _is_replaced(before):
-        body = f"Continues #{before['number']}.\n\n{body}"
+    pull = open_pull(pulls)
+    last_closed = next((each for each in pulls if each["state"] != "open"), None)
+    replaced = last_closed if last_closed and _is_replaced(last_closed) else None
+    if replaced:
+        body = f"Continues #{replaced['number']}.\n\n{body}"
     at = f"repos/{repository}/pulls"
-    if current:
-        api(f"{at}/{current['number']}", method="PATCH", body={"title": title, "body": body})
-        return int(current["number"]), False
-    made = api(at, method="POST", body={"title": title, "body": body, "head": branch, "base": base})
-    if before and _is_replaced(before):
-        comment = {"body": f"Continued in #{made['number']}."}
-        api(f"repos/{repository}/issues/{before['number']}/comments", method="POST", body=comment)
-    return int(made["number"]), True
+    if pull:
+        api(f"{at}/{pull['number']}", method="PATCH", body={"title": title, "body": body})
+        return int(pull["number"]), False
+    opened = api(at, method="POST", body={"title": title, "body": body, "head": branch, "base": base})
+    if replaced:
+        comment = {"body": f"Continued in #{opened['number']}."}
+        api(f"repos/{repository}/issues/{replaced['number']}/comments", method="POST", body=comment)
+    return int(opened["number"]), True
 
 
 def _is_replaced(pull: Pull) -> bool:

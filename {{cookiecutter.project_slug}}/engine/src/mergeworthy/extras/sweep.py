@@ -24,7 +24,7 @@ from ..config.base import PARAMS, Range, Search, Sweep
 from ..errors import UserError
 from ..project import registered
 from ..text import say
-from ..tracking_runs import whole
+from ..tracking_runs import run_or_nothing
 from . import clusters
 from .sweep_trial import Split, fit, split
 
@@ -106,7 +106,7 @@ def record(uri: str, sweep: str, chosen: Mapping[str, object], figures: Mapping[
     with connected(uri) as client:
         name = f"{settings.infra().tracking.experiment}-sweeps"
         number = answered(uri, lambda: mlflow.set_experiment(name)).experiment_id
-        with whole(client, number, sweep, {"sweep": sweep, "commit": commit() or "none"}) as run:
+        with run_or_nothing(client, number, sweep, {"sweep": sweep, "commit": commit() or "none"}) as run:
             now = int(time.time() * 1000)
             metrics = [Metric(name, value, now, 0) for name, value in {**figures, "train_seconds": seconds}.items()]
             client.log_batch(run.info.run_id, metrics, [Param(name, str(value)) for name, value in chosen.items()])

@@ -1,7 +1,7 @@
-"""`make update`: take over what the template has changed since this project was generated or last updated.
+"""`make update`: apply the changes of the template since this project was generated or last updated.
 
-cruft does it: it applies the difference between two states of the template to this project, and leaves alone what did
-not change there. In CI, on the schedule that a team switches on, the result becomes the one pull request of its branch.
+cruft applies the difference between two commits of the template to this project, and leaves all else alone. In CI, on
+the schedule that a team switches on, the result becomes the pull request of the branch `update/engine`.
 """
 
 import json
@@ -14,7 +14,6 @@ from .. import files
 from ..adapters import git, github
 from ..adapters.actions import Event, current
 from ..adapters.github import credentials, fetch_branch, move_branch
-from ..adapters.github import run_git as repository
 from ..errors import UserError
 from ..process import Deadline, call
 from ..text import say
@@ -26,20 +25,20 @@ TITLE = "Update from the template"
 
 
 def run() -> None:
-    """Update; where a workflow runs this, open or update the pull request with it."""
+    """Update; in a workflow, open or update the pull request with the update."""
     event = current()
-    said = update()
-    say(said)
+    summary = update()
+    say(summary)
     if event.name and _changed():
-        say(propose(event, said))
+        say(propose(event, summary))
 
 
 def update() -> str:
-    """Update the files of this folder and say to which commit; raise `UserError` if that cannot be done whole."""
+    """Update the files of this folder; return in a sentence to which commit. Raise `UserError` if it is incomplete."""
     if not RECORD.exists():
         raise UserError(
             f"there is no {RECORD}, so the template of this project is not known: "
-            f"`uvx {CRUFT} link ADDRESS --checkout COMMIT` notes it "
+            f"`uvx {CRUFT} link ADDRESS --checkout COMMIT` records it "
             "(COMMIT is the one that it was generated from); then commit the file"
         )
     before = _commit()
@@ -52,54 +51,56 @@ def update() -> str:
         )
     done = _cruft("update", "--skip-apply-ask")
     rejected = [name for name in git.files(".") if name.endswith(".rej")]
-    unmerged = _git("diff", "--name-only", "--diff-filter=U").splitlines()
-    if left := [*rejected, *unmerged]:
-        raise UserError(f"the update conflicts with changes of this project: resolve and commit {', '.join(left)}")
+    unmerged = git.run("diff", "--name-only", "--diff-filter=U").splitlines()
+    if conflicts := [*rejected, *unmerged]:
+        raise UserError(f"the update conflicts with changes of this project: resolve and commit {', '.join(conflicts)}")
     if done.returncode or _commit() == before:
-        raise UserError(f"cruft could not update: {_last(done)}")
-    return f"updated from {before[:12]} to {_commit()[:12]} of the template; {_stages()}: review it, and commit"
+        raise UserError(f"cruft could not update: {_last_line(done)}")
+    return f"updated from {before[:12]} to {_commit()[:12]} of the template; {_stages_to_run()}: review it, and commit"
 
 
-def propose(event: Event, said: str) -> str:
-    """Commit the update to its branch, and open its pull request or bring that up to date."""
-    own = {path for path in _changed() if path.startswith(f"{WORKFLOWS}/")}
-    if own and not os.environ.get("UPDATE_TOKEN"):
+def propose(event: Event, summary: str) -> str:
+    """Commit the update to its branch, and open or update the pull request; return the result in a sentence."""
+    workflows = {path for path in _changed() if path.startswith(f"{WORKFLOWS}/")}
+    if workflows and not os.environ.get("UPDATE_TOKEN"):
         raise UserError(
-            f"the update changes {', '.join(sorted(own))}, which no job's own token may push: run `make update` on a "
-            "laptop, or give the secret UPDATE_TOKEN, whose owner may write contents, pull requests and workflows"
+            f"the update changes {', '.join(sorted(workflows))}, which no job's own token may push: "
+            "run `make update` on a laptop, or give the secret UPDATE_TOKEN, "
+            "whose owner may write contents, pull requests and workflows"
         )
-    base, environment = git.default_branch(), credentials(event)
-    known = github.known_pulls(str(event.repository), BRANCH)
-    if not github.open_pull(known):
+    base, environment, repository = git.default_branch(), credentials(event), str(event.repository)
+    pulls = github.known_pulls(repository, BRANCH)
+    if not github.open_pull(pulls):
         github.require_pull_requests(event, base)
-    there = fetch_branch(BRANCH, environment)
-    repository("add", "--all", environment=environment)
-    tree = repository("write-tree", environment=environment)
-    head = repository("rev-parse", "HEAD", environment=environment)
-    if there is None or not _is_same(there, head, tree, environment):
-        new = repository("commit-tree", tree, "-p", head, "-m", TITLE, environment=environment)
-        move_branch(BRANCH, new, there, environment, lambda: github.retire_pull(str(event.repository), known))
-    body = f"{said.partition(':')[0]}.\n\nNothing of `src/ml` is changed by an update. Opened by `update.yaml`."
-    number, fresh = github.offer_pull(str(event.repository), BRANCH, base, TITLE, body)
-    return f"pull request {number} {'is opened' if fresh else 'is up to date'}"
+    before = fetch_branch(BRANCH, environment)
+    git.run("add", "--all", environment=environment)
+    tree = git.run("write-tree", environment=environment)
+    head = git.run("rev-parse", "HEAD", environment=environment)
+    if before is None or not _holds_update(before, head, tree, environment):
+        new = git.run("commit-tree", tree, "-p", head, "-m", TITLE, environment=environment)
+        move_branch(BRANCH, new, before, environment, lambda: github.retire_pull(repository, pulls))
+    body = f"{summary.partition(':')[0]}.\n\nNothing of `src/ml` is changed by an update. Opened by `update.yaml`."
+    number, is_new = github.offer_pull(repository, BRANCH, base, TITLE, body)
+    return f"pull request {number} {'is opened' if is_new else 'is up to date'}"
 
 
-def _is_same(there: str, head: str, tree: str, environment: dict[str, str]) -> bool:
-    """Tell whether the branch holds this update of this commit already."""
-    parent = repository("rev-parse", f"{there}^", environment=environment)
-    return parent == head and repository("rev-parse", f"{there}^{{tree}}", environment=environment) == tree
+def _holds_update(branch_tip: str, head: str, tree: str, environment: dict[str, str]) -> bool:
+    """Return whether the branch holds this update of this commit already."""
+    parent = git.run("rev-parse", f"{branch_tip}^", environment=environment)
+    return parent == head and git.run("rev-parse", f"{branch_tip}^{{tree}}", environment=environment) == tree
 
 
-def _stages() -> str:
-    """Say which stages would run with the engine that was just written, which this process has not loaded."""
+def _stages_to_run() -> str:
+    """Return in words which stages would run with the updated engine, which this process has not loaded."""
     code = "from mergeworthy.adapters.dvc import stale_stages; print(*stale_stages(), sep=', ')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
-        return "which stages would run, `make plan` says after `make setup`"
+        return "after `make setup`, `make plan` names the stages that would run"
     return f"stages to run: {done.stdout.strip() or 'none'}"
 
 
 def _commit() -> str:
+    """Return the commit of the template that this project was last updated to."""
     text = files.read_text(RECORD, "restore it from git")
     try:
         return str(json.loads(text)["commit"])
@@ -114,20 +115,16 @@ def _cruft(*words: str) -> subprocess.CompletedProcess[str]:
     try:
         done = call(command, "the template's repository (cruft)", Deadline.EXCHANGE)
     except FileNotFoundError:
-        raise UserError("uv is not installed, with which cruft is run: `make setup` installs it") from None
+        raise UserError("uv, which runs cruft, is not installed: `make setup` installs it") from None
     if done.returncode and words[0] == "check" and "out of date" not in done.stdout + done.stderr:
-        raise UserError(f"cruft cannot tell whether the template has changed: {_last(done)}")
+        raise UserError(f"cruft cannot find out whether the template has changed: {_last_line(done)}")
     return done
 
 
-def _last(done: subprocess.CompletedProcess[str]) -> str:
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     lines = (done.stdout + done.stderr).strip().splitlines() or ["no reason"]
     return next((line.strip() for line in reversed(lines) if line.strip(" ╰─╯│")), "no reason")
 
 
 def _changed() -> list[str]:
-    return [line[3:] for line in _git("status", "--porcelain").splitlines()]
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout
+    return [line[3:] for line in git.run("status", "--porcelain").splitlines()]

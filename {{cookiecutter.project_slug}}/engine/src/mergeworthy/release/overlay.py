@@ -1,4 +1,7 @@
-"""The overlays in deploy/: which image staging and production run, and the release that is under way."""
+"""The overlays in deploy/: which release runs in an environment.
+
+The one file `deploy/overlays/<environment>/model/kustomization.yaml` names it; only commands write this file.
+"""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -6,13 +9,10 @@ from pathlib import Path
 from .. import files
 from ..errors import UserError
 
-# DOC release.overlay: What runs in an environment: `deploy/overlays/<environment>/model/kustomization.yaml`, written
-# by machine alone.
-
 ENVIRONMENTS = ("staging", "production")
-HEAD = "# Which model runs here. Written by `make {verb}`, never by hand; `git revert` brings the former one back."
-NOTHING = {"model/commit": "none"}  # the file as it is generated
 VERBS = {"staging": "stage", "production": "promote"}
+HEADER = "# Which model runs here. Written by `make {verb}`, never by hand; `git revert` brings the former one back."
+NO_RELEASE = {"model/commit": "none"}  # annotations of the file as it is generated
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Release:
 
 
 def path(environment: str) -> Path:
-    """Give the one file that says what runs there."""
+    """Return the file that names the release of an environment."""
     return Path(f"deploy/overlays/{environment}/model/kustomization.yaml")
 
 
 def text(release: Release, environment: str) -> str:
-    """Write a release as kustomize reads it; the same release gives the same text."""
+    """Return a release as kustomize reads it; the same release gives the same text."""
     facts = {f"model/{name}": value for name, value in asdict(release).items() if name not in ("repository", "digest")}
     component = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
@@ -42,19 +42,19 @@ def text(release: Release, environment: str) -> str:
         "images": [{"name": "model", "newName": release.repository, "digest": release.digest}],
         "commonAnnotations": facts,
     }
-    return HEAD.format(verb=VERBS[environment]) + "\n" + files.dump_yaml(component)
+    return HEADER.format(verb=VERBS[environment]) + "\n" + files.dump_yaml(component)
 
 
 def read(content: str | None, name: str) -> Release | None:
-    """Return the release that such a file names, None if nothing was released yet.
+    """Return the release that an overlay's file names; None if nothing was released yet.
 
-    Raise `UserError` naming `name` if it is damaged: half a file is not taken for one before the first release.
+    Raise `UserError` naming `name` if it is damaged: a damaged file does not count as one before the first release.
     """
     if content is None:
         return None
     try:
         component = files.parse_yaml(content, name)
-        if not component.get("images") and component["commonAnnotations"] == NOTHING:
+        if not component.get("images") and component["commonAnnotations"] == NO_RELEASE:
             return None
         (image,) = component["images"]
         facts = {key.removeprefix("model/"): str(value) for key, value in component["commonAnnotations"].items()}

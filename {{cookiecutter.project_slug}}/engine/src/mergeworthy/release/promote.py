@@ -1,6 +1,10 @@
-"""What runs where: what may be released, staging, production, and what each of them holds."""
+"""The way of a release: may the checked-out commit be released, staging, production, and what runs where.
 
-import subprocess
+A release needs a green verdict and an up-to-date dvc.lock, and is made once. Staging runs the newest released model:
+its overlay on the default branch names it, and never goes back to an older one. Production changes by a reviewed pull
+request that takes over staging's release; its one branch is updated in place.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,10 +13,9 @@ from rich.table import Table
 
 from .. import files
 from ..adapters import actions, git, github
-from ..adapters import git as repository
 from ..adapters.actions import Event, current
 from ..adapters.dvc import stale_stages
-from ..adapters.github import commit_file, credentials, fetch_branch, move_branch, run_git
+from ..adapters.github import commit_file, credentials, fetch_branch, move_branch
 from ..container import build
 from ..errors import UserError
 from ..render import DASH, table
@@ -20,7 +23,10 @@ from ..text import code, logged, say
 from . import publish
 from .overlay import ENVIRONMENTS, Release, path, read, text
 
-# DOC release.plan: May what is checked out be released? Only with a green verdict and a true lock, and only once.
+BRANCH = "promote/production"
+PUSH_ATTEMPTS = 5  # pushes of others may come in between
+CHANGES_SHOWN = 5  # of each environment
+COLUMNS = ("Environment", "Since", "By", "Commit", "Model of", "Training", "Newest data", "Verdict", "Image")
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Plan:
 
 
 def decide(event: Event) -> Plan:
-    """Look at the newest commit that changed the image; a laptop has no verdict to ask for, only the lock."""
+    """Return the plan for the newest commit that changed the image; a laptop checks only the lock, not the verdict."""
     commit, file = build.image_commit(), path("staging")
     if commit is None:
         return Plan(None, "nothing is committed yet")
@@ -49,47 +55,41 @@ def decide(event: Event) -> Plan:
 
 
 def is_green(event: Event, commit: str) -> bool:
-    """Return whether the jobs that judged the commit say success, all of them."""
-    # A workflow that had nothing to judge, as the drift check on most days, leaves a skipped one beside it.
+    """Return whether all jobs that judged the commit report success."""
+    # A workflow that had nothing to judge, as the drift check on most days, adds a skipped verdict.
     return {run["conclusion"] for run in github.verdicts(event, commit)} - {"skipped"} == {"success"}
 
 
 def run_plan() -> None:
-    """Print the plan, and hand the workflow the very commit to check out; none where there is nothing to release."""
+    """Print the plan, and hand the commit to check out to the workflow; none if there is nothing to release."""
     plan = decide(current())
     say(f"{'release' if plan.commit else 'nothing to release'}: {plan.reason}")
     actions.outputs(head=(git.resolve("HEAD") or "") if plan.commit else "")
 
 
-# DOC release.stage: Staging runs the newest released model: its overlay on main names it, and never goes back to an
-# older one.
-
-TRIES = 5  # pushes of others may come in between
-
-
 def stage(release: Release) -> str:
-    """Commit the release to staging's overlay on the default branch, and say in a sentence what came of it."""
-    environment, file, branch = credentials(current()), path("staging"), repository.default_branch()
-    for _ in range(TRIES):
+    """Commit the release to staging's overlay on the default branch; return the result in a sentence."""
+    environment, file, branch = credentials(current()), path("staging"), git.default_branch()
+    for _ in range(PUSH_ATTEMPTS):
         head = fetch_branch(branch, environment)
         if head is None:
             raise UserError(f"the remote has no branch {branch}: push it first")
-        there = read(repository.read(head, file), str(file))
-        if there == release:
+        staged = read(git.read(head, file), str(file))
+        if staged == release:
             return "staging runs this release already"
-        if there and there.commit != release.commit and not repository.is_ancestor(there.commit, release.commit):
-            return f"staging runs {there.commit[:12]}, which is not older than {release.commit[:12]}: left as it is"
+        if staged and staged.commit != release.commit and not git.is_ancestor(staged.commit, release.commit):
+            return f"staging runs {staged.commit[:12]}, which is not older than {release.commit[:12]}: left as it is"
         message = f"Staging runs {release.lock[:12]}\n\nModel of {release.commit}, image {release.digest}"
         new = commit_file(head, file, text(release, "staging"), message, environment)
         try:
-            run_git("push", "--quiet", "origin", f"{new}:refs/heads/{branch}", environment=environment)
+            git.run("push", "--quiet", "origin", f"{new}:refs/heads/{branch}", environment=environment)
         except UserError as error:
             if fetch_branch(branch, environment) == head:
-                mend = "let the App whose key the environment `release` holds bypass the rule (README.md)"
-                raise UserError(f"{branch} refuses the release ({error}): {mend}") from None
+                remedy = "let the App whose key the environment `release` holds bypass the rule (README.md)"
+                raise UserError(f"{branch} refuses the release ({error}): {remedy}") from None
             continue
         return f"staging runs {release.lock[:12]} from now on ({new[:12]})"
-    raise UserError(f"{branch} moved {TRIES} times while this tried to push: run the step again")
+    raise UserError(f"{branch} moved {PUSH_ATTEMPTS} times while this tried to push: run the step again")
 
 
 def run_stage() -> None:
@@ -97,14 +97,8 @@ def run_stage() -> None:
     say(stage(publish.load_release()))
 
 
-# DOC release.promote: Production changes by a reviewed pull request that carries staging's release over; one branch,
-# updated in place.
-
-BRANCH = "promote/production"
-
-
 def promote() -> str:
-    """Bring the branch and its pull request up to date with staging, and say in a sentence what came of it."""
+    """Bring the branch and its pull request up to date with staging; return the result in a sentence."""
     event, base = current(), git.default_branch()
     environment, file = credentials(event), path("production")
     head = fetch_branch(base, environment)
@@ -119,35 +113,18 @@ def promote() -> str:
     if any(change.release == staged for change in history("production", head)):
         return "production ran this release before, and was taken back from it: revert the revert to promote it"
     if event.repository is None:
-        branch = _branch(head, staged, environment, lambda: None)
-        return f"{branch}: open a pull request from {BRANCH} to promote {staged.lock[:12]}"
-    at, pulls = event.repository, github.known_pulls(event.repository, BRANCH)
-    closed = [one for one in github.decided_pulls(pulls) if one["state"] == "closed" and not one["merged_at"]]
-    if refused := [one["number"] for one in closed if staged.commit in (one["body"] or "")]:
+        summary = _update_branch(head, staged, environment, lambda: None)
+        return f"{summary}: open a pull request from {BRANCH} to promote {staged.lock[:12]}"
+    repository, pulls = event.repository, github.known_pulls(event.repository, BRANCH)
+    closed = [pull for pull in github.decided_pulls(pulls) if pull["state"] == "closed" and not pull["merged_at"]]
+    if refused := [pull["number"] for pull in closed if staged.commit in (pull["body"] or "")]:
         return f"pull request {refused[0]} offered this release and was closed: reopen it to promote"
     if not github.open_pull(pulls):
         github.require_pull_requests(event, base)
-    branch = _branch(head, staged, environment, lambda: github.retire_pull(at, pulls))
+    summary = _update_branch(head, staged, environment, lambda: github.retire_pull(repository, pulls))
     title = f"Promote {staged.lock[:12]} to production"
-    number, fresh = github.offer_pull(at, BRANCH, base, title, _body(staged, running))
-    return f"{branch}, pull request {number} {'is open' if fresh else 'is up to date'}"
-
-
-def _branch(head: str, staged: Release, environment: dict[str, str], retire: Callable[[], None]) -> str:
-    there, file = fetch_branch(BRANCH, environment), path("production")
-    wanted = text(staged, "production")
-    if there and git.merge_base(there, head) == head and git.read(there, file) == wanted:
-        return f"{BRANCH} carries it already"
-    new = commit_file(head, file, wanted, f"Promote {staged.lock[:12]} to production", environment)
-    move_branch(BRANCH, new, there, environment, retire)
-    return f"{BRANCH} carries {staged.lock[:12]}"
-
-
-def _body(staged: Release, running: Release | None) -> str:
-    names = ("commit", "lock", "data", "partition", "verdict", "digest")
-    rows = [[name, code(getattr(running, name)) if running else DASH, code(getattr(staged, name))] for name in names]
-    said = "Staging runs this model. A merge takes it to production, `git revert` of the merge takes it back."
-    return f"{said}\n\n{table(['', 'Production now', 'After the merge'], rows)}\n"
+    number, is_new = github.offer_pull(repository, BRANCH, base, title, _body(staged, running))
+    return f"{summary}, pull request {number} {'is open' if is_new else 'is up to date'}"
 
 
 def run_promote() -> None:
@@ -155,15 +132,29 @@ def run_promote() -> None:
     say(promote())
 
 
-# DOC release.status: What runs where, since which commit, by whose merge, on which data: read from git alone.
+def _update_branch(head: str, staged: Release, environment: dict[str, str], retire: Callable[[], None]) -> str:
+    before, file = fetch_branch(BRANCH, environment), path("production")
+    content = text(staged, "production")
+    if before and git.merge_base(before, head) == head and git.read(before, file) == content:
+        return f"{BRANCH} carries it already"
+    new = commit_file(head, file, content, f"Promote {staged.lock[:12]} to production", environment)
+    move_branch(BRANCH, new, before, environment, retire)
+    return f"{BRANCH} carries {staged.lock[:12]}"
 
-COLUMNS = ("Environment", "Since", "By", "Commit", "Model of", "Training", "Newest data", "Verdict", "Image")
-CHANGES = 5  # shown of each environment
+
+def _body(staged: Release, running: Release | None) -> str:
+    names = ("commit", "lock", "data", "partition", "verdict", "digest")
+    rows = [[name, code(getattr(running, name)) if running else DASH, code(getattr(staged, name))] for name in names]
+    intro = "Staging runs this model. A merge takes it to production, `git revert` of the merge takes it back."
+    return f"{intro}\n\n{table(['', 'Production now', 'After the merge'], rows)}\n"
+
+
+# What runs where, since which commit and by whose merge; git alone knows it.
 
 
 @dataclass(frozen=True)
 class Change:
-    """One commit that changed what runs in an environment; `release` is None where it took away the last."""
+    """One commit that changed what runs in an environment; `release` is None if it took away the last."""
 
     environment: str
     commit: str
@@ -173,39 +164,32 @@ class Change:
 
 
 def history(environment: str, head: str = "HEAD") -> list[Change]:
-    """Give all changes on the line of history that ends at `head`, newest first; the first is what runs now."""
+    """Return all changes on the line of history that ends at `head`, newest first; the first is what runs now."""
     file = path(environment)
-    told = subprocess.run(
-        ["git", "log", "--first-parent", "--format=%H%x00%cs%x00%an", head, "--", str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if told.returncode:
-        raise UserError(f"git cannot tell the history of {file}: {told.stderr.strip()}")
+    log = git.run("log", "--first-parent", "--format=%H%x00%cs%x00%an", head, "--", str(file))
     changes = []
-    for line in told.stdout.split("\n")[:-1]:  # a name may hold what `splitlines` takes for the end of a line
+    for line in filter(None, log.split("\n")):  # not `splitlines`: a name may hold other ends of a line
         commit, day, author = line.split("\0")
         changes.append(Change(environment, commit, day, author, read(git.read(commit, file), str(file))))
     return changes
 
 
 def show_status() -> None:
-    """Print what runs now, and below it what ran before."""
+    """Print what runs now in each environment, and below it what ran before."""
     table = Table(title="What runs where", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, overflow="fold")
     for environment in ENVIRONMENTS:
-        changes = history(environment)[:CHANGES]
+        changes = history(environment)[:CHANGES_SHOWN]
         for change in changes:
-            now = change is changes[0]
+            runs_now = change is changes[0]
             cells = [change.day, change.author, change.commit[:12], *_facts(change)]
-            table.add_row(environment if now else "  before", *(logged(cell) for cell in cells))
+            table.add_row(environment if runs_now else "  before", *(logged(cell) for cell in cells))
     Console().print(table, markup=False)
 
 
 def _facts(change: Change) -> tuple[str, ...]:
-    if change.release is None:
+    release = change.release
+    if release is None:
         return ("nothing",)
-    made = change.release
-    return made.commit[:12], made.lock[:12], made.partition, made.verdict, made.digest[:19]
+    return release.commit[:12], release.lock[:12], release.partition, release.verdict, release.digest[:19]

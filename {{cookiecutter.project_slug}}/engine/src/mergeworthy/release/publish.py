@@ -1,4 +1,11 @@
-"""A release outside git: the image in its registry, its signature, the model in MLflow, and its card."""
+"""A release outside git: the image in its registry, its signature, the model in MLflow, and the model card.
+
+The registry is asked over HTTP (OCI distribution), so that every container engine will do. A tag that it has is never
+replaced. cosign can sign the image with a key of the team's own, for registries and plans without GitHub's
+attestations; the signature lies beside the image in the registry, and needs neither an account nor a public log.
+MLflow's registry mirrors the release: a version per training, the alias `champion`, and tags that lead to git. The form
+of the model card is that of Mitchell et al., Model Cards for Model Reporting, FAT* 2019, without empty sections.
+"""
 
 import base64
 import http.client
@@ -35,41 +42,55 @@ from ..tracking_runs import verdict
 from ..verdict import Verdict
 from .overlay import Release
 
-# DOC release.registry: What a container registry has under a tag: asked by HTTP (OCI distribution), so that any
-# engine will do.
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
-KINDS = (
+MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-GITHUB = "ghcr.io"
+GITHUB_REGISTRY = "ghcr.io"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-ABSENT, REFUSED = 404, 401
+NOT_FOUND, UNAUTHORIZED = 404, 401
+PUBLIC_KEY = Path("deploy/cosign.pub")
+PRIVATE_KEY = "COSIGN_PRIVATE_KEY"
+KEY_PAIR = (
+    f"`cosign generate-key-pair` makes both: the public one is {PUBLIC_KEY}, the other one the secret {PRIVATE_KEY}"
+)
+ALIAS = "champion"
+PYPROJECT = Path("pyproject.toml")
+CARD = MODELS / "card.md"
+SLICES_SHOWN = 10
+RELEASE_JSON = TypeAdapter(Release)
+
+
+# The image in its registry.
 
 
 def login(host: str) -> tuple[str, str] | None:
-    """Give REGISTRY_USER and REGISTRY_PASSWORD; None where the engine is logged in already.
+    """Return REGISTRY_USER and REGISTRY_PASSWORD; None if there is no password, as the engine is then logged in.
 
-    GitHub's own registry takes the job's token too, and no other registry gets to see that.
+    GitHub's own registry accepts the job's token too, and no other registry is sent that.
     """
-    password = os.environ.get("REGISTRY_PASSWORD") or (os.environ.get("GH_TOKEN") if host == GITHUB else None)
+    password = os.environ.get("REGISTRY_PASSWORD") or (os.environ.get("GH_TOKEN") if host == GITHUB_REGISTRY else None)
     return (os.environ.get("REGISTRY_USER") or "token", password) if password else None
 
 
 def log_in(program: str, host: str) -> None:
-    """Let an engine, or another program with its options, into the registry; as it is where no password is known."""
-    known = login(host)
-    if known is None:
+    """Log a container engine, or another program with its options, in to the registry if a password is known."""
+    credentials = login(host)
+    if credentials is None:
         return
-    command = [program, "login", "--username", known[0], "--password-stdin", host]
-    done = call(command, f"the registry {host}", Deadline.ANSWER, text=known[1])
+    user, password = credentials
+    command = [program, "login", "--username", user, "--password-stdin", host]
+    done = call(command, f"the registry {host}", Deadline.ANSWER, text=password)
     if done.returncode:
         raise UserError(f"{program} cannot log in to {host}: see REGISTRY_USER and REGISTRY_PASSWORD")
 
 
 def remote_digest(image: str) -> str | None:
-    """Give the digest that `repository:tag` has in its registry; None where there is none."""
+    """Return the digest of `repository:tag` in its registry; None if the registry has no such tag."""
     host, _, rest = image.partition("/")
     name, _, tag = rest.rpartition(":")
     scheme = "http" if host.partition(":")[0] in ("127.0.0.1", "localhost") else "https"  # as every engine does
@@ -77,83 +98,79 @@ def remote_digest(image: str) -> str | None:
     try:
         return _head(url, {})
     except urllib.error.HTTPError as error:
-        if error.code == ABSENT:
+        if error.code == NOT_FOUND:
             return None
-        if error.code != REFUSED:
+        if error.code != UNAUTHORIZED:
             raise UserError(f"the registry refused {image}: HTTP {error.code}") from None
         challenge = error.headers.get("WWW-Authenticate", "")
     except (OSError, http.client.HTTPException) as error:
-        raise _silence(host, url, error) from None
+        raise _no_answer(host, url, error) from None
     try:
         return _head(url, {"Authorization": _authorization(challenge, login(host))})
     except urllib.error.HTTPError as error:
-        if error.code == ABSENT:
+        if error.code == NOT_FOUND:
             return None
         raise UserError(f"the registry refused {image}: HTTP {error.code}, see REGISTRY_PASSWORD") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _silence(host, url, error) from None
+        raise _no_answer(host, url, error) from None
 
 
-def _silence(host: str, url: str, error: Exception) -> UserError:
-    why = f"the registry {host} does not answer ({error}){proxy(url)}"
-    return UserError(f"{why}: see image.repository in infra.yaml")
+def _no_answer(host: str, url: str, error: Exception) -> UserError:
+    problem = f"the registry {host} does not answer ({error}){proxy(url)}"
+    return UserError(f"{problem}: see image.repository in infra.yaml")
 
 
 def _head(url: str, headers: dict[str, str]) -> str | None:
-    accept = {"Accept": ", ".join(KINDS), **headers}
+    accept = {"Accept": ", ".join(MANIFEST_TYPES), **headers}
     request = urllib.request.Request(url, method="HEAD", headers=accept)  # noqa: S310 (http or https, made above)
 
     def ask() -> str | None:
         with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (as above)
-            found: str | None = answer.headers.get("Docker-Content-Digest")
-        return found
+            header: str | None = answer.headers.get("Docker-Content-Digest")
+        return header
 
-    found = within(Deadline.ANSWER, f"the registry {request.host}", ask)
-    if found and not DIGEST.fullmatch(found):
-        raise UserError(f"the registry {request.host} gives the digest {found[:80]!r}, which is none")
-    return found
+    digest = within(Deadline.ANSWER, f"the registry {request.host}", ask)
+    if digest and not DIGEST.fullmatch(digest):
+        raise UserError(f"the registry {request.host} gives the digest {digest[:80]!r}, which is none")
+    return digest
 
 
-def _authorization(challenge: str, known: tuple[str, str] | None) -> str:
-    """Answer a registry's challenge: by the password itself, or by a token that is asked for with it."""
-    basic = "Basic " + base64.b64encode(":".join(known).encode()).decode() if known else ""
-    asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    if not challenge.startswith("Bearer") or "realm" not in asked:
+def _authorization(challenge: str, credentials: tuple[str, str] | None) -> str:
+    """Return the header that answers a registry's challenge: the password, or a token that is requested with it."""
+    basic = "Basic " + base64.b64encode(":".join(credentials).encode()).decode() if credentials else ""
+    parameters = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    if not challenge.startswith("Bearer") or "realm" not in parameters:
         return basic
-    realm = asked["realm"]
+    realm = parameters["realm"]
     if not realm.startswith(("https://", "http://")):
         raise UserError(f"the registry names {realm} for its tokens, which is no address: see image.repository")
-    query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
+    query = urlencode({key: parameters[key] for key in ("service", "scope") if key in parameters})
     request = urllib.request.Request(f"{realm}?{query}", headers={"Authorization": basic} if basic else {})  # noqa: S310
 
     def ask() -> bytes:
         with urllib.request.urlopen(request, timeout=Deadline.ANSWER.seconds) as answer:  # noqa: S310 (the registry's own address)
-            said: bytes = answer.read()
-        return said
+            body: bytes = answer.read()
+        return body
 
     try:
-        said = json.loads(within(Deadline.ANSWER, f"the registry's tokens at {realm}", ask))
-        return f"Bearer {said.get('token') or said['access_token']}"
+        document = json.loads(within(Deadline.ANSWER, f"the registry's tokens at {realm}", ask))
+        return f"Bearer {document.get('token') or document['access_token']}"
     except (ValueError, KeyError, AttributeError, TypeError):
         raise UserError(f"{realm} gives no token for the registry: see image.repository in infra.yaml") from None
 
 
-# DOC release.made: The release that is being made: the image in the registry, and the model on disk that is in it.
-
-HANDED = TypeAdapter(Release)
-
-
 def load_release() -> Release:
-    """Read it, or take it from RELEASE, which another job handed over.
+    """Return the release that is being made: the image in the registry, with the model on disk that is in it.
 
-    Raise `UserError` where the image was not published, or nothing judged this model.
+    RELEASE, which another job handed over, overrides that. Raise `UserError` if the image was not published, or if the
+    gate did not pass this model.
     """
-    if handed := os.environ.get("RELEASE"):
+    if text := os.environ.get("RELEASE"):
         try:
-            return HANDED.validate_json(handed)
+            return RELEASE_JSON.validate_json(text)
         except ValidationError:
             raise UserError(
-                f"RELEASE is {handed[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
+                f"RELEASE is {text[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
             ) from None
     image, lock = tag(), md5(LOCK)
     digest, outcome = remote_digest(image), verdict(lock)
@@ -174,72 +191,68 @@ def load_release() -> Release:
     )
 
 
-# DOC release.publish: Push the image, once: what a tag names in the registry is never replaced.
-
-
 def publish() -> str:
-    """Give the digest of this image in the registry, which has it afterwards."""
+    """Push the image unless the registry has its tag; return its digest there."""
     image = tag()
-    if found := remote_digest(image):
-        return found
+    if digest := remote_digest(image):
+        return digest
     program = engine()
     log_in(program, image.partition("/")[0])
     call_engine(program, "push", image, deadline=Deadline.TRANSFER)
-    found = remote_digest(image)
-    if found is None:
+    digest = remote_digest(image)
+    if digest is None:
         raise UserError(f"{image} was pushed, and the registry does not know it: run the step again")
-    return found
+    return digest
 
 
 def run_publish() -> None:
-    """Print repository and digest, and hand the release to the workflow where there is one."""
+    """Publish the image, print repository and digest, and hand the release to the workflow."""
     publish()
-    made = load_release()
-    say(f"{made.repository}@{made.digest}")
-    key = str(PUBLIC.exists()).lower()
-    actions.outputs(release=json.dumps(asdict(made)), repository=made.repository, digest=made.digest, sign=key)
+    release = load_release()
+    say(f"{release.repository}@{release.digest}")
+    actions.outputs(
+        release=json.dumps(asdict(release)),
+        repository=release.repository,
+        digest=release.digest,
+        sign=str(PUBLIC_KEY.exists()).lower(),
+    )
 
 
-# DOC release.sign: Sign the image with a key of the team's own, for registries and plans where GitHub's attestations
-# are not to be had. cosign signs what the registry has under the digest, and the signature says what it was made of.
-# It lies beside the image in the registry, and needs neither an account nor a public log.
-
-PUBLIC = Path("deploy/cosign.pub")
-KEY = "COSIGN_PRIVATE_KEY"
-PAIR = f"`cosign generate-key-pair` makes both: the public one is {PUBLIC}, the other one the secret {KEY}"
+# The image's signature.
 
 
-def sign(made: Release) -> str:
-    """Sign the digest, unless this key signed it already, and say in a sentence what came of it."""
-    if not PUBLIC.exists():
-        return f"no key of yours signs the image: {PUBLIC} is missing"
+def sign(release: Release) -> str:
+    """Sign the digest, unless this key signed it already; return the result in a sentence."""
+    if not PUBLIC_KEY.exists():
+        return f"no key of yours signs the image: {PUBLIC_KEY} is missing"
     if shutil.which("cosign") is None:
-        raise UserError(f"{PUBLIC} asks for a signature, and cosign is not installed")
-    log_in("cosign", made.repository.partition("/")[0])
-    image = f"{made.repository}@{made.digest}"
-    if _is_signed(image, made) is None:
+        raise UserError(f"{PUBLIC_KEY} asks for a signature, and cosign is not installed")
+    log_in("cosign", release.repository.partition("/")[0])
+    image = f"{release.repository}@{release.digest}"
+    if _signature_error(image, release) is None:
         return f"{image} is signed already"
-    if not os.environ.get(KEY):
-        raise UserError(f"{PUBLIC} asks for a signature, and {KEY} is empty: {PAIR}")
+    if not os.environ.get(PRIVATE_KEY):
+        raise UserError(f"{PUBLIC_KEY} asks for a signature, and {PRIVATE_KEY} is empty: {KEY_PAIR}")
     with tempfile.TemporaryDirectory() as folder:
-        nowhere = Path(folder, "signing.json")  # no service is told
-        nowhere.write_text(call_engine("cosign", "signing-config", "create"))
-        key = ["--key", f"env://{KEY}", "--signing-config", str(nowhere)]
-        call_engine("cosign", "sign", "--yes", *key, *_made_of(made), image)
-    if why := _is_signed(image, made):
-        raise UserError(f"the signature is not one of {PUBLIC} ({why}): {PAIR}")
+        config = Path(folder, "signing.json")  # names no public service
+        config.write_text(call_engine("cosign", "signing-config", "create"))
+        key = ["--key", f"env://{PRIVATE_KEY}", "--signing-config", str(config)]
+        call_engine("cosign", "sign", "--yes", *key, *_annotations(release), image)
+    if reason := _signature_error(image, release):
+        raise UserError(f"the signature is not one of {PUBLIC_KEY} ({reason}): {KEY_PAIR}")
     return f"{image} is signed"
 
 
-def _made_of(made: Release) -> list[str]:
-    facts = {"commit": made.commit, "lock": made.lock, "data": made.data}
+def _annotations(release: Release) -> list[str]:
+    facts = {"commit": release.commit, "lock": release.lock, "data": release.data}
     return [word for key, value in facts.items() for word in ("--annotations", f"{key}={value}")]
 
 
-def _is_signed(image: str, made: Release) -> str | None:
-    """Why the key of this checkout does not vouch for the image; None where it does."""
+def _signature_error(image: str, release: Release) -> str | None:
+    """Return why the image has no valid signature of this checkout's key; None if it has one."""
+    key = ["--key", str(PUBLIC_KEY), "--insecure-ignore-tlog"]
     try:
-        call_engine("cosign", "verify", "--key", str(PUBLIC), "--insecure-ignore-tlog", *_made_of(made), image)
+        call_engine("cosign", "verify", *key, *_annotations(release), image)
     except UserError as error:
         return str(error)
     return None
@@ -250,39 +263,34 @@ def run_sign() -> None:
     say(sign(load_release()))
 
 
-# DOC release.register: MLflow's registry mirrors the release: a version per training, the alias `champion`, and tags
-# that lead to git.
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-ALIAS = "champion"
+# The model in MLflow's registry.
 
 
 def register(release: Release) -> str:
-    """Register what was published, once, and say in a sentence which version it is."""
+    """Register the model of the release, once; return in a sentence which version it is."""
     tracking = infra().tracking
     reach(tracking.address, tracking.experiment)
     from mlflow import register_model, set_experiment
 
     from ..adapters.mlflow import answered, connected
-    from ..tracking_runs import finished, mirror
+    from ..tracking_runs import finished_run, mirror
 
     mirror(tracking.address, tracking.experiment)
     name = tracking.experiment
     with connected(tracking.address) as client:
         version = _version(client, name, release.lock)
         if version is None:
-            run = finished(client, answered(tracking.address, lambda: set_experiment(name)).experiment_id, release.lock)
+            experiment = answered(tracking.address, lambda: set_experiment(name)).experiment_id
+            run = finished_run(client, experiment, release.lock)
             if run is None or run.outputs is None:
-                raise TrackingError(f"MLflow has no whole run of {release.lock[:12]}: run `make track`")
+                raise TrackingError(f"MLflow has no finished run of {release.lock[:12]}: run `make track`")
             (output,) = run.outputs.model_outputs
-            # With its tag at once, so that a kill right after it leaves nothing that is registered again.
+            # With the tag at once: after a kill here, the next try finds the version by it.
             model, tags = f"models:/{output.model_id}", {"lock": release.lock}
             version = answered(tracking.address, lambda: register_model(model, name, tags=tags)).version
             client.update_model_version(name, version, description=card())
-        told = client.get_model_version(name, version).tags.get("commit")
-        if told and not git.is_ancestor(told, release.commit):
+        registered_commit = client.get_model_version(name, version).tags.get("commit")
+        if registered_commit and not git.is_ancestor(registered_commit, release.commit):
             return f"MLflow has version {version} of {name}, released from a later commit: left as it is"
         for key, value in {**lineage(), "commit": release.commit, "digest": release.digest}.items():
             client.set_model_version_tag(name, version, key, value)
@@ -290,12 +298,12 @@ def register(release: Release) -> str:
 
 
 def _version(client: "MlflowClient", name: str, lock: str) -> str | None:
-    found = client.search_model_versions(f"name = '{name}'")
-    return next((str(one.version) for one in found if one.tags.get("lock") == lock), None)
+    versions = client.search_model_versions(f"name = '{name}'")
+    return next((str(each.version) for each in versions if each.tags.get("lock") == lock), None)
 
 
 def _champion(client: "MlflowClient", name: str, version: str, commit: str) -> str:
-    """Move the alias, unless a later commit holds it: a slow release never takes it back to an older model."""
+    """Move the alias, unless a later commit has it: a slow release never moves it back to an older model."""
     aliases = client.get_registered_model(name).aliases
     if ALIAS in aliases:
         holder = client.get_model_version(name, aliases[ALIAS])
@@ -306,7 +314,7 @@ def _champion(client: "MlflowClient", name: str, version: str, commit: str) -> s
 
 
 def run_register() -> None:
-    """Register; a server that is down is a warning where infra.yaml does not require one."""
+    """Register the model; if infra.yaml does not require a server, only warn if it is down."""
     release = load_release()
     try:
         say(register(release))
@@ -316,63 +324,58 @@ def run_register() -> None:
         say(f"warning: {error}; the version goes unregistered", file=sys.stderr)
 
 
-# DOC release.card: The model card: what the model is for, how good it is and where it is not, on which data, and who
-# may judge that. Its form is that of Mitchell et al., Model Cards for Model Reporting, FAT* 2019; no section stands
-# empty.
-
-PYPROJECT = Path("pyproject.toml")
-CARD = MODELS / "card.md"
+# The model card.
 
 
 def card() -> str:
-    """Write `models/card.md` and give its text."""
+    """Write `models/card.md` and return its text."""
     project = files.read_toml(PYPROJECT).get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise UserError(f"{PYPROJECT}: project.name is missing: restore it from git")
-    measured = read_metrics()
-    verdict = read_verdict()
+    metrics, verdict = read_metrics(), read_verdict()
     sections = {
         "Purpose": prose(str(project.get("description", ""))),
-        "How good it is": _metrics(measured),
+        "How good it is": _metrics(metrics),
         "Where it differs": _slices(verdict),
         "What the gate said": _checks(verdict),
-        "Data": _data(measured),
+        "Data": _data(metrics),
         "Made from": table(["", ""], [[name, code(value)] for name, value in lineage().items()]),
         "Parameters": table(["", ""], [[code(k), code(v)] for k, v in dvc_files.params(dvc_files.read(LOCK)).items()]),
     }
     parts = [f"# {prose(project['name'])}", *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]
-    whole = "\n\n".join(parts) + "\n"
-    CARD.write_text(whole)
-    return whole
+    content = "\n\n".join(parts) + "\n"
+    CARD.write_text(content)
+    return content
 
 
-def _metrics(measured: dict[str, Any]) -> str:
-    rows = [[name, figure(value), figure(measured["baseline"].get(name))] for name, value in measured["model"].items()]
-    said = f"On {measured['rows']:,} labelled rows of the holdout {code(measured['partition'])}, never trained on."
-    return f"{said}\n\n{table(['Metric', 'Model:', 'A constant guess:'], rows)}"
+def _metrics(metrics: dict[str, Any]) -> str:
+    rows = [[name, figure(value), figure(metrics["baseline"].get(name))] for name, value in metrics["model"].items()]
+    intro = f"On {metrics['rows']:,} labelled rows of the holdout {code(metrics['partition'])}, never trained on."
+    return f"{intro}\n\n{table(['Metric', 'Model:', 'A constant guess:'], rows)}"
 
 
 def _slices(verdict: Verdict) -> str:
-    worst = sorted((one for one in verdict.comparisons if one.column), key=lambda one: -one.worse_by)[:10]
+    slices = [each for each in verdict.comparisons if each.column]
     rows = [
-        [f"{code(one.column)} = {code(one.value)}", f"{one.rows:,}", figure(one.challenger), figure(one.champion)]
-        for one in worst
+        [f"{code(each.column)} = {code(each.value)}", f"{each.rows:,}", figure(each.challenger), figure(each.champion)]
+        for each in sorted(slices, key=lambda each: -each.worse_by)[:SLICES_SHOWN]
     ]
     return table(["Slice", "Rows:", "This model:", "The one before:"], rows) if rows else ""
 
 
 def _checks(verdict: Verdict) -> str:
-    return table(["Check", "Result", "Why"], [[prose(one.name), one.result, prose(one.why)] for one in verdict.checks])
+    rows = [[prose(check.name), check.result, prose(check.why)] for check in verdict.checks]
+    return table(["Check", "Result", "Why"], rows)
 
 
-def _data(measured: dict[str, Any]) -> str:
+def _data(metrics: dict[str, Any]) -> str:
     rows = dvc_files.partitions(dvc_files.read(DATA_DVC))
-    trained = [name for name in sorted(rows) if name < measured["partition"]]
+    trained = [name for name in sorted(rows) if name < metrics["partition"]]
     window = f"{code(trained[0])} to {code(trained[-1])}" if trained else "none"
     return f"Trained on {window}, {sum(rows[name] for name in trained):,} rows; data.dvc names every partition."
 
 
 def run_card() -> None:
-    """Write the card, and say where."""
+    """Write the card, and print where it is."""
     card()
     say(f"wrote {CARD}")
