@@ -230,7 +230,7 @@ def _tried(asked: Iterator[Asked], data: Split) -> Iterator[tuple[Trial, Any]]:
     """Each trial with its figures and seconds, in the order in which they are done."""
     infra = settings.infra()
     if infra.ray:
-        yield from clusters.tried(asked, data, infra, infra.ray)
+        yield from clusters.run_trials(asked, data, infra, infra.ray)
     else:
         yield from ((trial, fit(params, data)) for trial, params in asked)
 
