@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from mergeworthy.config.gates import Drift
 from mergeworthy.drift.decision import decide
-from mergeworthy.reference import LABELLED, SCORE, batches, count, learn, summarise
+from mergeworthy.reference import LABELLED_SCHEMA, SCORE, batches, count, learn, summarise
 
 from tests.engine.drift.simulation import SETTINGS, SHIFTS, World
 
@@ -93,9 +93,9 @@ def compare(before: Path, now: Path) -> None:
     """What a champion's making and a check do, from files to a decision."""
     history = pl.scan_parquet(before)
     kinds = {f"n{i}": "number" for i in range(15)} | {f"c{i}": "category" for i in range(7)} | {SCORE: "number"}
-    bins, nothing, policy = learn(history, kinds), pl.DataFrame(schema=LABELLED), Drift()
+    bins, nothing, policy = learn(history, kinds), pl.DataFrame(schema=LABELLED_SCHEMA), Drift()
     made = summarise(
-        ["0"], "", count(batches(history, [*kinds, "day"]), bins, "day", own=True), bins, nothing, SETTINGS, policy
+        ["0"], "", count(batches(history, [*kinds, "day"]), bins, "day", of_reference=True), bins, nothing, SETTINGS, policy
     )
     counts = count(batches(pl.scan_parquet(now), [*kinds, "day"]), bins, "day")
     decide(made, counts, nothing, SETTINGS, policy)

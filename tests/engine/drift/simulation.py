@@ -8,7 +8,7 @@ import polars as pl
 
 from mergeworthy.config.gates import Bootstrap, Drift, Window
 from mergeworthy.drift.decision import Decision, decide
-from mergeworthy.reference import LABELLED, SCORE, Counts, Reference, count, learn, summarise
+from mergeworthy.reference import LABELLED_SCHEMA, SCORE, Counts, Reference, count, learn, summarise
 
 DAYS, WEEK = 84, 7  # of history, of a window
 SETTINGS = Bootstrap(block="day", resamples=200)
@@ -46,7 +46,7 @@ class World:
         kinds = {name: "category" if name[0] == "c" else "number" for name in history.columns if name[0] in "cn"}
         bins = learn(history.lazy(), kinds | {SCORE: "number"})
         holdout = told(history.filter(pl.col("day") >= f"{DAYS * 2 // 3:05}"))
-        return summarise(["0"], "", count([history], bins, "day", own=True), bins, holdout, SETTINGS, self.policy)
+        return summarise(["0"], "", count([history], bins, "day", of_reference=True), bins, holdout, SETTINGS, self.policy)
 
     def check(self, reference: Reference, weeks: list[pl.DataFrame], *, labels: bool) -> Decision:
         """Decide on weeks; without labels they have not arrived yet."""
@@ -72,7 +72,7 @@ class World:
 
 def told(rows: pl.DataFrame) -> pl.DataFrame:
     columns = {"block": "day", "label": "label", "score": SCORE}
-    return rows.select(pl.col(name).cast(LABELLED[to]).alias(to) for to, name in columns.items())
+    return rows.select(pl.col(name).cast(LABELLED_SCHEMA[to]).alias(to) for to, name in columns.items())
 
 
 def mean(rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:

@@ -49,7 +49,7 @@ def test_as_many_values_are_new_as_the_history_lets_expect() -> None:
     before, now = (rows.with_columns(pl.col("tail").cast(pl.String)) for rows in (before, now))
     # when rows from the same distribution come, then the share of new values is the one of the reference
     bins = learn(before.lazy(), {"tail": "category"})
-    expected = count([before], bins, "day", own=True).columns["tail"][0, -1]
+    expected = count([before], bins, "day", of_reference=True).columns["tail"][0, -1]
     found = count([now], bins, "day").columns["tail"][0, -1]
     assert found == pytest.approx(5000 / np.e, rel=0.05)
     assert expected == pytest.approx(found, rel=0.05)

@@ -99,7 +99,7 @@ def test_a_source_that_cannot_be_read_is_an_error(project: Path) -> None:
 def test_nothing_new_is_quiet(project: Path) -> None:
     decision = run(until="2013-03")
     assert (decision.outcome, decision.partitions) == ("quiet", [])
-    assert decision.sentence == "Nothing is to be done: no data came since the champion was made."
+    assert decision.sentence == "Nothing to do: no data came since the champion was trained."
 
 
 def test_another_model_needs_another_reference(project: Path) -> None:

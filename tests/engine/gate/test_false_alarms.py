@@ -113,5 +113,5 @@ def test_the_size_that_a_small_holdout_asks_for_is_enough() -> None:
 
 
 def test_holm_gives_no_more_than_the_smallest_p_values_deserve() -> None:
-    assert stats.shown([0.04, 0.001, 0.03], 0.05) == [False, True, False]
-    assert stats.shown([0.02, 0.001, 0.02], 0.05) == [True, True, True]
+    assert stats.holm([0.04, 0.001, 0.03], 0.05) == [False, True, False]
+    assert stats.holm([0.02, 0.001, 0.02], 0.05) == [True, True, True]

@@ -127,7 +127,9 @@ def overall(duel: Duel, settings: ChampionRules) -> tuple[list[Check], list[Comp
         found = duel.difference(metric)
         name = f"champion: {metric}"
         if found is None:
-            why = f"{metric} cannot be compared: the holdout has fewer than {stats.FEWEST} days, or one class alone."
+            why = (
+                f"{metric} cannot be compared: the holdout has fewer than {stats.MIN_BLOCKS} days, or one class alone."
+            )
             checks.append(Check(name=name, result="block", limit=margin, why=why))
             continue
         comparison = compare(found, metric, margin, settings.confidence, len(duel.label))
@@ -250,14 +252,14 @@ def judge_slices(duel: Duel, columns: dict[str, Strings], gates: Gates) -> tuple
     rules, level = gates.slices, 1 - gates.champion.confidence
     splits = [split(duel, column, values, rules.metric, rules.minimum_rows) for column, values in columns.items()]
     every = [one for found in splits for one in found.slices]
-    too_much = stats.shown([one.seen.chance(rules.margin) for one in every], level)
-    at_all = stats.shown([one.seen.chance(0) for one in every], level)
+    too_much = stats.holm([one.seen.p_value(rules.margin) for one in every], level)
+    at_all = stats.holm([one.seen.p_value(0) for one in every], level)
     results: dict[tuple[str, str], Result] = {}
     for one, much, some in zip(every, too_much, at_all, strict=True):
         seems = one.rows >= rules.minimum_rows and one.seen.worse_by > rules.margin
         results[one.column, one.value] = "block" if much else "warn" if some or seems else "pass"
     small = [one for found in splits for one in found.small]
-    bad = stats.shown([one.seen.chance(rules.margin) for one in small], level)
+    bad = stats.holm([one.seen.p_value(rules.margin) for one in small], level)
     suspects = [one for one, shown in zip(small, bad, strict=True) if shown]
     comparisons = [
         compare(one.seen, rules.metric, rules.margin, gates.champion.confidence, one.rows).model_copy(
@@ -293,7 +295,7 @@ def split(duel: Duel, column: str, values: Strings, metric: str, minimum_rows: i
 
 def _difference(duel: Duel, metric: str, place: Ints, number: int) -> Difference | None:
     mine: Bools = place == number
-    if len(np.unique(duel.block[mine])) < stats.FEWEST:  # cheap, and most values of a long column end here
+    if len(np.unique(duel.block[mine])) < stats.MIN_BLOCKS:  # cheap, and most values of a long column end here
         return None
     return duel.difference(metric, mine)
 
