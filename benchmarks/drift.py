@@ -95,7 +95,13 @@ def compare(before: Path, now: Path) -> None:
     kinds = {f"n{i}": "number" for i in range(15)} | {f"c{i}": "category" for i in range(7)} | {SCORE: "number"}
     bins, nothing, policy = learn(history, kinds), pl.DataFrame(schema=LABELLED_SCHEMA), Drift()
     made = summarise(
-        ["0"], "", count(batches(history, [*kinds, "day"]), bins, "day", of_reference=True), bins, nothing, SETTINGS, policy
+        ["0"],
+        "",
+        count(batches(history, [*kinds, "day"]), bins, "day", of_reference=True),
+        bins,
+        nothing,
+        SETTINGS,
+        policy,
     )
     counts = count(batches(pl.scan_parquet(now), [*kinds, "day"]), bins, "day")
     decide(made, counts, nothing, SETTINGS, policy)

@@ -139,7 +139,9 @@ def test_drift_md_has_our_markup_alone(value: str) -> None:
 def test_what_drift_says_fits_into_an_issue(value: str) -> None:
     # given many rules and columns, whose values are long once they are escaped
     given = decision(value)
-    told = drift_report.decision_markdown(given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40}))
+    told = drift_report.decision_markdown(
+        given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40})
+    )
     # then GitHub takes what is said, and it has still no markup of theirs
     fitted = github.fitted(told)
     assert len(fitted) < 65_000 < len(told)

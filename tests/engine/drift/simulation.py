@@ -46,7 +46,9 @@ class World:
         kinds = {name: "category" if name[0] == "c" else "number" for name in history.columns if name[0] in "cn"}
         bins = learn(history.lazy(), kinds | {SCORE: "number"})
         holdout = told(history.filter(pl.col("day") >= f"{DAYS * 2 // 3:05}"))
-        return summarise(["0"], "", count([history], bins, "day", of_reference=True), bins, holdout, SETTINGS, self.policy)
+        return summarise(
+            ["0"], "", count([history], bins, "day", of_reference=True), bins, holdout, SETTINGS, self.policy
+        )
 
     def check(self, reference: Reference, weeks: list[pl.DataFrame], *, labels: bool) -> Decision:
         """Decide on weeks; without labels they have not arrived yet."""
