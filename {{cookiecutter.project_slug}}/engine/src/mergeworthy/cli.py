@@ -287,9 +287,9 @@ def provenance() -> None:
 @app.command()
 def trainjob() -> None:
     """Print the training as a Kubernetes job."""
-    from .extras.clusters import show
+    from .extras.clusters import print_trainjob
 
-    show()
+    print_trainjob()
 
 
 @app.command()

@@ -167,7 +167,7 @@ def _results(suggestions: Iterator[Suggestion], data: Split) -> Iterator[tuple[T
     """Yield each trial with its figures and seconds, in the order in which they finish."""
     infra = settings.infra()
     if infra.ray:
-        yield from clusters.tried(suggestions, data, infra, infra.ray)
+        yield from clusters.run_trials(suggestions, data, infra, infra.ray)
     else:
         yield from ((trial, fit(params, data)) for trial, params in suggestions)
 
