@@ -117,7 +117,7 @@ def cluster() -> Iterator[Finding]:
     if wanted is None:
         return
     try:
-        clusters.reach(wanted.head)
+        clusters.check_connection(wanted.head)
     except UserError as error:
         yield problem("Ray", str(error), "start the cluster, or leave `ray` out of infra.yaml")
     else:
