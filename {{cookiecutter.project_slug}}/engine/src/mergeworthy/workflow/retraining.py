@@ -142,7 +142,7 @@ def evidence(event: Event, runs: list[str]) -> str:
     """Name the runs, and what the jobs of the last one said."""
     links = ", ".join(f"[run {one}]({event.server}/{event.repository}/actions/runs/{one})" for one in runs)
     head = f"The drift check has not succeeded twice in a row: {links}. Until it does, nobody looks at what comes in."
-    return "\n\n".join([head, *comment.failure_of(github.failures(event))]) + "\n"
+    return "\n\n".join([head, *comment.describe_failures(github.failures(event))]) + "\n"
 
 
 # DOC ci.retrain.__init__: `make retrain`: what a drift decision leads to on GitHub; every step can be repeated with
