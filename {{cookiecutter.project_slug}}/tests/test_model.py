@@ -11,12 +11,10 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from mergeworthy import Compute
-from mergeworthy import Dataset
+from mergeworthy import Compute, Dataset
 from mergeworthy.artifact import predict
 from mergeworthy.tasks.binary import METRICS
-from mergeworthy.training import Encoding
-from mergeworthy.training import to_onnx
+from mergeworthy.training import Encoding, to_onnx
 
 from ml.features import LABEL, NOT_INPUTS, build_features
 from ml.model import Probability, fit

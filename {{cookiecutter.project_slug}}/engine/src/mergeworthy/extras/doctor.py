@@ -72,7 +72,7 @@ def cluster() -> Iterator[Finding]:
     if ray is None:
         return
     try:
-        clusters.reach(ray.head)
+        clusters.check_connection(ray.head)
     except UserError as error:
         yield problem("Ray", str(error), "start the cluster, or leave `ray` out of infra.yaml")
     else:
