@@ -15,8 +15,7 @@ from tests.engine.product import PACKAGES
 
 from mergeworthy import verdict as gate_show
 from mergeworthy.adapters import actions, github
-from mergeworthy.drift import check as evidence
-from mergeworthy.drift import check as show
+from mergeworthy.drift import report as drift_report
 from mergeworthy.drift.decision import Column, Decision, Rule, Window
 from mergeworthy.reference import Figure
 from mergeworthy.text import annotation, label, logged, say
@@ -123,7 +122,7 @@ def decision(value: str) -> Decision:
 @pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_drift_md_has_our_markup_alone(value: str) -> None:
-    told = show.decision_markdown(decision(value))
+    told = drift_report.decision_markdown(decision(value))
     harmless(told)
     # then each chart is a fence of its own, with text where text belongs
     charts = re.findall(r"^```mermaid\n(.*?)\n```$", told, re.DOTALL | re.MULTILINE)
@@ -140,7 +139,9 @@ def test_drift_md_has_our_markup_alone(value: str) -> None:
 def test_what_drift_says_fits_into_an_issue(value: str) -> None:
     # given many rules and columns, whose values are long once they are escaped
     given = decision(value)
-    told = show.decision_markdown(given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40}))
+    told = drift_report.decision_markdown(
+        given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40})
+    )
     # then GitHub takes what is said, and it has still no markup of theirs
     fitted = github.fitted(told)
     assert len(fitted) < 65_000 < len(told)
@@ -196,9 +197,9 @@ def harmless(markdown: str) -> None:
 
 def test_html_gets_no_markup_and_columns_keep_apart() -> None:
     columns = [decision(value).columns[0] for value in HOSTILE]
-    names = evidence.named(columns)
+    names = drift_report.safe_names(columns)
     assert len({*names}) == len(names)
-    values = [value for column in columns for value in evidence.spread(column.now, column.labels)]
+    values = [value for column in columns for value in drift_report.as_rows(column.now, column.labels)]
     assert not re.search(r"[<>&\"'`]", "".join(np.unique([*names, *values])))
 
 

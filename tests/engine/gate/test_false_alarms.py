@@ -113,5 +113,5 @@ def test_the_number_of_days_asked_for_is_enough() -> None:
 
 
 def test_holm_rejects_in_order_of_p_values() -> None:
-    assert stats.shown([0.04, 0.001, 0.03], 0.05) == [False, True, False]
-    assert stats.shown([0.02, 0.001, 0.02], 0.05) == [True, True, True]
+    assert stats.holm([0.04, 0.001, 0.03], 0.05) == [False, True, False]
+    assert stats.holm([0.02, 0.001, 0.02], 0.05) == [True, True, True]

@@ -224,7 +224,9 @@ def judge_overall(pair: PairedComparison, settings: ChampionRules) -> tuple[list
         difference = pair.difference(metric)
         name = f"champion: {metric}"
         if difference is None:
-            why = f"{metric} cannot be compared: the holdout has fewer than {stats.FEWEST} days, or one class alone."
+            why = (
+                f"{metric} cannot be compared: the holdout has fewer than {stats.MIN_BLOCKS} days, or one class alone."
+            )
             results.append(Check(name=name, result="block", limit=margin, why=why))
             continue
         comparison = _comparison(difference, metric, margin, settings.confidence, len(pair.label))
@@ -365,14 +367,14 @@ def judge_slices(
     level = 1 - confidence
     splits = [_split(pair, column, values, rules.metric, rules.minimum_rows) for column, values in columns.items()]
     slices = [part for split in splits for part in split.slices]
-    beyond_margin = stats.shown([part.difference.chance(rules.margin) for part in slices], level)
-    worse = stats.shown([part.difference.chance(0) for part in slices], level)
+    beyond_margin = stats.holm([part.difference.p_value(rules.margin) for part in slices], level)
+    worse = stats.holm([part.difference.p_value(0) for part in slices], level)
     results: dict[tuple[str, str], Result] = {}
     for part, is_beyond, is_worse in zip(slices, beyond_margin, worse, strict=True):
         seems_worse = part.rows >= rules.minimum_rows and part.difference.worse_by > rules.margin
         results[part.column, part.value] = "block" if is_beyond else "warn" if is_worse or seems_worse else "pass"
     small = [part for split in splits for part in split.small]
-    small_beyond = stats.shown([part.difference.chance(rules.margin) for part in small], level)
+    small_beyond = stats.holm([part.difference.p_value(rules.margin) for part in small], level)
     suspects = [part for part, is_beyond in zip(small, small_beyond, strict=True) if is_beyond]
     comparisons = [
         _comparison(part.difference, rules.metric, rules.margin, confidence, part.rows).model_copy(
@@ -407,7 +409,7 @@ def _split(pair: PairedComparison, column: str, values: Strings, metric: str, mi
 
 
 def _difference(pair: PairedComparison, metric: str, rows: Bools) -> Difference | None:
-    if len(np.unique(pair.block[rows])) < stats.FEWEST:  # cheap, and true of most values of a long column
+    if len(np.unique(pair.block[rows])) < stats.MIN_BLOCKS:  # cheap, and true of most values of a long column
         return None
     return pair.difference(metric, rows)
 
