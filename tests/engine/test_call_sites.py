@@ -1,4 +1,4 @@
-"""Where the code speaks to anything outside, or prints: by the one module for it, or for a reason that stands here."""
+"""Where the code speaks to anything outside, or prints: by the one module for it, or for a reason that is listed here."""
 
 import ast
 from collections.abc import Iterator
@@ -20,54 +20,52 @@ SILENT = {
     *("mlflow.entities.Metric", "mlflow.entities.Param", "mlflow.models.ModelSignature", "mlflow.types.Schema"),
     *("mlflow.types.TensorSpec", "mlflow.set_tracking_uri", "dvc.config.Config.from_cwd"),
 }
-WAITS = {"within", "answered"}  # a call inside one of these has their deadline
+GUARDS = {"within", "answered"}  # a call inside a call of one of these has its deadline
 GIT = "git reads the clone on this disk"
-PATIENCE = "the container is on this machine, and has seconds of its own"
+CONTAINER = "the container is on this machine, and has seconds of its own"
 LOCAL = "DVC opens the folder here; what it reads elsewhere has a deadline"
 ENGINE = "SQLAlchemy connects later, within a deadline"
+TRAINING = "a training has no deadline, each answer that DVC waits for has one"
+FREE_PORT = "asks for a free port"
 ALLOWED = {
+    "adapters/dvc.py dvc.repo.Repo": LOCAL,
+    "adapters/dvc.py os.execve": TRAINING,
+    "adapters/dvc.py subprocess.run": TRAINING,
+    "adapters/dvc_files.py dvc.repo.Repo": LOCAL,
+    "adapters/dvc_probe.py dvc.repo.Repo": "a process of its own, which is ended in time",
+    "adapters/git.py subprocess.run": GIT,
+    "adapters/mlflow.py sqlalchemy.create_engine": ENGINE,
+    "adapters/mlflow.py sqlalchemy.inspect": "its caller waits with a deadline",
+    "container/verify.py http.client.HTTPConnection": CONTAINER,
+    "container/verify.py socket.socket": FREE_PORT,
+    "data/sql.py sqlalchemy.create_engine": ENGINE,
     "errors.py os.execve": "Python starts anew, in UTF-8",
-    "outside.py subprocess.Popen": "the one place",
-    "ops/act.py subprocess.run": "all jobs of CI, trainings too, which a person watches",
-    "ops/act.py dvc.repo.Repo": LOCAL,
-    "ops/doctor/origin.py subprocess.run": GIT,
-    "ops/doctor/probe.py dvc.repo.Repo": "a process of its own, which is ended in time",
-    "ops/dvc_cli.py os.execve": "a training has no deadline, each answer that DVC waits for has one",
-    "ops/dvc_cli.py subprocess.run": "a training has no deadline, each answer that DVC waits for has one",
-    "ops/dvc_store.py dvc.repo.Repo": LOCAL,
+    "extras/act.py dvc.repo.Repo": LOCAL,
+    "extras/act.py subprocess.run": "all jobs of CI, trainings too, which a person watches",
+    "extras/backtest.py http.client.HTTPConnection": CONTAINER,
+    "extras/backtest.py socket.socket": FREE_PORT,
+    "extras/backtest.py subprocess.Popen": "a service runs until it is ended",
+    "extras/backtest.py subprocess.run": "this project's own verbs, which keep the deadlines themselves",
+    "extras/clusters.py socket.create_connection": "seconds of its own: a stage calls it, and depends on no deadline",
+    "extras/ray_cluster.py socket.socket": FREE_PORT,
+    "extras/ray_cluster.py subprocess.Popen": "a training has no deadline",
+    "extras/update.py subprocess.run": "this project's own code, which keeps the deadlines itself",
     "gate/champion.py subprocess.Popen": "a former commit's stages have the minutes of gates.yaml",
-    "ops/git.py subprocess.run": GIT,
-    "container/verify.py http.client.HTTPConnection": PATIENCE,
-    "container/verify.py socket.socket": "asks for a free port",
-    "ops/lineage.py subprocess.run": GIT,
-    "ops/plan.py dvc.repo.Repo": LOCAL,
-    "ops/provenance.py subprocess.run": GIT,
-    "ops/ray/machine.py socket.socket": "asks for a free port",
-    "ops/ray/machine.py subprocess.Popen": "a training has no deadline",
-    "ops/ray/reach.py socket.create_connection": "seconds of its own: a stage calls it, and depends on no deadline",
-    "ops/release/status.py subprocess.run": GIT,
-    "ops/replay/copy.py subprocess.run": "this project's own verbs, which keep the deadlines themselves",
-    "ops/replay/serve.py http.client.HTTPConnection": PATIENCE,
-    "ops/replay/serve.py socket.socket": "asks for a free port",
-    "ops/replay/serve.py subprocess.Popen": "a service runs until it is ended",
-    "ops/report/diff.py subprocess.run": GIT,
-    "ops/resolve.py subprocess.run": GIT,
-    "ops/sources/sql.py sqlalchemy.create_engine": ENGINE,
-    "ops/tracking/browse.py subprocess.Popen": "MLflow's pages are served until Ctrl-C",
-    "ops/tracking/content.py mlflow.onnx.log_model": "its caller waits with a deadline",
-    "ops/tracking/reach.py sqlalchemy.create_engine": ENGINE,
-    "ops/tracking/reach.py sqlalchemy.inspect": "its caller waits with a deadline",
-    "ops/training.py subprocess.run": "this project's own verb, which keeps the deadlines itself",
+    "process.py subprocess.Popen": "the one place",
+    "report/changes.py subprocess.run": GIT,
     "serving/identity.py subprocess.run": GIT,
+    "serving/log.py fsspec.url_to_fs": "its caller waits with a deadline",
     "serving/server.py socket.socket": "listens",
-    "serving/shipping.py fsspec.url_to_fs": "its caller waits with a deadline",
+    "tracking.py subprocess.Popen": "MLflow's pages are served until Ctrl-C",
+    "tracking_runs.py mlflow.onnx.log_model": "its caller waits with a deadline",
+    "workflow/plan.py subprocess.run": "this project's own verb, which keeps the deadlines itself",
 }
 PRINTED = {
+    "adapters/dvc_probe.py": "JSON for the process that started it",
     "errors.py": "each line of a trace, made inert",
-    "ops/doctor/__init__.py": "findings, which are made of safe lines",
-    "ops/doctor/probe.py": "JSON for the process that started it",
-    "ops/replay/copy.py": "into a file",
-    "ops/trainjob.py": "a YAML document for kubectl",
+    "extras/backtest.py": "into a file",
+    "extras/clusters.py": "a YAML document for kubectl",
+    "extras/doctor.py": "findings, which are made of safe lines",
 }
 
 
@@ -106,7 +104,7 @@ def unguarded(tree: ast.Module) -> set[str]:
             speaks = any(full.startswith(name if name.startswith("os.") else f"{name}.") for name in SPEAK)
             if speaks and full not in SILENT and not guarded and not limited:
                 found.add(full)
-            guarded = guarded or dotted(node.func).rpartition(".")[2] in WAITS
+            guarded = guarded or dotted(node.func).rpartition(".")[2] in GUARDS
         for child in ast.iter_child_nodes(node):
             visit(child, guarded=guarded)
 
