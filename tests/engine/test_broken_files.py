@@ -154,7 +154,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         for month in MONTHS:
             pointer.rows[month] = pl.read_parquet(f"data/{month}/flights.parquet").height
             pointer.md5[month] = fetch.folder_md5(Path("data", month))
-        fetch.write(pointer)
+        fetch.write_pointer(pointer)
         for folder_ in (paths.MODELS, paths.REPORTS):
             folder_.mkdir(exist_ok=True)
         validate.main()
