@@ -250,7 +250,11 @@ INVALID: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "tildes": (GOOD.replace(b",", b"~"), {}, "separates by '~': set source.csv.separator to '~'"),
     "semicolons and blanks": (GOOD.replace(b",", b"; "), {}, "separates by semicolons"),
     "two bars": (GOOD.replace(b",", b"||"), {}, r"separates by '\|\|': export it with one character"),
-    "files joined": (GOOD + GOOD, {}, "column start .* e.g. 'start': it is the column's name, so the header stands"),
+    "files joined": (
+        GOOD + GOOD,
+        {},
+        "column start .* e.g. 'start': it is the column's name, so the file has its header more",
+    ),
     "a line of sums": (GOOD + b"Total,,,12,1005.75\n", {}, "column start .* e.g. 'Total'"),
     "a remark at the end": (GOOD + b"# 3 rows\n", {}, "line 5 has 1 field, .*, or with a line that is no row"),
     "row names of R": (
@@ -265,7 +269,7 @@ INVALID: dict[str, tuple[bytes, dict[str, Any], str]] = {
     ),
     "a typographic minus": (change("2.5", "\u22122.5"), {}, r"its minus sign is U\+2212"),
     "a currency": (change("2.5", "$2.5"), {}, r"e.g. '\$2.5': write a number as 5 or -2.5, without a unit"),
-    "a decimal point where a comma is set": (GOOD, {"decimal": ","}, "e.g. '2.5': source.csv.decimal .* is ',', and"),
+    "a decimal point where a comma is set": (GOOD, {"decimal": ","}, "e.g. '2.5': source.csv.decimal .* is ',', but"),
     "pandas' missing time": (change("2013-03-04 10:00", "NaT"), {}, "column start .* e.g. 'NaT': if it means null"),
     "a dash for null": (change("Zoë,Bob,,", "Zoë,Bob,\u2014,"), {}, "column count .* e.g. '\u2014': if it means null"),
     "an hour of one digit": (change("04 10:00", "04 9:00"), {}, "'2013-03-04 9:00': .*, as 2013-03-04 10:30, or"),
@@ -298,7 +302,7 @@ INVALID: dict[str, tuple[bytes, dict[str, Any], str]] = {
         {},
         "column count .* e.g. '1.000': export numbers without signs between the thousands",
     ),
-    "a percentage": (change(",5,", ",5%,"), {}, "column count .* e.g. '5%': a whole number of this type"),
+    "a percentage": (change(",5,", ",5%,"), {}, "column count .* e.g. '5%': write a whole number of this type"),
     "a second 60": (MIDNIGHT, {}, "column start .* e.g. '2013-03-04 23:59:60'"),
     "a second 60 in a format": (MIDNIGHT, {"formats": {"trips.start": FORM}}, "column start .* e.g. '2013-03-04"),
     "Python's sign of a fraction": (
@@ -316,7 +320,11 @@ INVALID: dict[str, tuple[bytes, dict[str, Any], str]] = {
         {"formats": {"trips.start": "%s"}},
         "%s counts seconds in UTC, but the column has no zone",
     ),
-    "a format of a text": (GOOD, {"formats": {"trips.place": "%Y"}}, "'trips.place' is of type String: formats are of"),
+    "a format of a text": (
+        GOOD,
+        {"formats": {"trips.place": "%Y"}},
+        "'trips.place' is of type String: only dates and times have formats",
+    ),
     "a year 0": (change("2013-03-04", "0000-03-04"), {}, "column start .* e.g. '0000-03-04 10:00'"),
     "semicolons": (GERMAN, {}, r"separates by semicolons: set source.csv.separator to ';' in infra.yaml"),
     "tabs": (GOOD.replace(b",", b"\t"), {}, r"separates by tabs: set source.csv.separator to '\\t'"),
@@ -336,7 +344,7 @@ INVALID: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "a pointer of Git LFS": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
         {},
-        "is a pointer of Git LFS .* run `git lfs pull`",
+        "is a pointer of Git LFS, .* run `git lfs pull`",
     ),
     "a web page": (b"<!DOCTYPE html><html><body>Log in</body></html>", {}, "is a web page"),
     "a compressed file": (gzip.compress(GOOD), {}, "is compressed by gzip: end its name in .csv.gz"),
