@@ -1,8 +1,7 @@
 """What the engine expects of every project: see `mergeworthy.testing.project` for what each check asks."""
 
 import pytest
-from mergeworthy.testing import CHECKS
-from mergeworthy.testing import check_project
+from mergeworthy.testing import CHECKS, check_project
 
 
 @pytest.mark.parametrize("check", CHECKS)

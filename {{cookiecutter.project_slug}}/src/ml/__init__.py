@@ -4,9 +4,7 @@
 only by it. Tables and tensors in, tables and tensors out: nothing here reads files, networks or settings.
 """
 
-from mergeworthy import Binary
-from mergeworthy import Online
-from mergeworthy import Project
+from mergeworthy import Binary, Online, Project
 
 from .features import LABEL, NOT_INPUTS, build_features, derive, label
 from .history import build_history

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from mergeworthy import asof
-from mergeworthy import split_inputs
+from mergeworthy import asof, split_inputs
 
 from .history import QUEUES, build_history
 from .params import Params

@@ -5,13 +5,8 @@
 
 import polars as pl
 import torch
-from mergeworthy import Compute
-from mergeworthy import Dataset
-from mergeworthy.training import Batches
-from mergeworthy.training import Dropout
-from mergeworthy.training import Encoding
-from mergeworthy.training import Run
-from mergeworthy.training import to_onnx
+from mergeworthy import Compute, Dataset
+from mergeworthy.training import Batches, Dropout, Encoding, Run, to_onnx
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 

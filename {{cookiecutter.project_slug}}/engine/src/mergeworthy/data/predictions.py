@@ -38,7 +38,7 @@ LINE = TypeAdapter(Line)
 
 
 @dataclass(frozen=True)
-class PredictionLog:
+class LoggedPredictions:
     """The rows that were scored, and the number of lines that were left out, by reason."""
 
     rows: pl.DataFrame
@@ -57,7 +57,7 @@ def read_predictions(url: str, **options: Any) -> pl.DataFrame:
 
 def read_log(
     url: str, model: str | None, options: Mapping[str, Any], schema: DataFrameSchema | None = None
-) -> PredictionLog:
+) -> LoggedPredictions:
     """Return the predictions of every segment in a folder or bucket, one row per scored row, oldest first.
 
     The columns are `time` (UTC), `request_id`, `model` (MD5), the inputs in the contract's types, and `score`. Lines
@@ -75,7 +75,7 @@ def read_log(
     if not parts and not left_out:
         raise UserError(f"{shown(url)} holds no prediction: is this where infra.yaml's serving.log writes or ships to?")
     empty = pl.DataFrame(schema=_column_types(schema))
-    return PredictionLog(pl.concat([empty, *parts]).sort("time", maintain_order=True), left_out)
+    return LoggedPredictions(pl.concat([empty, *parts]).sort("time", maintain_order=True), left_out)
 
 
 def _segments(url: str, options: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
