@@ -139,7 +139,7 @@ def test_a_training_that_is_killed_there_goes_on_there_and_ends_as_it_would_here
     assert line.startswith("error: Ray at ray://127.0.0.1:")
     # and when it is run again, then it goes on, and ends with the same bytes and the same lock
     said = told(start(small, *REPRO))
-    assert "going on where this training was stopped:" in said
+    assert "resuming the training from its checkpoint:" in said
     assert [line[:10] for line in said if "epoch" in line] == [f"epoch {number}/4:" for number in range(1, 5)]
     assert (small / "models/model.onnx").read_bytes() == model
     assert yaml.safe_load((small / "dvc.lock").read_text()) == yaml.safe_load(lock)

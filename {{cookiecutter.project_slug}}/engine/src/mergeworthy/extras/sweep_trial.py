@@ -44,9 +44,9 @@ def split() -> Split:
 def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float]:
     """Train as the stage does; give the metrics that can be told, and the seconds that it took."""
     labelled, started, compute = pl.col(registered().target).is_not_null(), time.monotonic(), settings.infra().compute
-    with distributed.dealt(data.training, compute.memory_gb) as dealt:
+    with distributed.sharded(data.training, compute.memory_gb) as shards:
         model = registered().fit(
-            registered().dataset(dealt),
+            registered().dataset(shards),
             registered().params.model_validate(params),
             Compute(compute.device, compute.precision, compute.threads),
         )
