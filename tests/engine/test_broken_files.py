@@ -45,7 +45,7 @@ NEWEST = f"features/{MONTHS[1]}.parquet"
 VERBS: dict[str, Callable[[], Any]] = {
     "validate": validate.main,
     "features": features.main,
-    "train": lambda: (base.params(), train.checkpoint_key(train.training_files(), base.params(), compute()), read_shards()),
+    "train": lambda: (train.checkpoint_key(train.training_files(), base.params(), compute()), read_shards()),
     "evaluate": evaluate.main,
     "reference": reference.main,
     "plan": stale_stages,

@@ -192,14 +192,14 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         HISTORY,
         '        "planes": aircraft(',
         '        "x": flights,\n        "planes": aircraft(',
-        "src/ml/features.py, line 49, in build_features: ValueError: expected a History, got a value of type LazyFrame",
+        "src/ml/features.py, line 44, in build_features: ValueError: expected a History, got a value of type LazyFrame",
     ),
     "history without its key": (
         BUILD,
         HISTORY,
         '        "planes": aircraft(',
         '        "x": History(["gate"], aircraft(tables["planes"]).table),\n        "planes": aircraft(',
-        "src/ml/features.py, line 49, in build_features: ValueError: the table of a History needs "
+        "src/ml/features.py, line 44, in build_features: ValueError: the table of a History needs "
         "the columns of `by` and `at`, and has no gate",
     ),
     "history that is a list": (

@@ -55,9 +55,7 @@ def test_a_new_month_is_built_alone_and_equals_a_whole_run(
     assert contents() == grown
 
 
-def test_a_file_is_built_again_if_its_inputs_change(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_built_again_if_its_inputs_change(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch)
     # given a month that is delivered again, the next month is built again too: it looks back on the first
     january = project / "data/2013-01/flights.parquet"
