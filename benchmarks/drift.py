@@ -1,8 +1,8 @@
-"""Does the drift check cry wolf, does it miss one, and what does it cost: false alarms, power, speed.
+"""False alarms, power and speed of the drift check.
 
     cd demo/flight-delays && PYTHONPATH=../.. .venv/bin/python ../../benchmarks/drift.py [alarms] [power] [speed]
 
-Runs in a generated project's folder and environment; prints Markdown tables, seeded: only the seconds differ.
+Runs in a generated project's folder and environment; prints Markdown tables. Seeded: only the seconds differ.
 """
 
 import resource
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from mergeworthy.config.gates import Drift
 from mergeworthy.drift.decision import decide
-from mergeworthy.reference import LABELLED, SCORE, batches, count, learn, summarise
+from mergeworthy.reference import LABELLED_SCHEMA, SCORE, batches, count, learn, summarise
 
 from tests.engine.drift.simulation import SETTINGS, SHIFTS, World
 
@@ -25,24 +25,24 @@ TABLES = {
     "wide, 40 + 20 columns": {"numbers": 40, "categories": 20, "values": 50},
 }
 ROWS = (500, 1_000, 5_000, 50_000)  # of a week
-SHORT = ("500", "1,000", "5,000", "50,000")
+ROWS_SHOWN = ("500", "1,000", "5,000", "50,000")
 
 
 def alarms(years: int = 5) -> None:
-    """Rules that fire in years of weekly checks in which nothing happens: mean, and the worst year."""
-    print("| alarms a year, mean (worst) | " + " | ".join(f"{rows} rows a week" for rows in SHORT) + " |")
+    """Print how many rules fire in a year of weekly checks without a shift: the mean, and the worst year."""
+    print("| alarms a year, mean (worst) | " + " | ".join(f"{rows} rows a week" for rows in ROWS_SHOWN) + " |")
     print("|---" * (len(ROWS) + 1) + "|")
     for name, shape in TABLES.items():
         cells = []
         for rows in ROWS:
-            found = [World(rows, seed=seed, **shape).alarms() for seed in range(years)]
-            cells.append(f"{np.mean(found):.1f} ({max(found)}) of {years}")
+            counts = [World(rows, seed=seed, **shape).alarms() for seed in range(years)]
+            cells.append(f"{np.mean(counts):.1f} ({max(counts)}) of {years}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def power(runs: int = 40) -> None:
-    """Share of runs in which a planted shift is found within two windows, which last a week or until they are full."""
-    heads = ["found within two windows", *(f"{rows} rows a week" for rows in SHORT[:3]), "windows of 500 rows"]
+    """Print the share of runs in which a planted shift is found within two windows."""
+    heads = ["found within two windows", *(f"{rows} rows a week" for rows in ROWS_SHOWN[:3]), "windows of 500 rows"]
     print(f"| {' | '.join(heads)} |")
     print("|---" * 5 + "|")
     default = Drift(label_delay=0)
@@ -58,22 +58,22 @@ def power(runs: int = 40) -> None:
 
 
 def speed() -> None:
-    """Seconds and memory of reading two tables of 22 columns from disk, counting, calibrating and deciding."""
+    """Print seconds and memory of reading two tables of 22 columns, counting, calibrating and deciding."""
     print("| rows, reference and now | seconds | largest memory, MB |\n|---|---|---|")
     for before, now in ((160_000, 27_000), (10_000_000, 10_000_000)):
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder, name) for name in ("before.parquet", "now.parquet")]
             for seed, (path, rows) in enumerate(zip(paths, (before, now), strict=True)):
-                table(rows, path, seed)
+                write_table(rows, path, seed)
             started = time.perf_counter()
-            compare(*paths)
+            check(*paths)
             seconds = time.perf_counter() - started
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"| {before:,} and {now:,} | {seconds:.1f} | {memory:,.0f} |", flush=True)
 
 
-def table(rows: int, path: Path, seed: int) -> None:
-    """Write 15 numbers, 7 categories, a day and a score, a piece at a time."""
+def write_table(rows: int, path: Path, seed: int) -> None:
+    """Write 15 numbers, 7 categories, a day and a score, piece by piece."""
     import pyarrow.parquet as pq
 
     rng, piece, writer = np.random.default_rng(seed), 500_000, None
@@ -89,16 +89,16 @@ def table(rows: int, path: Path, seed: int) -> None:
     writer.close()
 
 
-def compare(before: Path, now: Path) -> None:
-    """What a champion's making and a check do, from files to a decision."""
+def check(before: Path, now: Path) -> None:
+    """Make a reference and check against it, from files to a decision."""
     history = pl.scan_parquet(before)
     kinds = {f"n{i}": "number" for i in range(15)} | {f"c{i}": "category" for i in range(7)} | {SCORE: "number"}
-    bins, nothing, policy = learn(history, kinds), pl.DataFrame(schema=LABELLED), Drift()
-    made = summarise(
-        ["0"], "", count(batches(history, [*kinds, "day"]), bins, "day", own=True), bins, nothing, SETTINGS, policy
-    )
-    counts = count(batches(pl.scan_parquet(now), [*kinds, "day"]), bins, "day")
-    decide(made, counts, nothing, SETTINGS, policy)
+    bins, no_labels, policy = learn(history, kinds), pl.DataFrame(schema=LABELLED_SCHEMA), Drift()
+    columns = [*kinds, "day"]
+    counts = count(batches(history, columns), bins, "day", of_reference=True)
+    reference = summarise(["0"], "", counts, bins, no_labels, SETTINGS, policy)
+    counts = count(batches(pl.scan_parquet(now), columns), bins, "day")
+    decide(reference, counts, no_labels, SETTINGS, policy)
 
 
 if __name__ == "__main__":

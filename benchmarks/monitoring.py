@@ -1,7 +1,7 @@
-"""What a drift check costs beside Evidently alone: a month against all that the champion learned from.
+"""The time of a drift check beside that of Evidently alone: a month against all data of the champion.
 
-Runs in a trained project's environment and folder. Ours is the whole verb: fetch the month, hold it to the contract,
-build its features, score it, decide, render Evidently's page. Evidently gets feature files that are there already.
+Runs in a trained project's environment and folder. Ours is the whole verb: fetch the month, check the contract, build
+the features, score them, decide, render Evidently's page. Evidently gets feature files that exist already.
 """
 
 import os
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 MONTH = "2013-07"
-LIMIT = float(os.environ.get("SLACK", "1"))  # of Evidently's time; a busy machine is given more
+MAX_RATIO = float(os.environ.get("SLACK", "1"))  # to the time of Evidently; more on a busy machine
 EVIDENTLY = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -32,7 +32,7 @@ Report([DataDriftPreset()]).run(read(now), read(*before)).save_html(sys.argv[1])
 
 
 def seconds(*command: str) -> float:
-    """Wall time of a program in this environment."""
+    """Return the wall time of a Python program in this environment."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *command], check=True, capture_output=True)
     return time.perf_counter() - started
@@ -44,4 +44,4 @@ if __name__ == "__main__":
     ours = seconds("-m", "mergeworthy", "drift", "--until", MONTH)
     print("| | `make drift`, s | Evidently's defaults, s | |\n|---|---|---|---|")
     print(f"| a month against five | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} × |")
-    sys.exit(ours > LIMIT * theirs)
+    sys.exit(ours > MAX_RATIO * theirs)

@@ -71,7 +71,7 @@ def test_what_tools_left_in_the_template_is_no_part_of_a_project(template: Path,
     # given a working tree in which tests, types and an editor ran, their files full of braces and of bytes
     dirty = shutil.copytree(template, tmp_path / "dirty", ignore=shutil.ignore_patterns(".git"))
     left = [".hypothesis/unicode/a", ".mypy_cache/3.12/b", ".pytest_cache/c", ".ruff_cache/d", ".import_linter_cache/e"]
-    left += ["src/pipeline/__pycache__/f", "deploy/__pycache__/g", "docs/.ipynb_checkpoints/h", "deploy/.DS_Store"]
+    left += ["src/ml/__pycache__/f", "deploy/__pycache__/g", "docs/.ipynb_checkpoints/h", "deploy/.DS_Store"]
     for number, name in enumerate(left):
         path = dirty / PRODUCT / name
         path.parent.mkdir(parents=True, exist_ok=True)

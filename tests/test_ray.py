@@ -19,7 +19,7 @@ from tests.work import clone, make, python
 
 pytestmark = pytest.mark.dear
 
-PATIENCE = 180  # seconds for what takes some
+TIMEOUT = 180  # seconds
 STAGE = ["python", "-m", "mergeworthy.stages.train"]
 REPRO = ["dvc", "repro", "--single-item", "--force", "--no-run-cache", "train"]
 CUT = """
@@ -31,31 +31,35 @@ for number, file in enumerate(sorted(pathlib.Path("features").glob("*.parquet"))
 
 @dataclass
 class Cluster:
-    """What runs, and which of its processes is at what."""
+    """The process that runs the cluster, and the process ids of its machines."""
 
     process: subprocess.Popen[str]
     address: str = ""
-    machines: list[int] = field(default_factory=list)  # process ids of what stands for a machine
+    machines: list[int] = field(default_factory=list)
 
-    def at(self, work: str) -> dict[int, int]:
-        """Process ids of workers that are at it → the machine of each."""
-        found = run(["ps", "-eo", "pid=,ppid=,args="], ROOT).stdout.splitlines()
-        told = [line.split(maxsplit=2) for line in found]
-        return {int(pid): int(of) for pid, of, name in told if int(of) in self.machines and name.startswith(work)}
+    def workers(self, work: str) -> dict[int, int]:
+        """Return process id → machine of the workers that do this work."""
+        lines = run(["ps", "-eo", "pid=,ppid=,args="], ROOT).stdout.splitlines()
+        processes = [line.split(maxsplit=2) for line in lines]
+        return {
+            int(pid): int(parent)
+            for pid, parent, name in processes
+            if int(parent) in self.machines and name.startswith(work)
+        }
 
-    def until(self, happens: Callable[[], Any]) -> None:
-        """Wait for it."""
-        end = time.monotonic() + PATIENCE
-        while not happens():
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Wait until the condition is true."""
+        end = time.monotonic() + TIMEOUT
+        while not condition():
             assert time.monotonic() < end
             time.sleep(0.1)
 
 
-def change(project: Path, name: str, **blocks: dict[str, Any]) -> None:
-    """Change some keys of blocks in a settings file."""
+def change(project: Path, name: str, **sections: dict[str, Any]) -> None:
+    """Change keys in sections of a settings file."""
     content = yaml.safe_load((project / name).read_text())
     (project / name).write_text(
-        yaml.safe_dump(content | {key: content.get(key, {}) | to for key, to in blocks.items()})
+        yaml.safe_dump(content | {key: content.get(key, {}) | to for key, to in sections.items()})
     )
 
 
@@ -69,35 +73,35 @@ def start(project: Path, *command: str) -> subprocess.Popen[str]:
     )
 
 
-def told(process: subprocess.Popen[str], status: int = 0) -> list[str]:
-    """Wait for the end; give the lines of what went well, or else of what is said to be wrong."""
-    out, wrong = process.communicate(timeout=PATIENCE)
-    assert process.returncode == status, out + wrong
-    return (wrong if status else out).splitlines()
+def finish(process: subprocess.Popen[str], status: int = 0) -> list[str]:
+    """Wait for the end with this exit status; return the lines of standard output, or of standard error if not 0."""
+    out, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == status, out + errors
+    return (errors if status else out).splitlines()
 
 
 def losses(project: Path) -> list[float]:
-    """Of each epoch."""
+    """Return the training loss of each epoch."""
     with (project / "reports/training.csv").open() as file:
         return [float(row["train_loss"]) for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
 def small(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small project that was trained without Ray."""
+    """Return a small project that was trained without Ray."""
     folder = clone(project, tmp_path_factory.mktemp("ray") / "small")
     shutil.copytree(project / "features", folder / "features")
     python(folder, "-c", CUT)
     change(folder, "params.yaml", train={"epochs": 4, "width": 64})
     change(folder, "infra.yaml", compute={"device": "cpu", "threads": 1})
     (folder / "sweep.yaml").write_text((folder / "sweep.yaml").read_text().replace("trials: 20", "trials: 4"))
-    told(start(folder, *REPRO))
+    finish(start(folder, *REPRO))
     return folder
 
 
 @pytest.fixture(scope="module")
 def cluster(small: Path) -> Iterator[Cluster]:
-    """Two machines, set up by the project's own verb; then `small` borrows their environment, and names them."""
+    """Start two machines, set up by the project's own verb; `small` then uses their environment and their address."""
     machines = small.parent / "machines"
     git(small.parent, "clone", "-q", str(small), str(machines))
     change(machines, "infra.yaml", ray={"address": "ray://127.0.0.1:1"})
@@ -106,71 +110,71 @@ def cluster(small: Path) -> Iterator[Cluster]:
     shutil.rmtree(machines / "src")
     (small / ".venv").unlink()
     (small / ".venv").symlink_to(machines / ".venv")
-    found = Cluster(start(machines, "python", str(ROOT / "tests/cluster.py")))
-    assert found.process.stdin
-    assert found.process.stdout
-    ready = found.process.stdout.readline()
-    assert ready, found.process.communicate()
-    port, *found.machines = map(int, ready.split())
+    cluster = Cluster(start(machines, "python", str(ROOT / "tests/cluster.py")))
+    assert cluster.process.stdin
+    assert cluster.process.stdout
+    ready = cluster.process.stdout.readline()
+    assert ready, cluster.process.communicate()
+    port, *cluster.machines = map(int, ready.split())
     change(small, "infra.yaml", ray={"address": f"ray://127.0.0.1:{port}"})
-    yield found
-    found.process.communicate(timeout=PATIENCE)
+    yield cluster
+    cluster.process.communicate(timeout=TIMEOUT)
 
 
-def test_without_the_package_or_a_cluster_it_ends_in_a_sentence(small: Path, tmp_path: Path) -> None:
+def test_without_the_package_the_error_is_one_line(small: Path, tmp_path: Path) -> None:
     folder = clone(small, tmp_path / "alone")
     shutil.copytree(small / "features", folder / "features")
     change(folder, "infra.yaml", ray={"address": "ray://127.0.0.1:1"})
-    (line,) = told(start(folder, *STAGE), status=1)
+    (line,) = finish(start(folder, *STAGE), status=1)
     assert line == "error: infra.yaml: ray: the package is not installed here: run `make setup`"
 
 
-def test_a_training_that_is_killed_there_goes_on_there_and_ends_as_it_would_here(small: Path, cluster: Cluster) -> None:
-    # given what came of the training without Ray
+def test_a_killed_training_continues_on_the_cluster_with_the_same_result(small: Path, cluster: Cluster) -> None:
+    # given the result of training without Ray
     lock, model = (small / "dvc.lock").read_text(), (small / "models/model.onnx").read_bytes()
     (small / "models/model.onnx").unlink()
-    # when a machine's worker is killed in the middle, then that is one sentence
+    # when a machine's worker is killed, then the error is one line
     training = start(small, *STAGE)
     assert training.stdout
-    assert any("epoch 2" in line for line in training.stdout), told(training, status=1)
-    (worker,) = cluster.at("ray::Machine")
+    assert any("epoch 2" in line for line in training.stdout), finish(training, status=1)
+    (worker,) = cluster.workers("ray::Machine")
     os.kill(worker, signal.SIGKILL)
-    (line,) = told(training, status=1)
+    (line,) = finish(training, status=1)
     assert line.startswith("error: Ray at ray://127.0.0.1:")
-    # and when it is run again, then it goes on, and ends with the same bytes and the same lock
-    said = told(start(small, *REPRO))
-    assert "resuming the training from its checkpoint:" in said
-    assert [line[:10] for line in said if "epoch" in line] == [f"epoch {number}/4:" for number in range(1, 5)]
+    # and when it is run again, then it continues, and ends with the same bytes and the same lock
+    lines = finish(start(small, *REPRO))
+    assert "resuming the training from its checkpoint:" in lines
+    assert [line[:10] for line in lines if "epoch" in line] == [f"epoch {number}/4:" for number in range(1, 5)]
     assert (small / "models/model.onnx").read_bytes() == model
     assert yaml.safe_load((small / "dvc.lock").read_text()) == yaml.safe_load(lock)
     assert not (small / ".cache/checkpoints").exists()
 
 
 def test_two_machines_train_the_same_within_noise(small: Path, cluster: Cluster) -> None:
-    one = losses(small)
+    on_one_machine = losses(small)
     change(small, "infra.yaml", compute={"nodes": 2})
     training = start(small, *STAGE)
-    cluster.until(lambda: set(cluster.at("ray::Machine").values()) == set(cluster.machines))
-    told(training)
+    cluster.wait_until(lambda: set(cluster.workers("ray::Machine").values()) == set(cluster.machines))
+    finish(training)
     change(small, "infra.yaml", compute={"nodes": 1})
-    assert losses(small) == pytest.approx(one, abs=0.02)
+    assert losses(small) == pytest.approx(on_one_machine, abs=0.02)
 
 
-def test_trials_run_on_both_machines_and_outlive_one_of_them(small: Path, cluster: Cluster) -> None:
+def test_trials_run_on_both_machines_and_continue_if_one_is_lost(small: Path, cluster: Cluster) -> None:
     # when a machine is lost while trials run on both
     search = start(small, "make", "sweep")
-    cluster.until(lambda: set(cluster.at("ray::_try").values()) == set(cluster.machines))
+    cluster.wait_until(lambda: set(cluster.workers("ray::_run_trial").values()) == set(cluster.machines))
     assert cluster.process.stdin
     cluster.process.stdin.write("\n")
     cluster.process.stdin.flush()
-    # then all of them are made, each in MLflow, and none twice
-    said = told(search)
-    assert sum(line.startswith("trial ") for line in said) == 4
+    # then all of them are run, each is in MLflow, and none twice
+    lines = finish(search)
+    assert sum(line.startswith("trial ") for line in lines) == 4
     count = "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
     count += "print(len(mlflow.search_runs(experiment_names=['flight-delays-sweeps'])))"
     assert python(small, "-c", count).split() == ["4"]
     assert "0 of 4 trials to go" in make(small, "sweep")
-    # and with the head gone too, there is one sentence
-    cluster.process.communicate(timeout=PATIENCE)
-    (line,) = told(start(small, *STAGE), status=1)
+    # and without the head, the error is one line
+    cluster.process.communicate(timeout=TIMEOUT)
+    (line,) = finish(start(small, *STAGE), status=1)
     assert line.startswith("error: no Ray cluster answers at ray://127.0.0.1:")

@@ -1,4 +1,4 @@
-"""The retraining pull request and its manners, against the stand-in: what `make retrain` does on a schedule."""
+"""`make retrain` and `make watch` on a schedule: pull request, cooldown, opt-out label and issues."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,21 +27,21 @@ def test_one_pull_request_is_opened_updated_and_closed(schedule: Schedule) -> No
     # given nothing moved / then nothing is done
     assert schedule.check("quiet") == {}
     assert schedule.repository.pulls == []
-    # when a new model is called for, then it arrives with the data and is to be trained
+    # when a new model is called for, then a pull request has the data, and is to be trained
     first = schedule.check("retrain")
     (pull,) = schedule.repository.pulls
     assert first == {"commit": pull.head_sha, "branch": "retrain/auto", "pull-request": str(pull.number)}
     assert "2013-07" in str(schedule.repository.read(pull.head_sha, "data.dvc"))
     assert "## retrain" in pull.body
-    # when the training came to nothing, then the next check has it done again; when it left a lock, then not
+    # when the training failed, then the next check repeats it; when it left a lock, then not
     assert schedule.check("retrain") == first
     schedule.trained()
     assert schedule.check("retrain") == {}
-    # when there is more data, then the same pull request has it
+    # when there is more data, then the same pull request gets it
     more = schedule.check("more")
     assert schedule.repository.pulls == [pull]
     assert (pull.title, more["commit"]) == ("Retrain with the data up to 2013-08", pull.head_sha)
-    # when drift is gone, then it closes itself and says why
+    # when drift is gone, then it is closed with a comment
     assert schedule.check("quiet") == {}
     assert pull.state == "closed"
     assert "Drift is gone" in pull.comments[-1].body
@@ -66,7 +66,7 @@ def test_a_changed_workflow_on_a_trunk_leaves_one_open_pull_request(project: Pat
         assert second.body.startswith(f"Continues #{first.number}.\n")
         assert first.comments[-1].body == f"Continued in #{second.number}."
         assert schedule.repository.read(second.head_sha, ".github/workflows/more.yaml") == "on: push\n"
-        # when that was cut off before the new one was there, then the next check opens it, without a cooldown
+        # when that was interrupted before the new one was opened, then the next check opens it, without a cooldown
         second.body, second.state, second.closed_at = first.body, "closed", schedule.days_ago(0)
         schedule.repository.git("update-ref", "-d", "refs/heads/retrain/auto")
         assert schedule.check("more")["pull-request"] == str(second.number + 1)
@@ -74,7 +74,7 @@ def test_a_changed_workflow_on_a_trunk_leaves_one_open_pull_request(project: Pat
 
 
 def test_after_a_merge_or_a_close_there_is_a_cooldown_and_a_label_stops_it(schedule: Schedule) -> None:
-    # given one that was merged / then there is silence, for a week
+    # given a merged pull request / then nothing is done for a week
     schedule.check("retrain")
     (pull,) = schedule.repository.pulls
     schedule.alice.run("gh", "api", "--method", "PUT", f"repos/acme/flight-delays/pulls/{pull.number}/merge")
@@ -82,13 +82,13 @@ def test_after_a_merge_or_a_close_there_is_a_cooldown_and_a_label_stops_it(sched
     assert schedule.check("more") == {}
     pull.closed_at = schedule.days_ago(8)
     assert schedule.check("more")["pull-request"] == str(pull.number + 1)
-    # given the label on the next one / then it is left as it is
+    # given the opt-out label on the next pull request / then it is not changed
     newest = schedule.repository.pulls[-1]
     newest.labels.append("no-retraining")
     body = newest.body
     assert schedule.check("retrain") == {}
     assert newest.body == body
-    # given that it was closed / then there is silence too
+    # given a closed pull request / then nothing is done either
     newest.labels.clear()
     newest.state, newest.closed_at = "closed", schedule.days_ago(1)
     assert schedule.check("more") == {}
@@ -99,7 +99,7 @@ def test_broken_data_is_one_issue(schedule: Schedule) -> None:
     assert schedule.check("broken") == {}
     (issue,) = schedule.repository.issues.values()
     assert (issue.title, issue.state, issue.labels) == ("The data is broken", "open", ["drift"])
-    # when it is still broken, then the issue is brought up to date; when it is whole again, it is closed
+    # when it is still broken, then the issue is updated; when the data is valid again, then it is closed
     issue.body = "as it was"
     assert schedule.check("broken") == {}
     assert (list(schedule.repository.issues.values()), issue.body) == ([issue], "## broken\n")
@@ -107,21 +107,21 @@ def test_broken_data_is_one_issue(schedule: Schedule) -> None:
     assert issue.state == "closed"
 
 
-def test_a_remote_that_is_down_is_one_line_and_nothing_half_made(schedule: Schedule) -> None:
-    # given a DVC remote that cannot be written / then the job is red with one line, and nothing was made
+def test_a_remote_that_is_down_is_one_line_and_leaves_nothing_behind(schedule: Schedule) -> None:
+    # given a DVC remote that cannot be written / then the job is red with one line, and there is no pull request
     settings = schedule.job.folder / ".dvc/config.local"
     settings.write_text(f"['remote \"storage\"']\n    url = {schedule.folder / 'event.json'}\n")
-    said = schedule.attempt("retrain", schedule.job)
-    assert said.returncode == 1
-    (line,) = [line for line in said.stderr.splitlines() if line]
+    ended = schedule.attempt("retrain", schedule.job)
+    assert ended.returncode == 1
+    (line,) = [line for line in ended.stderr.splitlines() if line]
     assert line.startswith("::error::dvc push failed: ")
     assert (schedule.repository.pulls, schedule.repository.branch("retrain/auto")) == ([], None)
-    # given that GitHub lets no job open a pull request / then that is the line, and a mended setting mends it
+    # given that GitHub lets no job open a pull request / then that is the line, until the setting is corrected
     settings.unlink()
     schedule.repository.actions_may_open_pulls = False
-    said = schedule.attempt("retrain", schedule.job)
-    assert said.returncode == 1
-    assert "so nothing was pushed: switch on Settings → Actions → General" in said.stderr
+    ended = schedule.attempt("retrain", schedule.job)
+    assert ended.returncode == 1
+    assert "so nothing was pushed: switch on Settings → Actions → General" in ended.stderr
     assert (schedule.repository.pulls, schedule.repository.branch("retrain/auto")) == ([], None)
     schedule.repository.actions_may_open_pulls = True
     (pull,) = schedule.repository.pulls if schedule.check("retrain") else []
@@ -132,42 +132,42 @@ def test_two_schedules_at_once_make_one_pull_request(schedule: Schedule) -> None
     jobs = [schedule.job, schedule.runner("other")]
     with ThreadPoolExecutor() as side_by_side:
         ended = list(side_by_side.map(lambda job: schedule.attempt("retrain", job), jobs))
-    # then one of them made it, and the other one is told in a line that it came second, or found it there
-    assert 0 in [one.returncode for one in ended]
-    assert all(len(one.stderr.splitlines()) == one.returncode for one in ended), [one.stderr for one in ended]
+    # then one of them opened it; the other fails with one line, or finds the pull request there
+    assert 0 in [process.returncode for process in ended]
+    assert all(len(process.stderr.splitlines()) == process.returncode for process in ended), ended
     (pull,) = schedule.repository.pulls
     assert pull.head_sha == schedule.repository.branch("retrain/auto")
     assert len(schedule.repository.git("rev-list", "main..retrain/auto").splitlines()) == 1
 
 
 def test_a_check_that_failed_twice_in_a_row_is_one_issue(schedule: Schedule) -> None:
-    def ended(result: str) -> None:
-        """What a run of the schedule leaves, and its job `watch` where the check came to nothing."""
+    def end_run(result: str) -> None:
+        """Record a run of the schedule with this result, and run its job `watch` if the check failed."""
         event = on_branch(schedule.repository, schedule.job.token, "schedule")
         run = Run(schedule.github.next_id(), ".github/workflows/drift.yaml", event)
         errors = ["the remote is down"] if result == "failure" else []
         run.jobs["check"] = Job("check", result, number=schedule.github.next_id(), completed_at="now", errors=errors)
         schedule.repository.runs[run.id] = run
         if result != "success":
-            said = schedule.verb("watch", schedule.job, GITHUB_RUN_ID=str(run.id))
-            assert said.returncode == 0, said.stderr
+            watch = schedule.verb("watch", schedule.job, GITHUB_RUN_ID=str(run.id))
+            assert watch.returncode == 0, watch.stderr
         run.conclusion = result
 
-    # given one that succeeded, and one that failed / then nothing is said
-    ended("success")
-    ended("failure")
+    # given a run that succeeded, and one that failed / then there is no issue
+    end_run("success")
+    end_run("failure")
     assert not schedule.repository.issues
-    # when the next one fails too, and one after it, then one issue says what is wrong
-    ended("failure")
-    ended("cancelled")
+    # when the next runs fail too, then one issue has the errors
+    end_run("failure")
+    end_run("cancelled")
     (issue,) = schedule.repository.issues.values()
     assert (issue.title, issue.state, issue.labels) == ("The drift check does not succeed", "open", ["drift"])
-    ended("failure")
+    end_run("failure")
     assert "the remote is down" in issue.body
     assert len(schedule.repository.issues) == 1
-    # when one succeeds, then it is closed
+    # when a run succeeds, then it is closed
     schedule.check("quiet")
     assert issue.state == "closed"
-    ended("success")
-    ended("failure")
+    end_run("success")
+    end_run("failure")
     assert issue.state == "closed"

@@ -58,7 +58,7 @@ VERBS: dict[str, Callable[[], Any]] = {
     "retrain": retraining.retrain,
     "track": tracking_runs.read,
     "sweep": lambda: (settings.sweep(), settings.params(), sweep_trial.split()),
-    "image": lambda: (build.paths(), verify.read()),
+    "image": lambda: (build.paths(), verify.read_golden()),
     "serve": lambda: start.start(Starlette()),
 }
 
@@ -306,7 +306,7 @@ def test_what_a_verb_of_a_replay_left_behind_damaged_is_named(damage: str, tmp_p
         (tmp_path / path).write_bytes(DAMAGES[damage](b'{"outcome": "retrain", "sentence": "x", "checks": []}'))
     reads: dict[Path, Callable[[], Any]] = {
         paths.DRIFT: lambda: backtest._follow(copy, "2013-01", image=False),
-        paths.VERDICT: lambda: backtest._red(copy),
+        paths.VERDICT: lambda: backtest._blocking_checks(copy),
         paths.FEATURES: lambda: backtest.measure(tmp_path, "2013-01", {}),
     }
     for path, read in reads.items():

@@ -1,4 +1,4 @@
-"""The job is what Kubeflow Trainer takes, and its command trains on several nodes, told by Trainer's variables."""
+"""The job has the schema of Kubeflow Trainer, and its command trains on several nodes by Trainer's variables."""
 
 import os
 import socket
@@ -31,55 +31,55 @@ def port() -> int:
 
 
 @pytest.fixture
-def shown(january: Callable[..., None], capsys: pytest.CaptureFixture[str], port: int) -> dict[str, object]:
-    """What the verb prints for two nodes."""
+def manifest(january: Callable[..., None], capsys: pytest.CaptureFixture[str], port: int) -> dict[str, object]:
+    """Return the manifest that the verb prints for two nodes."""
     january(nodes=2, rendezvous=f"127.0.0.1:{port}")
     infra = yaml.safe_load(Path("infra.yaml").read_text())
     infra["tracking"]["experiment"] = "flight-delays"
     Path("infra.yaml").write_text(yaml.safe_dump(infra | {"cluster": CLUSTER}))
-    clusters.show()
-    made: dict[str, object] = yaml.safe_load(capsys.readouterr().out)
-    return made
+    clusters.print_trainjob()
+    printed: dict[str, object] = yaml.safe_load(capsys.readouterr().out)
+    return printed
 
 
-def test_the_job_keeps_its_schema(shown: dict[str, object]) -> None:
-    jsonschema.validate(shown, SCHEMA)
+def test_the_job_follows_trainers_schema(manifest: dict[str, object]) -> None:
+    jsonschema.validate(manifest, SCHEMA)
     with pytest.raises(jsonschema.ValidationError, match="podTemplateOverrides"):
-        jsonschema.validate(shown | {"spec": {**shown["spec"], "podTemplateOverrides": []}}, SCHEMA)
+        jsonschema.validate(manifest | {"spec": {**manifest["spec"], "podTemplateOverrides": []}}, SCHEMA)
 
 
-def test_its_command_trains_on_two_nodes(shown: dict[str, object], tmp_path: Path, port: int) -> None:
-    # given what Trainer's torch runtime sets in each node's container
+def test_its_command_trains_on_two_nodes(manifest: dict[str, object], tmp_path: Path, port: int) -> None:
+    # given the variables that Trainer's torch runtime sets in each node's container
     infra = settings.infra()
-    trainer = clusters.manifest(infra.cluster, infra.compute, "x", str(tmp_path))["spec"]["trainer"]
-    told = {"PET_NNODES": str(trainer["numNodes"]), "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"])}
-    told |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
+    trainer = clusters.trainjob(infra.cluster, infra.compute, "x", str(tmp_path))["spec"]["trainer"]
+    variables = {"PET_NNODES": str(trainer["numNodes"]), "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"])}
+    variables |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
     for name in ("src", "engine"):
         (tmp_path / name).symlink_to(PRODUCT / name)
-    trains_on_two_nodes(trainer["command"], told)
+    trains_on_two_nodes(trainer["command"], variables)
 
 
-def test_nodes_meet_without_a_cluster_where_infra_yaml_says(shown: dict[str, object]) -> None:
+def test_nodes_meet_without_a_cluster_at_the_rendezvous_of_infra_yaml(manifest: dict[str, object]) -> None:
     paths = {"PYTHONPATH": PACKAGES}
     trains_on_two_nodes([sys.executable, "-m", "mergeworthy.stages.train"], paths)
 
 
-def trains_on_two_nodes(command: list[str], told: dict[str, str]) -> None:
-    """Both end well, the first one tells, and the model is there."""
-    told = os.environ | told | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def trains_on_two_nodes(command: list[str], variables: dict[str, str]) -> None:
+    """Check that both nodes end well, that only the first one prints, and that there is a model."""
+    env = os.environ | variables | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     nodes = [
-        subprocess.Popen(command, env=told | {"PET_NODE_RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command, env=env | {"PET_NODE_RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    said = [node.communicate(timeout=120)[0] for node in nodes]
+    outputs = [node.communicate(timeout=120)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0]
-    assert sorted(text.count("epoch") for text in said) == [0, 2]
+    assert sorted(text.count("epoch") for text in outputs) == [0, 2]
     assert paths.MODEL.exists()
 
 
-def test_says_what_is_missing(january: Callable[..., None]) -> None:
+def test_a_missing_setting_is_named(january: Callable[..., None]) -> None:
     january(nodes=2)
     with pytest.raises(UserError, match=r"infra\.yaml: cluster: "):
-        clusters.show()
+        clusters.print_trainjob()
     with pytest.raises(UserError, match=r"infra\.yaml: compute\.rendezvous: "):
         train.main()

@@ -12,7 +12,7 @@ from .tokens import Token
 from .transport import Request, Response
 
 if TYPE_CHECKING:
-    from server import GitHub
+    from .server import GitHub
 
 Variables = dict[str, Any]
 _OPERATIONS: dict[str, Callable[[Call, Variables], Any]] = {}

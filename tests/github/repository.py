@@ -10,7 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from results import Run
+    from .results import Run
 
 HOOK = Path(__file__).parent / "update-hook.sh"
 ZERO = "0" * 40

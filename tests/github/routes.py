@@ -11,7 +11,7 @@ from .tokens import Level, Token
 from .transport import Request, Response
 
 if TYPE_CHECKING:
-    from server import GitHub
+    from .server import GitHub
 
 DOCUMENTATION = "https://docs.github.com/rest"
 FORBIDDEN = "Resource not accessible by integration"

@@ -1,4 +1,4 @@
-"""Our figure is Evidently's own, on all rows at once."""
+"""Columns in bins: every row has one, and the distance between two sides is the one that Evidently computes."""
 
 from datetime import date, timedelta
 from types import SimpleNamespace
@@ -35,23 +35,20 @@ KINDS = {"number": "number", "count": "number", "flag": "number", "city": "categ
 
 
 def test_the_distance_is_evidentlys(sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
-    from evidently import (
-        DataDefinition,
-        Dataset,
-        Report,  # takes long to import
-    )
+    # here, because importing Evidently takes long
+    from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    # given columns in the reference's bins / when Evidently is told its method
+    # given columns in the reference's bins / when Evidently computes the same distance
     bins = learn(sides[0].lazy(), KINDS)
-    cut = [side.select(one.code(name).cast(pl.String) for name, one in bins.items()).to_pandas() for side in sides]
-    reference, current = (Dataset.from_pandas(one, DataDefinition(categorical_columns=[*bins])) for one in cut)
+    coded = [side.select(cut.code(name).cast(pl.String) for name, cut in bins.items()).to_pandas() for side in sides]
+    reference, current = (Dataset.from_pandas(side, DataDefinition(categorical_columns=[*bins])) for side in coded)
     metrics = [ValueDrift(column=name, method="jensenshannon") for name in bins]
-    told = Report(metrics).run(current, reference).dict()["metrics"]
-    # then both say the same of each column
+    theirs = Report(metrics).run(current, reference).dict()["metrics"]
+    # then both distances are the same for each column
     before, now = (count([side], bins, "day").total() for side in sides)
     ours = [float(jensen_shannon(now[name], before[name])) for name in bins]
-    assert [float(metric["value"]) for metric in told] == pytest.approx(ours, abs=1e-9)
+    assert [float(metric["value"]) for metric in theirs] == pytest.approx(ours, abs=1e-9)
     assert ours[0] > 0.1
 
 
@@ -69,7 +66,7 @@ def test_every_row_has_a_bin_and_batches_make_no_difference(sides: tuple[pl.Data
     assert labelled["(new)"] == (sides[1]["city"] == "only 2").sum()
 
 
-def test_nothing_at_all_is_no_error() -> None:
+def test_a_column_without_values_is_no_error() -> None:
     bins = learn(pl.LazyFrame({"n": pl.Series([None, None], dtype=pl.Float32)}), {"n": "number"})
     assert bins == {"n": Bins(kind="number")}
     assert count([], bins, "n").blocks == []
@@ -82,12 +79,12 @@ def test_blocks_keep_the_order_of_their_values() -> None:
     assert counts.rows.tolist() == [1, 1, 2]
 
 
-@pytest.mark.parametrize(("column", "shown"), [("carrier", True), ("tailnum", False)])
-def test_values_of_a_private_column_are_not_named(column: str, shown: bool) -> None:
+@pytest.mark.parametrize(("column", "named"), [("carrier", True), ("tailnum", False)])
+def test_values_of_a_private_column_are_not_named(column: str, named: bool) -> None:
     # given a column whose values the contract keeps private, and one whose values it does not
     bins = Bins(kind="category", values=["N42"])
     reference = SimpleNamespace(bins={column: bins}, counts={column: [0, 9, 0, 0]}, limit=lambda *_: 0.1)
     now = SimpleNamespace(columns={column: np.array([[0, 1, 0, 8]])})
-    (found,) = compare(cast("Any", reference), cast("Any", now), [slice(0, 1)])
-    assert ("N42" in found.model_dump_json()) == shown
-    assert len(set(found.labels)) == 4
+    (compared,) = compare(cast("Any", reference), cast("Any", now), [slice(0, 1)])
+    assert ("N42" in compared.model_dump_json()) == named
+    assert len(set(compared.labels)) == 4

@@ -1,4 +1,4 @@
-"""`make drift` on real months, delivered as files."""
+"""`make drift` on real months that are delivered as files."""
 
 import json
 import shutil
@@ -21,24 +21,24 @@ Months = dict[str, dict[str, pl.DataFrame]]
 
 
 @pytest.fixture(scope="module")
-def made(flights: Months, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A champion made of January to March; April is delivered."""
+def champion(flights: Months, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a champion that was trained on January to March; April is delivered."""
     folder = tmp_path_factory.mktemp("champion")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        make(flights)
+        train_champion(flights)
     return folder
 
 
 @pytest.fixture
-def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The champion, copied."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+def project(champion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the champion's folder."""
+    shutil.copytree(champion, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def make(flights: Months) -> None:
+def train_champion(flights: Months) -> None:
     for name in ("params.yaml", "gates.yaml"):
         shutil.copy(PRODUCT / name, ".")
     source = {"kind": "files", "url": "source/{partition}/{table}.parquet"}
@@ -54,10 +54,10 @@ def make(flights: Months) -> None:
     reference.main()
 
 
-def test_a_month_is_compared_and_told(project: Path) -> None:
+def test_a_month_is_compared_and_reported(project: Path) -> None:
     before = sorted(path for path in Path("data").rglob("*"))
     decision = run()
-    # then the decision says what it rests on, and the same again when asked again
+    # then the decision has its evidence, and a second check gives the same
     assert decision.partitions == ["2013-04"]
     assert [(window.first, window.last) for window in decision.windows] == [
         ("2013-04-17", "2013-04-23"),
@@ -69,10 +69,10 @@ def test_a_month_is_compared_and_told(project: Path) -> None:
     assert Decision.model_validate_json(text) == decision
     run()
     assert Path("reports/drift.json").read_text() == text
-    # and people are told, offline too; nothing but reports/ was written
-    told = Path("reports/drift.md").read_text()
-    assert decision.sentence in told
-    assert told.count("```mermaid") == 4
+    # and there is a report for people that needs no network; nothing but reports/ was written
+    report = Path("reports/drift.md").read_text()
+    assert decision.sentence in report
+    assert report.count("```mermaid") == 4
     html = Path("reports/drift.html").read_text()
     assert "distance" in html
     assert "<script src=" not in html
@@ -99,7 +99,7 @@ def test_a_source_that_cannot_be_read_is_an_error(project: Path) -> None:
 def test_nothing_new_is_quiet(project: Path) -> None:
     decision = run(until="2013-03")
     assert (decision.outcome, decision.partitions) == ("quiet", [])
-    assert decision.sentence == "Nothing is to be done: no data came since the champion was made."
+    assert decision.sentence == "Nothing to do: no data came since the champion was trained."
 
 
 def test_another_model_needs_another_reference(project: Path) -> None:

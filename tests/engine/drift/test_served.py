@@ -20,25 +20,25 @@ EARLY, LATE = NOON - timedelta(days=2), NOON + timedelta(days=40)
 
 @pytest.fixture
 def source(flights: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
-    """Five flights of one day at noon."""
+    """Return five flights of one day at noon."""
     rows = flights["2013-03"]["flights"].unique(["carrier", "flight"], maintain_order=True).head(5)
     return rows.with_columns(sched_dep=pl.lit(datetime(2013, 7, 1, 12)).cast(pl.Datetime("us")))
 
 
-def answer(rows: pl.DataFrame, score: float, time: datetime, **other: Any) -> pl.DataFrame:
-    """Answers for these rows, with some inputs changed."""
-    told = rows.select(COLUMNS).with_columns(
-        pl.lit(value).cast(rows.schema[name]).alias(name) for name, value in other.items()
+def answer(rows: pl.DataFrame, score: float, time: datetime, **changes: Any) -> pl.DataFrame:
+    """Return answers for these rows, with the inputs in `changes` replaced."""
+    inputs = rows.select(COLUMNS).with_columns(
+        pl.lit(value).cast(rows.schema[name]).alias(name) for name, value in changes.items()
     )
-    return told.with_columns(time=pl.lit(time).cast(pl.Datetime("us", "UTC")), score=pl.lit(score))
+    return inputs.with_columns(time=pl.lit(time).cast(pl.Datetime("us", "UTC")), score=pl.lit(score))
 
 
 def compare(folder: Path, source: pl.DataFrame, *answers: pl.DataFrame) -> tuple[dict[int, float], Any]:
-    """Scores that count, by the row's place in the source; and the figures."""
+    """Return the scores that count, by the row's index in the source, and the figures."""
     source.write_parquet(folder / "flights.parquet")
     log = check.Served(pl.concat(answers).sort("time", maintain_order=True), Counter())
-    delivered = source.with_row_index("place").lazy()
-    parts = log.rows(delivered, folder / "flights.parquet", ["place"])
+    delivered = source.with_row_index("index").lazy()
+    parts = log.rows(delivered, folder / "flights.parquet", ["index"])
     return {row[0]: round(row[1], 3) for part in parts for row in part.rows()}, log.figures
 
 
@@ -47,10 +47,10 @@ def test_the_newest_answer_in_time_for_the_sources_inputs_counts(source: pl.Data
         tmp_path,
         source,
         answer(source[:4], 0.1, EARLY),
-        answer(source[:1], 0.2, EARLY + timedelta(hours=1)),  # asked for again
-        answer(source[1:2], 0.9, EARLY + timedelta(hours=2), distance=6000),  # forged, beside a right one
-        answer(source[2:3], 0.9, LATE),  # right, and too late to be a prediction
-        answer(source[4:], 0.9, EARLY, distance=6000, dest="XXX"),  # forged alone
+        answer(source[:1], 0.2, EARLY + timedelta(hours=1)),  # requested again
+        answer(source[1:2], 0.9, EARLY + timedelta(hours=2), distance=6000),  # forged, beside a true one
+        answer(source[2:3], 0.9, LATE),  # true, and too late to be a prediction
+        answer(source[4:], 0.9, EARLY, distance=6000, dest="XXX"),  # forged, with no true one
     )
     assert scores == {0: 0.2, 1: 0.1, 2: 0.1, 3: 0.1}
     assert (log.rows, log.counted, log.skewed, log.late) == (5, 4, 1, 0)
@@ -73,17 +73,15 @@ def test_an_hour_that_the_clock_skips_is_the_next_one(source: pl.DataFrame, tmp_
         assert log.late == late
 
 
-def test_a_flood_of_forged_answers_takes_no_place(source: pl.DataFrame, tmp_path: Path) -> None:
-    # given one right answer a row, and a hundred forged ones before and after it
+def test_a_flood_of_forged_answers_displaces_no_true_one(source: pl.DataFrame, tmp_path: Path) -> None:
+    # given one true answer for each row, and a hundred forged ones before and after it
     flood = [answer(source, 0.99, EARLY + timedelta(seconds=n), distance=n) for n in range(1, 101)]
     scores, log = compare(tmp_path, source, *flood, answer(source, 0.1, EARLY + timedelta(seconds=50)))
     assert set(scores.values()) == {0.1}
     assert (log.counted, log.skewed) == (5, 0)
 
 
-def test_a_clock_that_nobody_knows_is_named(
-    source: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_time_zone_is_named(source: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TABLES["flights"].metadata, "time_zone", "New York")
     with pytest.raises(UserError, match="time_zone is 'New York'"):
         compare(tmp_path, source, answer(source, 0.5, EARLY))

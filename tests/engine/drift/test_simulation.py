@@ -1,4 +1,4 @@
-"""No cry of wolf, and no wolf missed: small versions of what benchmarks/drift.py of the template prints."""
+"""False alarms and power of the drift check: small versions of the tables that benchmarks/drift.py prints."""
 
 import pytest
 from tests.engine.drift.simulation import SHIFTS, World
@@ -15,8 +15,8 @@ def test_a_shift_is_found_within_two_windows(name: str) -> None:
     assert sum(found) >= 9
 
 
-def test_labels_that_show_the_champion_to_be_as_good_outweigh_what_only_looks_different() -> None:
-    # given inputs that moved / when the labels are there, and say that predictions are as good as ever
+def test_labels_that_show_the_champion_to_be_as_good_outweigh_inputs_that_moved() -> None:
+    # given inputs that moved / when labels show that predictions are as good as before, then nothing is called for
     world, shift = World(5000), SHIFTS["new category at 5 %"]
     assert world.finds(shift)
     assert not world.finds(shift, labels=True)

@@ -1,7 +1,7 @@
-"""Bad models, what is wrong with each, and which check has to say so.
+"""Bad models, what is wrong with each, and which check must report it.
 
-`python -m tests.engine.gate.bad_models`, with PYTHONPATH as for the tests, prints the table. Each is shipped in a
-project under real git and DVC whose main has a good model, and goes through the gate's one entry.
+`python -m tests.engine.gate.bad_models`, with PYTHONPATH as for the tests, prints the table. Each model is
+shipped in a project under real git and DVC whose main has a good model, and goes through the whole gate.
 """
 
 import io
@@ -18,17 +18,17 @@ import onnx
 import onnx.helper as graph
 import polars as pl
 from tests.engine.gate.ml.features import TARGET
-from tests.engine.gate.project import GATES, GOOD, Project, copy, flights, found, model, on_main
+from tests.engine.gate.project import GATES, GOOD, Project, copy, create_project, flights, merge, model
 
 from mergeworthy.verdict import Check, Result
 
 FLOAT = onnx.TensorProto.FLOAT
-LENIENT = {"margins": {"auc": 0.3, "log_loss": 0.3}}  # so that the check in question alone has to find it
+LENIENT = {"margins": {"auc": 0.3, "log_loss": 0.3}}  # so that only the check in question can block it
 
 
 @dataclass(frozen=True)
 class Bad:
-    """One line of the table: `ship` delivers the model, `check` must give `result`, with `words` in its sentence."""
+    """One line of the table: `ship` delivers the model; `check` must have `result`, and `words` in its sentence."""
 
     name: str
     wrong: str
@@ -39,17 +39,17 @@ class Bad:
 
 
 def weights(**values: float) -> Callable[[Project], None]:
-    """A model that is sigmoid(bias + sum of weight x column)."""
+    """Ship a model that is sigmoid(bias + sum of weight x column)."""
     return lambda project: project.ship(**values)
 
 
 def content(*nodes: onnx.NodeProto, inputs: str = "signal", **constants: Any) -> Callable[[Project], None]:
-    """A model of any nodes, from its inputs, shape (N, 1), to `score`."""
-    return lambda project: project.ship_file(built(*nodes, inputs=inputs, **constants))
+    """Ship a model of any nodes, from its inputs, shape (N, 1), to `score`."""
+    return lambda project: project.ship_file(serialised(*nodes, inputs=inputs, **constants))
 
 
-def built(*nodes: onnx.NodeProto, inputs: str = "signal", external: str = "", **constants: Any) -> bytes:
-    """Serialise a graph; the constant named `external` is kept in a file beside the model."""
+def serialised(*nodes: onnx.NodeProto, inputs: str = "signal", external: str = "", **constants: Any) -> bytes:
+    """Return a serialised graph; the constant named `external` is kept in a file beside the model."""
     tensors = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     for tensor in (tensor for tensor in tensors if tensor.name == external):
         tensor.ClearField("raw_data")
@@ -58,12 +58,12 @@ def built(*nodes: onnx.NodeProto, inputs: str = "signal", external: str = "", **
     values = [graph.make_tensor_value_info(name, FLOAT, [None, 1]) for name in inputs.split()]
     score = graph.make_tensor_value_info("score", FLOAT, None)
     whole = graph.make_graph(nodes, "bad", values, [score], tensors)
-    made = graph.make_model(whole, opset_imports=[graph.make_opsetid("", 17)], ir_version=9)
-    return bytes(made.SerializeToString())
+    proto = graph.make_model(whole, opset_imports=[graph.make_opsetid("", 17)], ir_version=9)
+    return bytes(proto.SerializeToString())
 
 
 def node(operator: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
-    """Give a node from names that are separated by blanks."""
+    """Return a node; its inputs are names separated by blanks."""
     return graph.make_node(operator, inputs.split(), [output], **attributes)
 
 
@@ -72,7 +72,7 @@ SIGMOID = node("Sigmoid", "logit", "score")
 
 
 def airlines(edit: pl.Expr) -> Callable[[Project], None]:
-    """A column of airlines made of the carriers, of which the new model turns the last ones (C before) upside down."""
+    """Add a column of airlines made from carriers; the new model ranks the airlines from carrier C upside down."""
 
     def ship(project: Project) -> None:
         project.rewrite(
@@ -93,7 +93,7 @@ FIVE = FIVE.when(C).then(pl.lit("A")).otherwise("carrier")
 
 
 def leak(noise: float) -> Callable[[Project], None]:
-    """A column that follows the label, with more or less noise, and a model that reads it."""
+    """Add a column that is the label with noise, and ship a model that reads it."""
 
     def ship(project: Project) -> None:
         rng = np.random.default_rng(3)
@@ -110,65 +110,65 @@ def leak(noise: float) -> Callable[[Project], None]:
 
 
 def peek(project: Project) -> None:
-    """A model whose input is the label itself."""
+    """Ship a model whose input is the label itself."""
     project.rewrite(lambda table: table.with_columns(pl.col(TARGET).cast(pl.Float32)))
     project.ship_file(model(bias=-3.0, **{TARGET: 6.0}))
 
 
 def minutes(project: Project) -> None:
-    """A label that is a number of minutes."""
+    """Make the label a number of minutes."""
     project.rewrite(lambda table: table.with_columns(pl.col(TARGET).cast(pl.Int32) * 60))
     project.ship(**GOOD)
 
 
 def late_weather(project: Project) -> None:
-    """Features that know the weather too late, and a model that does what it can with them."""
+    """Build features with old weather, and ship the best model for them."""
     project.build(weather_lag_hours=20)
     project.ship(signal=0.25, bias=-0.85)
 
 
 def late_weather_in_july(project: Project) -> None:
-    """The same on a new month, of which main has recorded nothing: its own commit is run."""
+    """Do the same on a new month without recorded predictions, so that main's own code runs."""
     project.deliver("2013-07", flights("2013-07", seed=7))
     late_weather(project)
 
 
 def vanished(project: Project) -> None:
-    """Features that drop the rows that are hard to tell."""
+    """Drop from the features the rows that are hard to predict."""
     project.rewrite(lambda table: table.filter(pl.col("signal").abs() > 0.5))
     project.ship(**GOOD)
 
 
 def relabelled(project: Project) -> None:
-    """Late is now what is an hour late."""
+    """Call a flight late only from one hour on."""
     project.build(late_minutes=60)
     project.ship(**GOOD)
 
 
 def creeping(project: Project) -> None:
-    """The fifth merge that loses a little, each within the margin."""
+    """Ship the fifth model that is a little worse, each within the margin."""
     for noise in (0.3, 0.45, 0.57, 0.68):
         project.ship(**GOOD, noise=noise)
-        on_main(project, f"A little worse: {noise}")
+        merge(project, f"A little worse: {noise}")
     project.ship(**GOOD, noise=0.78)
 
 
 def handmade(project: Project) -> None:
-    """A model that a person committed, where CI has to train: on a laptop a warning, in a pull request CI trains."""
+    """Commit a model that CI did not train, although gates.yaml requires that: a warning outside of CI."""
     project.gates(provenance={"trained_by": "ci"})
     project.ship(**GOOD, noise=0.02)
     project.commit("A better model")
 
 
 def swapped(project: Project) -> None:
-    """A file put in the model's place after training."""
+    """Replace the model file after training."""
     path = project.root / "models/model.onnx"
     path.unlink()
     path.write_bytes(model(**GOOD, noise=0.001))
 
 
 def doctored(project: Project) -> None:
-    """An equal model, and predictions recorded of it that make any later one look good."""
+    """Record predictions that are not the model's, with which any later model would look good."""
     project.ship(**GOOD, noise=0.02)
     path = project.root / "reports/predictions.parquet"
     table = pl.read_parquet(path).with_columns(score=pl.lit(0.3, pl.Float32))
@@ -178,21 +178,21 @@ def doctored(project: Project) -> None:
 
 
 def pruned(project: Project) -> None:
-    """Data without the rows that are hard to tell."""
+    """Deliver data without the rows that are hard to predict."""
     project.deliver("2013-06", flights("2013-06").filter(pl.col("signal").abs() > 0.5))
     project.ship(**GOOD)
 
 
 def turned(project: Project) -> None:
-    """Data whose delays are what the model says."""
-    says = pl.when(pl.col("signal") > 1).then(60).otherwise(0).cast(pl.Int16)
-    project.deliver("2013-06", flights("2013-06").with_columns(arr_delay=says))
+    """Deliver data whose delays are what the model predicts."""
+    predicted = pl.when(pl.col("signal") > 1).then(60).otherwise(0).cast(pl.Int16)
+    project.deliver("2013-06", flights("2013-06").with_columns(arr_delay=predicted))
     project.gates(floors={"auc": {"min": 0.6}})
     project.ship(**GOOD)
 
 
 def limits(**sections: Any) -> Callable[[Project], None]:
-    """An equal model under other gates."""
+    """Ship an equal model with other sections in gates.yaml."""
 
     def ship(project: Project) -> None:
         project.gates(**sections)
@@ -202,7 +202,7 @@ def limits(**sections: Any) -> Callable[[Project], None]:
 
 
 def lenient(ship: Callable[[Project], None], **sections: Any) -> Callable[[Project], None]:
-    """The same, but the champion has a wide margin."""
+    """Do the same with a wide margin for the champion comparison."""
 
     def deliver(project: Project) -> None:
         project.gates(champion=LENIENT, **sections)
@@ -265,7 +265,7 @@ MODELS = [
     ),
     Bad(
         "order of the batch",
-        "adds up the rows before",
+        "adds up the rows before each row",
         content(
             node("CumSum", "signal axis", "sum"),
             node("Mul", "sum small", "drift"),
@@ -301,7 +301,7 @@ MODELS = [
     Bad("reads the label", "its input is `late`", peek, "prerequisites", f"reads {TARGET}, which is the label"),
     Bad("leak", "a column that is the label, nearly", leak(0.2), "plausible: inputs", "arr_time (AUC 0.9", "warn"),
     Bad("leak, better at once", "the same, against the champion", leak(0.2), "plausible: auc", "on arr_time", "warn"),
-    Bad("weak leak", "a column that knows something of the label", leak(1.0), "plausible: auc", "on arr_time", "warn"),
+    Bad("weak leak", "a column that depends on the label", leak(1.0), "plausible: auc", "on arr_time", "warn"),
     Bad("label in minutes", "the label is 0 or 60", minutes, "prerequisites", "the label late is not binary"),
     Bad("not a model", "a file of another kind", lambda p: p.ship_file(b"PK\3\4"), "prerequisites", "cannot be run"),
     Bad(
@@ -321,7 +321,7 @@ MODELS = [
     Bad("swapped", "not the file that dvc.lock names", swapped, "evaluation", "not the file that dvc.lock records"),
     Bad(
         "predictions",
-        "those recorded are not its own",
+        "the recorded ones are not its own",
         doctored,
         "predictions",
         "not hold what the model itself predicts",
@@ -329,9 +329,7 @@ MODELS = [
     Bad("rows leave the data", "the holdout was delivered without hard rows", pruned, "data", "269 are gone", "warn"),
     Bad("labels in the data", "delays were rewritten", turned, "data", "have another label in the data", "warn"),
     Bad("worse features", "they know the weather 19 hours later", late_weather, "champion: auc", "worse"),
-    Bad(
-        "worse features, new month", "the same on a holdout that moved", late_weather_in_july, "champion: auc", "worse"
-    ),
+    Bad("worse features, new month", "the same on a new holdout", late_weather_in_july, "champion: auc", "worse"),
     Bad(
         "rows vanish",
         "features leave out what is hard",
@@ -341,12 +339,12 @@ MODELS = [
     ),
     Bad("another label", "late is an hour late", relabelled, "label", "late_minutes (15 → 60)", "warn"),
     Bad("creep", "the fifth small loss", creeping, "anchor: auc", "worse"),
-    Bad("by hand", "nobody saw it trained", handmade, "provenance", "no training of CI made what it names", "warn"),
+    Bad("by hand", "no CI run trained it", handmade, "provenance", "no training of CI made what it names", "warn"),
     Bad("heavy", "larger than the limit", limits(cost=GATES["cost"] | {"model_mb": 1e-6}), "model MB", "too heavy"),
     Bad("slow", "slower than the limit", limits(cost=GATES["cost"] | {"latency_p95_ms": 1e-6}), "p95 ms", "too long"),
     Bad(
         "equal, unproven",
-        "so narrow a margin that 30 days cannot show it",
+        "the margin is too narrow for 30 days",
         limits(champion={"margins": {"auc": 0.0002}}),
         "champion: auc",
         "days are too few",
@@ -354,28 +352,28 @@ MODELS = [
 ]
 
 
-def judged(bad: Bad, project: Project) -> Check | None:
-    """Ship it and give what the check in question says; None if the gate has no such check."""
+def gate_check(bad: Bad, project: Project) -> Check | None:
+    """Ship the model and return the check in question; None if the gate has no such check."""
     bad.ship(project)
     return next((check for check in project.gate().checks if check.name == bad.check), None)
 
 
 def lines(folder: Path) -> Iterator[str]:
-    """Give the table, line by line, as models are judged."""
-    yield "| Model | What is wrong | Result | The check that says it | Its sentence |\n| --- | --- | --- | --- | --- |"
-    young = found(folder / "young")
-    champion = copy(young, folder / "champion")
-    crown(champion)
+    """Yield the table line by line, as the models are judged."""
+    yield "| Model | What is wrong | Result | Check | Its sentence |\n| --- | --- | --- | --- | --- |"
+    new = create_project(folder / "new")
+    champion = copy(new, folder / "champion")
+    ship_champion(champion)
     for number, bad in enumerate(MODELS):
         with redirect_stdout(io.StringIO()):
-            check = judged(bad, copy(champion, folder / str(number)))
-        said = (check.result, check.name, " ".join(check.why.split())) if check else ("missed", bad.check, "")
-        good = check is not None and check.result == bad.result and bad.words in check.why
-        yield f"| {bad.name} | {bad.wrong} | {' | '.join(said)}{'' if good else ' **(not as expected)**'} |"
+            check = gate_check(bad, copy(champion, folder / str(number)))
+        cells = (check.result, check.name, " ".join(check.why.split())) if check else ("missed", bad.check, "")
+        expected = check is not None and check.result == bad.result and bad.words in check.why
+        yield f"| {bad.name} | {bad.wrong} | {' | '.join(cells)}{'' if expected else ' **(not as expected)**'} |"
 
 
-def crown(project: Project) -> None:
-    """Give a project's main a good model, push it, and begin a branch."""
+def ship_champion(project: Project) -> None:
+    """Commit a good model on main, push it, and create a branch."""
     project.ship(**GOOD)
     project.commit("The first model")
     project.dvc("push")
@@ -384,9 +382,9 @@ def crown(project: Project) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
-        wrong = 0
+        unexpected = 0
         for line in lines(Path(home)):
             print(line, flush=True)
-            wrong += "**(not as expected)**" in line
-    print(f"\n{len(MODELS)} bad models, {len(MODELS) - wrong} found by the check that is for them")
-    sys.exit(bool(wrong))
+            unexpected += "**(not as expected)**" in line
+    print(f"\n{len(MODELS)} bad models, {len(MODELS) - unexpected} reported by the check for them")
+    sys.exit(bool(unexpected))

@@ -1,14 +1,14 @@
-"""Projects are made once and copied: real git and DVC take seconds."""
+"""Projects of the gate's tests: each is created once and copied, as real git and DVC take seconds."""
 
 from pathlib import Path
 
 import pytest
-from tests.engine.gate.project import GOOD, Project, copy, found
+from tests.engine.gate.project import GOOD, Project, copy, create_project
 
 
 @pytest.fixture(scope="session")
 def _without_model(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return found(tmp_path_factory.mktemp("young"))
+    return create_project(tmp_path_factory.mktemp("young"))
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +23,11 @@ def _with_champion(_without_model: Project, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def young(_without_model: Project, tmp_path: Path) -> Project:
-    """A project that never trained."""
+    """Return a project without a model."""
     return copy(_without_model, tmp_path)
 
 
 @pytest.fixture
 def project(_with_champion: Project, tmp_path: Path) -> Project:
-    """A project whose main has a good model, pushed to DVC's remote; on a branch of its own."""
+    """Return a project whose main has a good model, pushed to DVC's remote; another branch is checked out."""
     return copy(_with_champion, tmp_path)

@@ -1,4 +1,4 @@
-"""A small project under real git and real DVC, whose models are three-line ONNX graphs of known quality."""
+"""A small project under real git and real DVC, whose models are three-line ONNX graphs of a given quality."""
 
 import json
 import shutil
@@ -65,7 +65,7 @@ project = "ml:project"
 
 
 def flights(month: str, seed: int = 0) -> pl.DataFrame:
-    """Rows whose delay follows `signal`; `noise` says nothing."""
+    """Return rows whose delay depends on `signal`, and not on `noise`."""
     rng, rows = np.random.default_rng(seed), MONTHS[month] * PER_DAY
     day, signal = np.arange(rows) // PER_DAY, rng.normal(size=rows)
     carrier = rng.choice(list("ABC"), rows, p=[0.5, 0.4, 0.1])
@@ -89,13 +89,13 @@ def flights(month: str, seed: int = 0) -> pl.DataFrame:
 
 
 def features(month: str, seed: int = 0) -> pl.DataFrame:
-    """Feature rows of a month; `signal_c` is the signal of carrier C alone."""
+    """Return the features of a month; `signal_c` is the signal of carrier C alone."""
     params = ml.project.params.model_validate(PARAMS)
     return ml.project.build_features({"flights": flights(month, seed).lazy()}, params).collect()
 
 
 def model(bias: float = 0.0, **weights: float) -> bytes:
-    """Give sigmoid(bias + sum of weight x column) as ONNX with an input per column."""
+    """Return sigmoid(bias + sum of weight x column) as ONNX with an input per column."""
     nodes, last = [], "zero"
     constants = [graph.make_tensor("zero", onnx.TensorProto.FLOAT, [1, 1], [bias])]
     for name, weight in weights.items():
@@ -108,13 +108,13 @@ def model(bias: float = 0.0, **weights: float) -> bytes:
     nodes.append(graph.make_node("Sigmoid", [last], ["score"]))
     values = [graph.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, 1]) for name in weights]
     score = graph.make_tensor_value_info("score", onnx.TensorProto.FLOAT, [None, 1])
-    built = graph.make_graph(nodes, "model", values, [score], constants)
-    made = graph.make_model(built, opset_imports=[graph.make_opsetid("", 17)], ir_version=9)
-    return bytes(made.SerializeToString())
+    whole = graph.make_graph(nodes, "model", values, [score], constants)
+    proto = graph.make_model(whole, opset_imports=[graph.make_opsetid("", 17)], ir_version=9)
+    return bytes(proto.SerializeToString())
 
 
 class Project:
-    """What a person does in such a project: train, commit, push, gate."""
+    """The steps of a person in such a project: train, commit, push, run the gate."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -128,11 +128,11 @@ class Project:
             assert main([*arguments, "--quiet"]) == 0
 
     def ship(self, **weights: float) -> None:
-        """Leave what the stages would of a model: it is in models/, its predictions and figures are reported."""
+        """Write a model's file, predictions and metrics as the stages would."""
         self.ship_file(model(**weights))
 
     def ship_file(self, content: bytes) -> None:
-        """Ship any file; of one that cannot be scored the figures stay those of the model before."""
+        """Ship any file; if it cannot be scored, the metrics stay those of the model before."""
         (self.root / "weights").write_bytes(content)
         with self.inside():
             MODEL.parent.mkdir(exist_ok=True)
@@ -151,7 +151,7 @@ class Project:
         self.dvc("commit", "--force")
 
     def build(self, **params: int) -> None:
-        """Set feature parameters, and build the features of all partitions with them."""
+        """Set feature parameters, and build the features of all partitions."""
         path = self.root / "params.yaml"
         content = yaml.safe_load(path.read_text())
         content["features"] |= params
@@ -165,7 +165,7 @@ class Project:
                 table.write_parquet(f"features/{folder.name}.parquet")
 
     def deliver(self, month: str, table: pl.DataFrame) -> None:
-        """Take a month's rows into the data, and build the features."""
+        """Add a month's rows to the data, and build the features."""
         path = self.root / "data" / month / "flights.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -178,7 +178,7 @@ class Project:
         self.build()
 
     def metrics(self, commit: str | None = None) -> dict[str, float]:
-        """Metrics of the predictions here, or of those recorded at a commit."""
+        """Return the metrics of the predictions here, or of main's recorded ones."""
         path = self.root / PREDICTIONS
         if commit:
             path = next(self.objects(str(PREDICTIONS)))
@@ -199,12 +199,12 @@ class Project:
         (self.root / "gates.yaml").write_text(yaml.safe_dump(GATES | sections))
 
     def rewrite(self, edit: Any) -> None:
-        """Replace the feature files by what `edit` makes of them."""
+        """Replace each feature file by the result of `edit`."""
         for path in (self.root / "features").iterdir():
             edit(pl.read_parquet(path)).write_parquet(path)
 
     def objects(self, path: str = "models/model.onnx") -> Iterator[Path]:
-        """Every copy that DVC has of an out of main's, in its cache and on its remote."""
+        """Yield the copies of an out of main in DVC's cache and on its remote."""
         lock = yaml.safe_load(self.sh("git", "show", "main:dvc.lock"))
         outs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
         md5 = outs[path]
@@ -216,12 +216,12 @@ class Project:
             return run(champion)
 
     def inside(self) -> AbstractContextManager[Registration]:
-        """Work in its folder, with its code."""
+        """Work in the project's folder, with its code."""
         return registration.inside(self.root)
 
 
-def found(folder: Path) -> Project:
-    """Make a project on `main` with data, features and gates, a DVC remote beside it, and no model yet."""
+def create_project(folder: Path) -> Project:
+    """Create a project on `main` with data, features, gates, a DVC remote beside it, and no model yet."""
     project = Project(folder / "project")
     source = project.root / "engine/src/mergeworthy"
     shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -243,8 +243,8 @@ def found(folder: Path) -> Project:
     return project
 
 
-def on_main(project: Project, message: str) -> str:
-    """Merge the branch `work` as it stands, and stay on it."""
+def merge(project: Project, message: str) -> str:
+    """Commit, merge the branch `work` into main, return the merge, and stay on `work`."""
     project.commit(message)
     project.sh("git", "switch", "--quiet", "main")
     project.sh("git", "merge", "--quiet", "--no-ff", "--message", f"Merge: {message}", "work")
@@ -254,6 +254,6 @@ def on_main(project: Project, message: str) -> str:
 
 
 def copy(project: Project, folder: Path) -> Project:
-    """Give a test its own project, remote included."""
+    """Return a copy of the project, its remote included."""
     shutil.copytree(project.root.parent, folder, dirs_exist_ok=True)
     return Project(folder / "project")

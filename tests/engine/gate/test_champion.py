@@ -1,4 +1,4 @@
-"""A champion that cannot be read blocks with one sentence; it is never taken for "none yet"."""
+"""A champion that cannot be read blocks with one sentence; it never counts as "none yet"."""
 
 import shutil
 from collections.abc import Callable
@@ -10,27 +10,27 @@ from tests.engine.gate.project import GOOD, Project
 
 
 def why(project: Project, champion: str | None = None) -> str:
-    """The sentence of the one check that blocks."""
+    """Return the sentence of the one check that blocks."""
     (sentence,) = [check.why for check in project.gate(champion).checks if check.result == "block"]
     assert "\n" not in sentence
     return sentence
 
 
-def forget(project: Project) -> None:
-    """As in CI: nothing of the champion in the local cache."""
+def clear_cache(project: Project) -> None:
+    """Remove the local cache, so that the champion is only on the remote, as in CI."""
     shutil.rmtree(project.root / ".dvc/cache")
 
 
 def test_fetches_the_champion_from_the_remote(project: Project) -> None:
     project.ship(**GOOD, noise=0.02)
-    forget(project)
+    clear_cache(project)
     verdict = project.gate()
     assert verdict.outcome == "pass"
     assert any(check.name == "champion: auc" for check in verdict.checks)
 
 
 def remote_down(project: Project) -> None:
-    forget(project)
+    clear_cache(project)
     shutil.rmtree(project.root.parent / "remote")
 
 
@@ -52,7 +52,7 @@ def relock(text: str) -> Callable[[Project], None]:
     def commit(project: Project) -> None:
         project.sh("git", "switch", "--quiet", "main")
         (project.root / "dvc.lock").write_text(text)
-        project.commit("A lock gone wrong")
+        project.commit("A damaged lock")
         project.sh("git", "switch", "--quiet", "work")
 
     return commit
@@ -94,23 +94,23 @@ def test_a_champion_that_cannot_be_read_blocks(project: Project, spoil: Callable
     assert words in why(project)
 
 
-def test_a_commit_that_is_named_must_exist(project: Project) -> None:
+def test_a_named_commit_must_exist(project: Project) -> None:
     assert "no commit v9.9 here" in why(project, "v9.9")
 
 
 def test_the_champion_can_be_named(project: Project) -> None:
-    # given a better model on main than on an older commit
+    # given a worse model on main than on an older commit
     older = project.sh("git", "rev-parse", "main")
     project.sh("git", "switch", "--quiet", "main")
     project.ship(**GOOD, noise=0.5)
     project.commit("A worse model slipped through")
-    # then HEAD meets its own lock by default, and the older one when that is named
+    # then HEAD is compared with main by default, and with the older commit if it is named
     assert project.gate().outcome == "pass"
     assert project.gate(older).outcome == "block"
     assert project.gate(older).champion == older
 
 
-def test_origin_is_asked_before_the_local_main(project: Project) -> None:
+def test_origins_main_comes_before_the_local_one(project: Project) -> None:
     origin = project.root.parent / "origin.git"
     project.sh("git", "init", "--bare", "--quiet", str(origin))
     project.sh("git", "remote", "add", "origin", str(origin))
@@ -121,8 +121,8 @@ def test_origin_is_asked_before_the_local_main(project: Project) -> None:
     assert project.gate().champion == pushed
 
 
-def test_a_champion_that_may_have_seen_the_holdout_is_told(project: Project) -> None:
-    # given a main that went on to the next month
+def test_a_champion_that_may_have_been_trained_on_the_holdout_is_a_warning(project: Project) -> None:
+    # given a main with data of the next month
     project.sh("git", "switch", "--quiet", "main")
     data = project.root / "data.dvc"
     recorded = yaml.safe_load(data.read_text())

@@ -1,4 +1,4 @@
-"""Bad models are blocked, good ones pass, and whatever cannot be told blocks: through the gate's one entry."""
+"""Bad models are blocked, good ones pass, and whatever cannot be checked blocks."""
 
 import json
 from collections.abc import Callable
@@ -28,12 +28,12 @@ project = replace(project, metrics={"stop": Metric(by_rows(stop), greater_is_bet
 
 
 def blocked(verdict: Verdict) -> dict[str, str]:
-    """Name → sentence of each check that blocks."""
+    """Return name → sentence of each check that blocks."""
     assert verdict.exit_code == (verdict.outcome == "block")
     return {check.name: check.why for check in verdict.checks if check.result == "block"}
 
 
-def test_the_first_model_has_no_champion_to_meet(young: Project) -> None:
+def test_the_first_model_has_no_champion(young: Project) -> None:
     # given a main that has no dvc.lock
     young.sh("git", "switch", "--quiet", "--create", "work")
     young.ship(**GOOD)
@@ -71,10 +71,10 @@ def test_a_model_without_scores_is_blocked_by_every_check_that_needs_them(projec
 def test_a_model_bad_on_one_slice_is_blocked_for_that_slice_alone(project: Project) -> None:
     project.ship(**GOOD, signal_c=-1.5)
     project.gates(champion={"margins": {"auc": 0.1, "log_loss": 0.1}})
-    found = blocked(project.gate())
-    assert found.keys() == {"slices: carrier"}
-    assert "C by" in found["slices: carrier"]
-    assert "A by" not in found["slices: carrier"]
+    sentences = blocked(project.gate())
+    assert sentences.keys() == {"slices: carrier"}
+    assert "C by" in sentences["slices: carrier"]
+    assert "A by" not in sentences["slices: carrier"]
 
 
 def test_a_small_slice_is_judged_under_its_own_name(project: Project) -> None:
@@ -157,7 +157,7 @@ def test_a_mistake_in_gates_yaml_blocks_in_one_sentence(project: Project, sectio
 
 
 SLICES = GATES["slices"]
-OFF = {  # what no model could miss, and how the verdict names it
+SWITCHED_OFF = {  # limits that no model can miss, and how the verdict names them
     "margin": (
         {"champion": {"margins": {"auc": 1.0}}, "anchor": {"margins": {"auc": 0.04}}},
         "champion.margins.auc is 1,",
@@ -183,9 +183,9 @@ OFF = {  # what no model could miss, and how the verdict names it
 
 
 @pytest.mark.attempts("checks switched off")
-@pytest.mark.parametrize("case", OFF)
+@pytest.mark.parametrize("case", SWITCHED_OFF)
 def test_a_check_that_gates_yaml_switches_off_is_a_warning_that_names_the_key(project: Project, case: str) -> None:
-    sections, words = OFF[case]
+    sections, words = SWITCHED_OFF[case]
     project.gates(**sections)
     verdict = project.gate()
     (check,) = [check for check in verdict.checks if check.name == "gates.yaml"]
@@ -196,7 +196,7 @@ def test_a_check_that_gates_yaml_switches_off_is_a_warning_that_names_the_key(pr
 
 
 def test_wide_limits_that_can_be_missed_are_no_warning(project: Project) -> None:
-    # given a floor below, or a ceiling above, which some model would miss
+    # given floors and ceilings that some model would miss
     project.gates(
         floors={"auc": {"max": 0.99}, "calibration_slope": {"max": 1.6}, "log_loss": {"max": 2}},
         champion={"margins": {"auc": 0.1, "log_loss": 0.02}},
@@ -205,13 +205,13 @@ def test_wide_limits_that_can_be_missed_are_no_warning(project: Project) -> None
     assert project.gate().outcome == "pass"
 
 
-def test_the_first_models_limits_are_looked_at_too(young: Project) -> None:
+def test_limits_are_checked_for_the_first_model_too(young: Project) -> None:
     young.gates(champion={"margins": {"auc": 0.6, "log_loss": 0.01}})
     young.sh("git", "switch", "--quiet", "--create", "work")
     young.ship(**GOOD)
-    said = {check.name: check.why for check in young.gate().checks}["gates.yaml"]
-    assert "champion.margins.auc is 0.6," in said
-    assert "anchor.margins.auc is 1.2," in said
+    why = {check.name: check.why for check in young.gate().checks}["gates.yaml"]
+    assert "champion.margins.auc is 0.6," in why
+    assert "anchor.margins.auc is 1.2," in why
 
 
 def drop_metric(project: Project) -> None:
@@ -221,7 +221,7 @@ def drop_metric(project: Project) -> None:
     path.write_text(json.dumps(metrics))
 
 
-def flatter(project: Project) -> None:
+def overstate(project: Project) -> None:
     path = project.root / "reports/metrics.json"
     metrics = json.loads(path.read_text())
     metrics["model"]["auc"] = 0.99
@@ -253,7 +253,7 @@ def other_data(project: Project) -> None:
     ("spoil", "check", "words"),
     [
         (drop_metric, "evaluation", "lacks model.auc"),
-        (flatter, "evaluation", "model.auc is 0.99"),
+        (overstate, "evaluation", "model.auc is 0.99"),
         (remove("reports/metrics.json"), "evaluation", "is missing"),
         (swap_model, "evaluation", "not the file that dvc.lock records"),
         (uncover, "data contract", "does not cover partition 2013-06"),
@@ -271,7 +271,7 @@ def test_what_does_not_belong_together_blocks(
 
 
 def test_a_model_is_given_its_inputs_and_nothing_else(project: Project) -> None:
-    # given rows whose other columns, the label among them, are someone else's, or not there
+    # given rows whose other columns, such as the label, are shuffled or absent
     project.ship(**GOOD, noise=0.02)
     with project.inside() as registration:
         rows, session = holdout.read().table, artifact.session(MODEL.read_bytes())
@@ -281,7 +281,7 @@ def test_a_model_is_given_its_inputs_and_nothing_else(project: Project) -> None:
         recorded = pl.read_parquet(PREDICTIONS)["score"]
         for table in (rows, rows.with_columns(others), rows.select("signal", "noise")):
             assert artifact.predict(session, table).tolist() == recorded.to_list()
-    # and the gate, which scores the model again, finds the same
+    # and the gate, which scores the model again, has the same scores
     verdict = project.gate()
     assert verdict.outcome == "pass", blocked(verdict)
 
@@ -292,7 +292,7 @@ def test_a_crash_leaves_no_verdict_of_an_earlier_run(project: Project) -> None:
     written = [project.root / "reports" / name for name in ("verdict.json", "verdict.md", "report.md")]
     written[2].write_text("may be merged")
     assert all(path.exists() for path in written)
-    # when the gate is stopped amid the checks, by the team's own metric
+    # when the team's own metric stops the gate during the checks
     code = project.root / "src/ml/__init__.py"
     code.write_text(f"{code.read_text()}\n\n{STOPPING}")
     with pytest.raises(KeyboardInterrupt):
@@ -302,9 +302,9 @@ def test_a_crash_leaves_no_verdict_of_an_earlier_run(project: Project) -> None:
 
 
 def test_an_ordinary_improvement_is_no_leak(project: Project) -> None:
-    # given a champion that knew less, and a model that is better by what is usual
+    # given a weaker champion, and a model that is better by a usual amount
     project.ship(signal=1.0, noise=0.35, bias=-1.0)
-    project.commit("Not so good a model")
+    project.commit("A weaker model")
     champion = project.sh("git", "rev-parse", "HEAD")
     project.gates(plausibility={"jump": {"auc": 0.05}})
     project.ship(**GOOD)
@@ -318,5 +318,5 @@ def test_a_heavy_or_slow_model_blocks(project: Project) -> None:
     assert blocked(project.gate()).keys() == {"model MB", "p95 ms"}
 
 
-def test_the_published_schema_is_the_current_one() -> None:
+def test_the_published_schema_is_current() -> None:
     assert SCHEMA.read_text() == verdict_schema(), "publish it with `python -m mergeworthy.verdict`"

@@ -1,4 +1,4 @@
-"""A search that finds, goes on where it was stopped, and never sees the holdout."""
+"""A sweep resumes where it was stopped, offers the best trial, and never reads the holdout."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ SWEEP = {
 def project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flights: dict[str, dict[str, pl.DataFrame]]
 ) -> Callable[..., None]:
-    """A small project on three months; called with settings, it changes sweep.yaml."""
+    """Make a small project on three months; return a function that writes settings into sweep.yaml."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["train"] |= {"epochs": 1, "width": 8, "batch_rows": 128}
     (tmp_path / "params.yaml").write_text("# why\n" + yaml.safe_dump(params, sort_keys=False))
@@ -48,33 +48,33 @@ def project(
 
 
 def runs() -> list[mlflow.entities.Run]:
-    found = mlflow.search_runs(experiment_names=["e-sweeps"], output_format="list")
-    assert isinstance(found, list)
-    return found
+    recorded = mlflow.search_runs(experiment_names=["e-sweeps"], output_format="list")
+    assert isinstance(recorded, list)
+    return recorded
 
 
-def test_it_goes_on_where_it_was_stopped_and_offers_the_best(
+def test_it_resumes_where_it_was_stopped_and_offers_the_best(
     project: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # given a sweep that is stopped in its second trial
-    fit, seen = sweep_trial.fit, []
+    fit, fitted = sweep_trial.fit, []
 
     def stopped(params: dict[str, dict[str, object]], data: sweep_trial.Split) -> tuple[dict[str, float], float]:
-        seen.append(params["train"])
-        if len(seen) == 2:
+        fitted.append(params["train"])
+        if len(fitted) == 2:
             raise KeyboardInterrupt
         return fit(params, data)
 
     monkeypatch.setattr(sweep, "fit", stopped)
     with pytest.raises(KeyboardInterrupt):
         sweep.run(apply=False)
-    assert seen[0]["width"] == 8  # the first trial is what params.yaml holds
-    # when it is run again, with one more trial to make
+    assert fitted[0]["width"] == 8  # the first trial is what params.yaml holds
+    # when it is run again, with one more trial
     project(trials=3)
     sweep.run(apply=True)
-    # then the stopped trial is made again, and nothing else twice
-    assert seen[2] == seen[1]
-    assert len(seen) == 4
+    # then the stopped trial is repeated, and no other
+    assert fitted[2] == fitted[1]
+    assert len(fitted) == 4
     assert len(runs()) == 3
     # and params.yaml holds the best, which is no worse than it was, with its comment
     best = min(runs(), key=lambda run: run.data.metrics["log_loss"])
@@ -82,9 +82,9 @@ def test_it_goes_on_where_it_was_stopped_and_offers_the_best(
     assert text.startswith("# why\n")
     assert Params.model_validate(yaml.safe_load(text)).train.width == int(best.data.params["train.width"])
     assert "params.yaml is changed" in capsys.readouterr().out
-    # and once done it does nothing more
+    # and a sweep that is complete runs no trial
     sweep.run(apply=False)
-    assert len(seen) == 4
+    assert len(fitted) == 4
 
 
 def test_the_holdout_is_never_read(project: Callable[..., None]) -> None:
@@ -94,7 +94,7 @@ def test_the_holdout_is_never_read(project: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "told"),
+    ("search", "message"),
     [
         ({"train.width": {"low": 0, "high": 8}}, r"search\.train\.width: params\.yaml cannot hold 0 there"),
         ({"train.depth": {"choices": [1, 2]}}, r"search\.train\.depth: params\.yaml has no such key"),
@@ -103,10 +103,10 @@ def test_the_holdout_is_never_read(project: Callable[..., None]) -> None:
         ({}, "at least 1 item"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anything_trains(
-    project: Callable[..., None], search: dict[str, object], told: str
+def test_a_mistake_in_the_search_is_refused_before_anything_trains(
+    project: Callable[..., None], search: dict[str, object], message: str
 ) -> None:
     project(search=search)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         sweep.run(apply=False)
     assert not sweep.STUDIES.exists()

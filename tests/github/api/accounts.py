@@ -8,7 +8,7 @@ from ..tokens import Token
 from ..transport import Response
 
 if TYPE_CHECKING:
-    from server import GitHub
+    from ..server import GitHub
 
 
 def who(token: Token, path: str) -> Response:

@@ -1,7 +1,6 @@
 """Another data set and another kind of model: scikit-learn's breast-cancer table and a logistic regression."""
 
-from mergeworthy import Binary
-from mergeworthy import Project
+from mergeworthy import Binary, Project
 
 from .features import LABEL, NOT_INPUTS, build_features, label
 from .params import Params

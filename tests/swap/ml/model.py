@@ -1,8 +1,7 @@
 """Standardise, then a logistic regression; exported by hand, for it is one matrix product."""
 
 import onnx
-from mergeworthy import Compute
-from mergeworthy import Dataset
+from mergeworthy import Compute, Dataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 

@@ -1,4 +1,4 @@
-"""The code of the gate's test project: tests call it, and former commits run it from their own `src/ml`."""
+"""The code of the gate's test project: tests call it, and former commits run their own copy in `src/ml`."""
 
 from mergeworthy import Binary, Project
 

@@ -1,4 +1,4 @@
-"""One row per flight, whose only input of worth is `signal`."""
+"""The features: one row per flight, whose only useful input is `signal`."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ NOT_INPUTS = {"sched_dep", "flight", "date"}
 
 
 def label(params: Params) -> pl.Expr:
-    """Return whether a flight is late, as an expression of the main table's columns."""
+    """Return the label, true if a flight is late, as an expression of the main table's columns."""
     return pl.col("arr_delay") > params.features.late_minutes
 
 
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
-    """Return a row per flight, whose signal is the noisier the later the weather is known."""
+    """Return a row per flight; the older the weather, the more noise is in the signal."""
     blur = 0.1 * (params.features.weather_lag_hours - 1) * pl.col("noise")
     rows = tables["flights"].sort("sched_dep", "carrier", "flight")
     rows = rows.with_columns(label(params).alias(TARGET), date=pl.col("sched_dep").dt.date())

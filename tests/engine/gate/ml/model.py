@@ -1,4 +1,4 @@
-"""The model: whatever graph a test writes."""
+"""The model: the graph that a test wrote."""
 
 from pathlib import Path
 

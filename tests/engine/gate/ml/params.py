@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Features(BaseModel):
-    """What the label and the features follow from; of `history_hours` nothing does."""
+    """Parameters of the label and the features; nothing depends on `history_hours`."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -287,9 +287,9 @@ def provenance() -> None:
 @app.command()
 def trainjob() -> None:
     """Print the training as a Kubernetes job."""
-    from .extras.clusters import show
+    from .extras.clusters import print_trainjob
 
-    show()
+    print_trainjob()
 
 
 @app.command()
@@ -297,7 +297,7 @@ def scan(
     image: Annotated[str | None, typer.Argument(help="another image than the one of this training")] = None,
 ) -> None:
     """Look the image's packages up among known vulnerabilities; exit 1 if gates.yaml does not accept one."""
-    from .container.build import scan as look_up
+    from .container.scan import scan as look_up
 
     look_up(image)
 

@@ -1,4 +1,22 @@
-"""The reference: what the champion has learned from, as counts, thresholds and performance, for the drift check."""
+"""The reference: what the champion has learned from, in a few kilobytes beside it (`models/drift.json`).
+
+It is written when a champion is trained, from the champion's own history, so a drift check needs neither that data nor
+its features. It holds, column by column:
+
+- bins: tenths of the history for numbers, the common values for categories;
+- counts of rows in each bin. Rows come in batches and are counted per block (day), so memory does not grow with rows:
+  a window, a history without it and a resample of days are all sums of blocks;
+- thresholds: how far windows of the history lie from the rest of it. What is usual is no drift.
+
+Beside the columns it holds the labelled performance on the holdout, with standard errors from resampling whole days.
+
+Thresholds. Rows of one day are correlated, so windows are runs of whole days, and `persistence` consecutive windows are
+compared with the history without them. A threshold holds for a family of columns together: by chance alone, what a rule
+tests (the largest distance of any column, each the least of its windows, in units of the column's own spread) exceeds
+it with probability `level` (max-T; Westfall & Young 1993). A history has few windows that do not overlap, so chance may
+make them look alike. Hence no threshold is below that of windows whose rows are drawn independently from the history's
+distribution (parametric bootstrap; Efron 1979).
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,94 +32,98 @@ from onnxruntime import InferenceSession
 from pydantic import Field
 
 from . import artifact, files
-from . import holdout as label
 from .config.gates import Bootstrap, Distance, Drift
 from .files import Record
+from .holdout import check_label
 from .paths import DRIFT_REFERENCE
 from .project import registered
-from .stats import FEWEST, TOLD, Difference, draw, jensen_shannon
+from .stats import MIN_BLOCKS, MIN_VALID_SHARE, Difference, draw, jensen_shannon
 
-# DOC reference.bins: The bins in which a column is counted: tenths of the reference for numbers, its common values
-# for categories.
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Kinds = Mapping[str, Literal["number", "category"]]
+
+BATCH = 250_000  # rows that are read at once
+SCORE = "(score)"  # the prediction, as one more column
 
 TENTHS = np.linspace(0.1, 0.9, 9)
-COMMON, KNOWN = 30, 10_000  # values with a bin of their own, values remembered
-SAMPLE = 200_000  # rows that the tenths are told from; what lies in each is counted on all rows
-Kinds = Mapping[str, Literal["number", "category"]]
+SAMPLE_ROWS = 200_000  # from which the tenths are estimated; the rows of each bin are counted on all rows
+COMMON_VALUES = 30  # categories with a bin of their own
+MAX_VALUES = 10_000  # categories that are stored
+
+SMALLEST_WINDOW, WINDOW_GROWTH = 250, 4  # rows of the smallest calibrated window, and the factor to the next size
+HISTORY_PER_WINDOWS = 2  # all windows that must agree take at most one such part of the history
+
+Labelled = pl.DataFrame  # with the columns of `LABELLED_SCHEMA`: rows whose label is known
+LABELLED_SCHEMA = {"block": pl.String, "label": pl.Boolean, "score": pl.Float32}
 
 
 class Bins(Record):
-    """How one column is cut; there is a bin for what is missing, and of categories for rare and for new values."""
+    """How one column is cut: a bin for missing values, and for categories one for rare and one for new values."""
 
     kind: Literal["number", "category"]
     edges: list[float] = Field(default_factory=list, description="inner edges, each the highest value of its bin")
     values: list[str] = Field(default_factory=list, description="common values, most frequent first")
     rare: list[str] = Field(default_factory=list, description="other values seen more than once")
     once: list[str] = Field(default_factory=list, description="values seen once")
-    open: Annotated[bool, Field(description="has more values than are remembered: none of them is new")] = False
+    open: Annotated[bool, Field(description="there are too many values to store: no value counts as new")] = False
 
     @property
     def labels(self) -> list[str]:
-        """What the bins are called, in their order; the first is what is missing."""
+        """Return the names of the bins, in their order; the first is for missing values."""
         if self.kind == "category":
             return ["(missing)", *self.values, "(rare)", "(new)"]
         if not self.edges:
             return ["(missing)", "(any)"]
-        told = [f"{edge:.4g}" for edge in self.edges]
-        between = [f"{low} … {high}" for low, high in pairwise(told)]
-        return ["(missing)", f"≤ {told[0]}", *between, f"> {told[-1]}"]
+        edges = [f"{edge:.4g}" for edge in self.edges]
+        between = [f"{low} … {high}" for low, high in pairwise(edges)]
+        return ["(missing)", f"≤ {edges[0]}", *between, f"> {edges[-1]}"]
 
-    def code(self, name: str, *, own: bool = False) -> pl.Expr:
-        """Give the place of each row's bin in `labels`; `own` rows are those that the bins were learned from.
+    def code(self, name: str, *, of_reference: bool = False) -> pl.Expr:
+        """Return the index in `labels` of each row's bin; `of_reference` if the bins were learned from these rows.
 
-        An own row that is alone with its value is new to all others: the share of those is what may be expected of
-        values never seen (Good 1953).
+        A value that only one row of the reference has would be new to all other rows, so there it counts as new: the
+        share of such rows estimates how many unseen values are to be expected (Good 1953).
         """
         column = pl.col(name)
         if self.kind == "number":
             number = column.cast(pl.Float64)
-            place = pl.lit(pl.Series(self.edges, dtype=pl.Float64)).search_sorted(number, side="left") + 1
-            return pl.when(number.is_null() | number.is_nan()).then(0).otherwise(place).cast(pl.Int64).alias(name)
-        seen = [] if self.open else [*self.rare, *([] if own else self.once)]
-        places = {value: place for place, value in enumerate([*self.values, *seen], 1)}
-        last = len(self.values) + 1
-        other = last if self.open else last + 1
-        found = column.cast(pl.String).replace_strict(places, default=other, return_dtype=pl.Int64)
-        found = pl.when(found > other).then(last).when(column.is_null()).then(0).otherwise(found)
-        return found.alias(name)
+            index = pl.lit(pl.Series(self.edges, dtype=pl.Float64)).search_sorted(number, side="left") + 1
+            return pl.when(number.is_null() | number.is_nan()).then(0).otherwise(index).cast(pl.Int64).alias(name)
+        uncommon = [] if self.open else [*self.rare, *([] if of_reference else self.once)]
+        indices = {value: index for index, value in enumerate([*self.values, *uncommon], 1)}
+        rare = len(self.values) + 1
+        new = rare if self.open else rare + 1
+        index = column.cast(pl.String).replace_strict(indices, default=new, return_dtype=pl.Int64)
+        return pl.when(index > new).then(rare).when(column.is_null()).then(0).otherwise(index).alias(name)
 
 
 def learn(rows: pl.LazyFrame, kinds: Kinds) -> dict[str, Bins]:
-    """Choose bins for the columns of `kinds` from all rows of the reference."""
+    """Return bins for the columns of `kinds`, chosen from all rows of the reference."""
     total = rows.select(pl.len()).collect().item()
-    step = max(1, total // SAMPLE)
-    sampled = rows.select(*kinds).with_row_index("_row").filter(pl.col("_row") % step == 0).collect(engine="streaming")
+    step = max(1, total // SAMPLE_ROWS)
+    sample = rows.select(*kinds).with_row_index("_row").filter(pl.col("_row") % step == 0).collect(engine="streaming")
     return {
-        name: _numbers(sampled[name]) if kind == "number" else _categories(rows, name) for name, kind in kinds.items()
+        name: _number_bins(sample[name]) if kind == "number" else _category_bins(rows, name)
+        for name, kind in kinds.items()
     }
 
 
-def _numbers(sample: pl.Series) -> Bins:
+def _number_bins(sample: pl.Series) -> Bins:
     values = sample.cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
     edges = np.unique(np.quantile(values, TENTHS, method="inverted_cdf")) if len(values) else np.array([])
     return Bins(kind="number", edges=edges.tolist())
 
 
-def _categories(rows: pl.LazyFrame, name: str) -> Bins:
-    counted = rows.select(pl.col(name).cast(pl.String)).drop_nulls().group_by(name).len()
-    found = counted.sort("len", name, descending=[True, False]).head(KNOWN + 1).collect(engine="streaming")
-    often = found.filter(pl.col("len") > 1)[name].to_list()
-    once = found.filter(pl.col("len") == 1)[name].to_list()
-    if found.height > KNOWN:
-        return Bins(kind="category", values=often[:COMMON], open=True)
-    return Bins(kind="category", values=often[:COMMON], rare=sorted(often[COMMON:]), once=once)
-
-
-# DOC reference.counts: Counting: rows come in batches and leave as counts per block (day) and bin, so that memory is
-# flat in rows. Whatever is asked later (a window, a reference without it, a resample of days) is a sum of blocks.
-
-BATCH = 250_000  # rows
-Ints = NDArray[np.int64]
+def _category_bins(rows: pl.LazyFrame, name: str) -> Bins:
+    counts = rows.select(pl.col(name).cast(pl.String)).drop_nulls().group_by(name).len()
+    values = counts.sort("len", name, descending=[True, False]).head(MAX_VALUES + 1).collect(engine="streaming")
+    repeated = values.filter(pl.col("len") > 1)[name].to_list()
+    once = values.filter(pl.col("len") == 1)[name].to_list()
+    common, rare = repeated[:COMMON_VALUES], sorted(repeated[COMMON_VALUES:])
+    if values.height > MAX_VALUES:
+        return Bins(kind="category", values=common, open=True)
+    return Bins(kind="category", values=common, rare=rare, once=once)
 
 
 @dataclass
@@ -113,51 +135,44 @@ class Counts:
 
     @property
     def rows(self) -> Ints:
-        """Rows of each block, shape (blocks,)."""
+        """Return the rows of each block, shape (blocks,)."""
         total: Ints = next(iter(self.columns.values())).sum(axis=1)
         return total
 
-    def total(self, chosen: slice = slice(None)) -> dict[str, Ints]:
-        """Sum over some of the blocks: each of shape (bins,)."""
-        return {name: counts[chosen].sum(axis=0) for name, counts in self.columns.items()}
+    def total(self) -> dict[str, Ints]:
+        """Return each column's counts over all blocks, shape (bins,)."""
+        return {name: counts.sum(axis=0) for name, counts in self.columns.items()}
 
 
 def batches(rows: pl.LazyFrame, columns: Iterable[str]) -> Iterator[pl.DataFrame]:
-    """Read only what is needed, piece by piece."""
+    """Yield the rows in batches, with only the columns that are needed."""
     yield from rows.select(list(dict.fromkeys(columns))).collect_batches(chunk_size=BATCH, maintain_order=False)
 
 
-def count(parts: Iterable[pl.DataFrame], bins: Mapping[str, Bins], block: str, *, own: bool = False) -> Counts:
-    """Count the rows of every part; `block` is the column that says which rows belong together, `own` as in `Bins`."""
-    found: dict[Any, dict[str, Ints]] = {}
+def count(parts: Iterable[pl.DataFrame], bins: Mapping[str, Bins], block: str, *, of_reference: bool = False) -> Counts:
+    """Return the counts of the rows of all parts; `block` is the column of blocks, `of_reference` as in `Bins.code`."""
+    by_block: dict[Any, dict[str, Ints]] = {}
     for part in parts:
         part = part.drop_nulls(block)
-        here = part[block].unique().sort()
-        place = part[block].rank("dense").cast(pl.Int64) - 1
-        codes = part.select(cut.code(name, own=own) for name, cut in bins.items())
-        for name, cut in bins.items():
+        names = part[block].unique().sort()
+        index = part[block].rank("dense").cast(pl.Int64) - 1
+        codes = part.select(cut.code(name, of_reference=of_reference) for name, cut in bins.items())
+        for column, cut in bins.items():
             width = len(cut.labels)
-            counted = np.bincount((place * width + codes[name]).to_numpy(), minlength=len(here) * width)
-            for one, row in zip(here, counted.reshape(-1, width), strict=True):
-                held = found.setdefault(one, {})
-                held[name] = held[name] + row if name in held else row
-    blocks = sorted(found)
+            counts = np.bincount((index * width + codes[column]).to_numpy(), minlength=len(names) * width)
+            for name, row in zip(names, counts.reshape(-1, width), strict=True):
+                totals = by_block.setdefault(name, {})
+                totals[column] = totals[column] + row if column in totals else row
+    blocks = sorted(by_block)
     empty: dict[str, Any] = {name: np.zeros((0, len(cut.labels)), np.int64) for name, cut in bins.items()}
     return Counts(
-        [str(one) for one in blocks],
-        {name: np.stack([found[one][name] for one in blocks]) for name in bins} if blocks else empty,
+        [str(name) for name in blocks],
+        {column: np.stack([by_block[name][column] for name in blocks]) for column in bins} if blocks else empty,
     )
 
 
-# DOC reference.performance: What a champion is worth on rows whose label is known, and how sure that is: whole days
-# are resampled.
-
-Labelled = pl.DataFrame  # of rows whose label is known:
-LABELLED = {"block": pl.String, "label": pl.Boolean, "score": pl.Float32}
-
-
 class Figure(Record):
-    """A metric's value, and its standard error where enough days tell it."""
+    """A metric's value, and its standard error if there are enough days to estimate it."""
 
     value: float
     error: Annotated[float, Field(ge=0)] = 0.0
@@ -165,141 +180,131 @@ class Figure(Record):
 
 
 def measure(rows: Labelled, metrics: Iterable[str], settings: Bootstrap) -> dict[str, Figure]:
-    """Measure each metric that can be told: on ten blocks at least, and on nine resamples of ten."""
+    """Return each metric with its standard error, except those that have too few blocks or defined resamples."""
     block = rows["block"].rank("dense").cast(pl.Int64).to_numpy() - 1
     blocks = int(block.max() + 1) if len(block) else 0
-    if blocks < FEWEST:
+    if blocks < MIN_BLOCKS:
         return {}
     label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
-    weights, found = draw(blocks, settings.resamples, settings.seed), {}
+    weights = draw(blocks, settings.resamples, settings.seed)
+    figures = {}
     for name in metrics:
         values = registered().all_metrics[name].prepare(label, score, block)(weights)
         resampled = values[1:][np.isfinite(values[1:])]
-        if np.isfinite(values[0]) and len(resampled) >= TOLD * settings.resamples:
+        if np.isfinite(values[0]) and len(resampled) >= MIN_VALID_SHARE * settings.resamples:
             error = resampled.std(ddof=1) * math.sqrt(blocks / (blocks - 1))
-            found[name] = Figure(value=float(values[0]), error=float(error), blocks=blocks)
-    return found
+            figures[name] = Figure(value=float(values[0]), error=float(error), blocks=blocks)
+    return figures
 
 
-def plain(rows: Labelled, metrics: Iterable[str]) -> dict[str, Figure]:
-    """Measure without an error: what a line over time is drawn from."""
+def measure_without_error(rows: Labelled, metrics: Iterable[str]) -> dict[str, Figure]:
+    """Return each metric that is defined, without a standard error; for the line over time."""
     label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
     values = {name: registered().all_metrics[name](label, score) for name in metrics}
     blocks = rows["block"].n_unique()
     return {name: Figure(value=value, blocks=blocks) for name, value in values.items() if math.isfinite(value)}
 
 
-def worse(metric: str, holdout: Figure, now: Figure) -> Difference:
-    """By how much `now` is worse than the holdout; the two are of different days, so their errors add up."""
+def deterioration(metric: str, holdout: Figure, now: Figure) -> Difference:
+    """Return by how much `now` is worse than the holdout; the two are of different days, so their errors add up."""
     sign = -1 if registered().all_metrics[metric].greater_is_better else 1
     error = math.hypot(holdout.error, now.error)
     blocks = min(holdout.blocks, now.blocks)
     return Difference(holdout.value, now.value, sign * (now.value - holdout.value), error, blocks)
 
 
-# DOC reference.calibrate: How far windows of the champion's own history lie from the rest of it: what is usual is no
-# drift. Windows are runs of whole blocks (days), for what rows of a day share is no evidence; as many in a row as
-# must agree are compared with the reference without them. A threshold holds for a family of columns together: what is
-# exceeded by chance is the largest of their distances, each the least of its windows, in units of its own spread (the
-# max-T of Westfall & Young 1993). A history has few windows that do not overlap, so chance may make them look alike.
-# Hence no threshold is below that of windows whose rows are drawn independently from the history's distribution (the
-# parametric bootstrap of Efron 1979).
-
-Floats = NDArray[np.float64]
-SMALLEST, STEP, LARGEST_SHARE = 250, 4, 2  # rows of a window; all in a row are at most half of the history
-
-
 def sizes(rows: int) -> list[int]:
-    """Rows of the windows that are calibrated: each four times the one before."""
-    found = [SMALLEST]
-    while found[-1] * STEP <= rows // LARGEST_SHARE:
-        found.append(found[-1] * STEP)
-    return found
+    """Return the calibrated window sizes, in rows, of a history of `rows`: each four times the one before."""
+    calibrated = [SMALLEST_WINDOW]
+    while calibrated[-1] * WINDOW_GROWTH <= rows // HISTORY_PER_WINDOWS:
+        calibrated.append(calibrated[-1] * WINDOW_GROWTH)
+    return calibrated
 
 
 def thresholds(
     counts: Counts, families: Mapping[str, list[str]], policy: Distance, persistence: int
 ) -> dict[str, list[float]]:
-    """Give for each column the distance that some of so many windows of each of `sizes` in a row stay within."""
-    rng, apart = np.random.default_rng(policy.seed), np.random.default_rng([policy.seed, 1])
-    found: dict[str, list[float]] = {name: [] for family in families.values() for name in family}
+    """Return, for each column and each of `sizes`, the distance that calls for no alarm.
+
+    By chance alone, `persistence` consecutive windows all exceed it, in any column of the family, with probability
+    `policy.level`.
+    """
+    rng, independent_rng = np.random.default_rng(policy.seed), np.random.default_rng([policy.seed, 1])
+    limits: dict[str, list[float]] = {name: [] for family in families.values() for name in family}
     total = int(counts.rows.sum())
     for rows in sizes(total):
         chosen = _windows(counts.rows, rows, (policy.draws, persistence), rng)
+        shape = chosen.shape[:2]
         for family in families.values():
-            seen = np.stack([_distances(counts.columns[name], chosen, rows, rng) for name in family], axis=-1)
-            shape = chosen.shape[:2]
-            drawn = np.stack([_drawn(counts.columns[name], rows, shape, apart) for name in family], axis=-1)
-            limits = np.maximum(_limits(seen, policy), _limits(drawn, policy))
-            for name, limit in zip(family, limits, strict=True):
-                found[name].append(round(float(limit), 6))
-    return found
+            columns = [counts.columns[name] for name in family]
+            observed = np.stack([_distances(column, chosen, rows, rng) for column in columns], axis=-1)
+            independent = np.stack(
+                [_independent_distances(column, rows, shape, independent_rng) for column in columns], axis=-1
+            )
+            larger = np.maximum(_limits(observed, policy), _limits(independent, policy))
+            for name, value in zip(family, larger, strict=True):
+                limits[name].append(round(float(value), 6))
+    return limits
 
 
 def limit(limits: list[float], rows: int, window: int) -> float:
-    """Give the threshold for a window of so many rows, between the sizes that were calibrated for `rows` of history.
+    """Return the threshold for a window of `window` rows, interpolated between the `sizes` of a history of `rows`.
 
     By chance alone distances fall with the root of the rows, a straight line in logarithms.
     """
     return float(np.exp(np.interp(np.log(max(window, 1)), np.log(sizes(rows)), np.log(limits))))
 
 
-def _windows(rows: Ints, wanted: int, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Choose windows in a row that hold about `wanted` rows each, shape (draws, windows, blocks)."""
+def _windows(rows: Ints, size: int, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw consecutive windows of about `size` rows each: which blocks they hold, shape (draws, windows, blocks)."""
     draws, windows = shape
-    length = min(max(1, round(wanted / rows.mean())), max(1, len(rows) // (windows * LARGEST_SHARE)))
+    length = min(max(1, round(size / rows.mean())), max(1, len(rows) // (windows * HISTORY_PER_WINDOWS)))
     first = rng.integers(0, max(1, len(rows) - windows * length + 1), (draws, 1, 1))
     starts = first + np.arange(windows)[:, None] * length
-    place = np.arange(len(rows))
-    chosen: NDArray[np.bool_] = (place >= starts) & (place < starts + length)
+    block = np.arange(len(rows))
+    chosen: NDArray[np.bool_] = (block >= starts) & (block < starts + length)
     return chosen
 
 
-def _distances(counts: Ints, chosen: NDArray[np.bool_], wanted: int, rng: np.random.Generator) -> Floats:
-    """Distance of each window, thinned to `wanted` rows, from all other blocks; shape (draws, windows)."""
+def _distances(counts: Ints, chosen: NDArray[np.bool_], size: int, rng: np.random.Generator) -> Floats:
+    """Return the distance of each window, thinned to `size` rows, from all other blocks; shape (draws, windows)."""
     inside = chosen @ counts
     outside = counts.sum(axis=0) - inside.sum(axis=1, keepdims=True)
-    many = inside.sum(axis=-1) > wanted
-    inside[many] = _thinned(inside[many], wanted, rng)
+    larger = inside.sum(axis=-1) > size
+    inside[larger] = _thinned(inside[larger], size, rng)
     return np.nan_to_num(jensen_shannon(inside, outside))
 
 
-def _thinned(counts: Ints, wanted: int, rng: np.random.Generator) -> Ints:
-    """Draw so many rows without replacement from each line of counts, shape (lines, bins), bin by bin."""
-    left, rest = np.full(len(counts), wanted), counts.sum(axis=1)
-    taken = np.empty_like(counts)
-    for place, here in enumerate(counts.T):
-        rest -= here
-        taken[:, place] = rng.hypergeometric(here, rest, left)
-        left -= taken[:, place]
-    return taken
+def _thinned(counts: Ints, size: int, rng: np.random.Generator) -> Ints:
+    """Draw `size` rows without replacement from each line of counts, shape (lines, bins), bin by bin."""
+    to_draw, remaining = np.full(len(counts), size), counts.sum(axis=1)
+    drawn = np.empty_like(counts)
+    for index, in_bin in enumerate(counts.T):
+        remaining -= in_bin
+        drawn[:, index] = rng.hypergeometric(in_bin, remaining, to_draw)
+        to_draw -= drawn[:, index]
+    return drawn
 
 
-def _drawn(counts: Ints, rows: int, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """Distance of windows and a reference of independent rows from one and the same distribution, as `_distances`."""
+def _independent_distances(counts: Ints, rows: int, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Return the distances of windows from a history, all rows drawn independently from one distribution."""
     total = counts.sum(axis=0)
     shares = total / total.sum()
     reference = rng.multinomial(int(total.sum()), shares, (shape[0], 1))
     return jensen_shannon(rng.multinomial(rows, shares, shape), reference)
 
 
-def _limits(seen: Floats, policy: Distance) -> Floats:
-    """From distances, shape (draws, windows, columns), to one limit a column, none below the floor."""
-    centre, spread = seen.mean(axis=(0, 1)), np.maximum(seen.std(axis=(0, 1)), 1e-9)
-    worst = ((seen - centre) / spread).min(axis=1).max(axis=1)  # what a rule asks: all windows, any column
-    beyond = np.quantile(worst, 1 - policy.level, method="weibull")  # what one draw more exceeds in that share
-    limits: Floats = np.maximum(centre + beyond * spread, policy.floor)
+def _limits(distances: Floats, policy: Distance) -> Floats:
+    """Return one limit a column from distances, shape (draws, windows, columns); none is below the floor."""
+    centre, spread = distances.mean(axis=(0, 1)), np.maximum(distances.std(axis=(0, 1)), 1e-9)
+    statistic = ((distances - centre) / spread).min(axis=1).max(axis=1)  # what a rule tests: all windows, any column
+    quantile = np.quantile(statistic, 1 - policy.level, method="weibull")  # a further draw exceeds it at rate `level`
+    limits: Floats = np.maximum(centre + quantile * spread, policy.floor)
     return limits
 
 
-# DOC reference.record: What the champion has learned from, in a few kilobytes beside it: `models/drift.json`. Made
-# when a champion is made, from its own history, so that a check needs neither the data nor the features of then.
-
-SCORE = "(score)"  # the prediction, as one more column
-
-
-class Reference(files.Record):
-    """The history of one model: its columns in bins, what is usual among them, and what it was worth on its holdout."""
+class Reference(Record):
+    """The history of one model: its columns in bins, their usual distances, and the performance on its holdout."""
 
     version: Literal[2] = 2
     model: Annotated[str, Field(description="MD5 of the model that this belongs to")]
@@ -313,32 +318,30 @@ class Reference(files.Record):
     holdout: Annotated[dict[str, Figure], Field(description="labelled performance, metric by metric")]
 
     def limit(self, column: str, rows: int) -> float:
-        """Give the distance that a window of so many rows is usually within."""
+        """Return the distance up to which a window of `rows` rows is usual."""
         return limit(self.thresholds[column], self.rows, rows)
 
 
-def inputs(session: InferenceSession) -> Kinds:
-    """The columns that a model reads, and their kinds."""
-    return {one.name: "category" if one.type == "tensor(string)" else "number" for one in session.get_inputs()}
-
-
-def scored(rows: pl.LazyFrame, session: InferenceSession) -> Iterator[pl.DataFrame]:
-    """Give all rows batch by batch, with the model's prediction as one more column."""
-    for part in rows.collect_batches(chunk_size=BATCH):
-        yield part.with_columns(pl.Series(SCORE, artifact.predict(session, part)))
+def read(path: Path = DRIFT_REFERENCE) -> Reference:
+    """Return the reference in a file; raise `UserError` if the file is missing or not a reference."""
+    return files.read_record(path, Reference, "a reference", f"`dvc pull --force {path}`, or `make pipeline`")
 
 
 def make(
     history: dict[str, pl.LazyFrame], session: InferenceSession, model: str, settings: Bootstrap, policy: Drift
 ) -> Reference:
-    """Look at `history`: partition → feature rows, oldest first, the newest the holdout. `model` is the model's MD5."""
-    kinds = inputs(session)
+    """Return the reference of a model from its history.
+
+    `history` maps partition to feature rows, oldest first; the newest partition is the holdout. `model` is the model's
+    MD5.
+    """
+    kinds = input_kinds(session)
     needed = [*kinds, settings.block, registered().target]
     rows = pl.concat([part.select(needed) for part in history.values()])
     *_, newest = history.values()
     holdout = pl.concat(list(scored(newest.select(needed), session)))
     bins = learn(rows, kinds) | learn(holdout.lazy(), {SCORE: "number"})
-    counts = count(scored(rows, session), bins, settings.block, own=True)
+    counts = count(scored(rows, session), bins, settings.block, of_reference=True)
     return summarise(list(history), model, counts, bins, labelled(holdout, settings.block), settings, policy)
 
 
@@ -351,7 +354,7 @@ def summarise(
     settings: Bootstrap,
     policy: Drift,
 ) -> Reference:
-    """Calibrate on the counts of the history, and measure on the holdout."""
+    """Return a reference with thresholds from the counts of the history, and performance from the holdout."""
     families = {"inputs": [name for name in bins if name != SCORE], "score": [SCORE]}
     return Reference(
         model=model,
@@ -366,17 +369,23 @@ def summarise(
     )
 
 
-def labelled(rows: pl.DataFrame, block: str) -> pl.DataFrame:
-    """Keep what performance is told from: block, label and score of the rows whose label is known."""
-    label.check_label(rows.lazy(), "the feature rows")
+def input_kinds(session: InferenceSession) -> Kinds:
+    """Return the columns that a model reads, and their kinds."""
+    return {column.name: "category" if column.type == "tensor(string)" else "number" for column in session.get_inputs()}
+
+
+def scored(rows: pl.LazyFrame, session: InferenceSession) -> Iterator[pl.DataFrame]:
+    """Yield all rows batch by batch, with the model's prediction as one more column."""
+    for part in rows.collect_batches(chunk_size=BATCH):
+        yield part.with_columns(pl.Series(SCORE, artifact.predict(session, part)))
+
+
+def labelled(rows: pl.DataFrame, block: str) -> Labelled:
+    """Return block, label and score of the rows whose label is known."""
+    check_label(rows.lazy(), "the feature rows")
     known = rows.filter(pl.col(registered().target).is_not_null())
     return known.select(
         pl.col(block).cast(pl.String).alias("block"),
         pl.col(registered().target).alias("label"),
         pl.col(SCORE).alias("score"),
     )
-
-
-def read(path: Path = DRIFT_REFERENCE) -> Reference:
-    """Read the reference; raise `UserError` where there is none, or it cannot be understood."""
-    return files.read_record(path, Reference, "a reference", f"`dvc pull --force {path}`, or `make pipeline`")

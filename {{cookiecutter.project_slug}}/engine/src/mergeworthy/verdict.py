@@ -1,4 +1,8 @@
-"""The verdict: its type, its file, and how people see it."""
+"""The verdict of the gate: its type, its Markdown and console tables, and its published JSON schema.
+
+`reports/verdict.json` is a file that other programs may rely on; `verdict.schema.json` beside this module describes it.
+`python -m mergeworthy.verdict` writes that schema again.
+"""
 
 import json
 from pathlib import Path
@@ -11,27 +15,26 @@ from rich.table import Table
 from .files import Record
 from .text import clean, inert, prose
 
-# DOC verdict: What the gate says, as a file that others may rely on: `reports/verdict.json`, described by
-# `verdict.schema.json`.
-
+SCHEMA = Path(__file__).with_name("verdict.schema.json")
 MARKS = {"pass": "✅", "warn": "⚠️", "block": "⛔"}
 WORDS = {"pass": "may be merged", "warn": "may be merged, with a look at the warnings", "block": "may not be merged"}
+COLUMNS = ("Check", "", "Figure", "Limit", "Why")
 
 Result = Literal["pass", "warn", "block"]
 
 
 class Check(Record):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     result: Result
-    figure: Annotated[float | None, Field(description="what was measured; null where nothing could be")] = None
-    limit: Annotated[float | None, Field(description="what `figure` was held against")] = None
-    why: Annotated[str, Field(description="one sentence; where the result is not `pass`, also how to mend it")]
+    figure: Annotated[float | None, Field(description="what was measured; null if nothing could be")] = None
+    limit: Annotated[float | None, Field(description="the limit that `figure` was compared with")] = None
+    why: Annotated[str, Field(description="one sentence; if the result is not `pass`, also how to fix it")]
 
 
 class Comparison(Record):
-    """Challenger against champion on the same rows; `worse_by` is positive where the challenger is worse."""
+    """Challenger against champion on the same rows; `worse_by` is positive if the challenger is worse."""
 
     metric: str
     column: Annotated[str | None, Field(description="the slice's column; null for the whole holdout")] = None
@@ -50,64 +53,64 @@ class Comparison(Record):
 
 
 class Verdict(Record):
-    """Whether the model may be merged."""
+    """All checks of a model, and whether it may be merged."""
 
     version: Literal[1] = 1
     outcome: Result
     commit: Annotated[str | None, Field(description="HEAD when the gate ran; null before the first commit")]
-    lock: Annotated[str | None, Field(description="MD5 of dvc.lock as it lay in the folder")]
+    lock: Annotated[str | None, Field(description="MD5 of dvc.lock in the folder; null if there is none")]
     champion: Annotated[
-        str | None, Field(description="the commit whose model is the champion; null: there is none yet")
+        str | None, Field(description="the commit whose model is the champion; null if there is none yet")
     ]
-    partition: Annotated[str | None, Field(description="the holdout")]
+    partition: Annotated[str | None, Field(description="the partition that is the holdout; null if unknown")]
     checks: list[Check]
     comparisons: list[Comparison] = Field(default=[])
 
     @property
     def exit_code(self) -> int:
-        """1 where the model may not be merged."""
+        """Return 1 if the model may not be merged, or else 0."""
         return int(self.outcome == "block")
 
 
 def worst(checks: list[Check]) -> Result:
-    """Give the outcome of all checks together; nothing checked is nothing shown, and blocks."""
+    """Return the outcome of all checks together; no checks at all are a block."""
     results = {check.result for check in checks}
     return "block" if "block" in results or not results else "warn" if "warn" in results else "pass"
 
 
-# DOC gate.show: The verdict for people: a Markdown table for pull requests, the same on the console.
-
-COLUMNS = ("Check", "", "Figure", "Limit", "Why")
-
-
 def verdict_markdown(verdict: Verdict) -> str:
-    """Give the verdict as one heading, its table and where it comes from."""
+    """Return the verdict as Markdown for a pull request: a heading, the table of checks, and what was judged."""
     rows = [[prose(cell) for cell in _cells(check)] for check in verdict.checks]
     lines = [list(COLUMNS), ["---", "---", "---:", "---:", "---"], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"## {_title(verdict)}\n\n{table}\n\n{prose(_origin(verdict))}\n"
+    return f"## {_title(verdict)}\n\n{table}\n\n{prose(_subject(verdict))}\n"
 
 
 def print_verdict(verdict: Verdict) -> None:
-    """Print the verdict."""
-    print_checks(_title(verdict), verdict.checks, _origin(verdict))
+    """Print the verdict as a table."""
+    print_checks(_title(verdict), verdict.checks, _subject(verdict))
 
 
-def print_checks(title: str, told: list[Check], caption: str | None = None) -> None:
+def print_checks(title: str, checks: list[Check], caption: str | None = None) -> None:
     """Print checks as a table."""
     table = Table(title=title, caption=caption and inert(clean(caption)), title_justify="left", caption_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("Figure", "Limit") else "left")
-    for check in told:
+    for check in checks:
         table.add_row(*(inert(clean(cell)) for cell in _cells(check)))
     Console().print(table, markup=False)
+
+
+def verdict_schema() -> str:
+    """Return the JSON schema of `Verdict`."""
+    return json.dumps(Verdict.model_json_schema(), indent=2) + "\n"
 
 
 def _title(verdict: Verdict) -> str:
     return f"{MARKS[verdict.outcome]} The model {WORDS[verdict.outcome]}"
 
 
-def _origin(verdict: Verdict) -> str:
+def _subject(verdict: Verdict) -> str:
     champion = f"champion of {verdict.champion[:12]}" if verdict.champion else "no champion"
     return f"Holdout {verdict.partition or 'unknown'}, {champion}, commit {(verdict.commit or 'none')[:12]}."
 
@@ -115,16 +118,6 @@ def _origin(verdict: Verdict) -> str:
 def _cells(check: Check) -> list[str]:
     numbers = ["" if value is None else f"{value:.4g}" for value in (check.figure, check.limit)]
     return [check.name, MARKS[check.result], *numbers, check.why]
-
-
-# DOC gate.schema: The published schema of a verdict: `python -m mergeworthy.ops.gate.schema` writes it anew.
-
-SCHEMA = Path(__file__).with_name("verdict.schema.json")
-
-
-def verdict_schema() -> str:
-    """Give the JSON schema of `Verdict` as it is now."""
-    return json.dumps(Verdict.model_json_schema(), indent=2) + "\n"
 
 
 if __name__ == "__main__":

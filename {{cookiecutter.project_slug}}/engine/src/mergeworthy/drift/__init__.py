@@ -1,1 +1,1 @@
-"""Is the champion still right for what comes in? `check` asks, `decide` answers, `show` and `evidence` tell it."""
+"""The drift check: is the champion still right for the data that comes in? `decision` decides, `check` is the verb."""

@@ -1,4 +1,12 @@
-"""Training on other machines: a Ray cluster, or a job of Kubeflow Trainer."""
+"""Training on other machines: a Ray cluster, or a job of Kubeflow Trainer.
+
+Ray is for work that is too large for one machine: the stage `train` and the trials of a sweep run on the cluster of
+infra.yaml. Its machines share only their packages with this one. Code and inputs are sent there, results come back.
+This module imports Ray, through `ray_cluster`, only after the cluster's address answered.
+
+`make trainjob` prints the stage `train` as a job of Kubeflow Trainer 2. Trainer's torch runtime sets the variables by
+which each node's torchrun finds the other nodes.
+"""
 
 import importlib.util
 import re
@@ -12,79 +20,69 @@ from ..adapters.git import commit
 from ..config.infra import Infra, Ray
 from ..errors import UserError
 
-# DOC extras.ray.reach: Can the cluster be asked? Told in some seconds, and without Ray's import.
-
-TIMEOUT = 5  # seconds until an address that does not answer counts as wrong
-
-
-def reach(address: str) -> None:
-    """Raise `UserError` where Ray is not installed here, or nothing listens at `address`."""
-    if not importlib.util.find_spec("ray"):
-        raise UserError("infra.yaml: ray: the package is not installed here: run `make setup`")
-    found = re.fullmatch(r"ray://(.+):(\d+)", address)
-    if not found:
-        raise UserError(f"infra.yaml: ray.address, or RAY_ADDRESS: {address} is not ray://host:port")
-    try:
-        socket.create_connection((found[1], int(found[2])), TIMEOUT).close()
-    except OSError as error:
-        raise UserError(f"no Ray cluster answers at {address} ({error}): see infra.yaml, or RAY_ADDRESS") from None
-
-
-# DOC extras.ray.stage: The stage `train`, handed to a Ray cluster. Nothing here imports Ray before an address
-# answers.
-
-
-def train(infra: Infra, wanted: Ray) -> None:
-    """Run the stage there, and write here what it writes."""
-    reach(wanted.head)
-    from .ray_cluster import train
-
-    train(infra, wanted)
-
-
-# DOC extras.ray.__init__: Ray, where one machine is not enough: the stage `train` and a sweep's trials on the cluster
-# of infra.yaml. Nothing is shared with its machines but their packages: code and inputs travel there, what comes of
-# them travels back.
-
 if TYPE_CHECKING:
     from .sweep_trial import Split
 
 Key = TypeVar("Key")
 
-
-def tried(
-    asked: "Iterator[tuple[Key, dict[str, Any]]]", data: "Split", infra: settings.Infra, wanted: settings.Ray
-) -> "Iterator[tuple[Key, tuple[dict[str, float], float]]]":
-    """Try parameters there, many at once; give each key with what came of it, in the order in which they are done."""
-    reach(wanted.head)
-    from .ray_cluster import tried
-
-    return tried(asked, data, infra, wanted)
-
-
-# DOC extras.trainjob: `make trainjob`: the stage `train` as a job of Kubeflow Trainer 2, made from infra.yaml. Its
-# torch runtime tells every node's torchrun, by variables, how many there are and where they meet.
-
-PLACE = "/project"
-CODE = "PYTHONPATH=src:engine/src"
+CONNECT_TIMEOUT = 5  # seconds until an address that does not answer counts as wrong
+PROJECT_FOLDER = "/project"  # where the volume with the checkout is mounted
+PYTHONPATH = "PYTHONPATH=src:engine/src"
 NODE = "node"  # what Trainer's runtimes call their replicated job and its container
-LENGTH = 63  # of a name in Kubernetes
+NAME_LENGTH = 63  # characters of a name in Kubernetes
+HASH_LENGTH = 7  # characters of the commit in a job's name
 
 
-def show() -> None:
-    """Print the manifest, named by the commit: applied twice it is one job."""
+def check_connection(address: str) -> None:
+    """Raise `UserError` if Ray is not installed here, or nothing listens at `address`."""
+    if not importlib.util.find_spec("ray"):
+        raise UserError("infra.yaml: ray: the package is not installed here: run `make setup`")
+    parts = re.fullmatch(r"ray://(.+):(\d+)", address)
+    if not parts:
+        raise UserError(f"infra.yaml: ray.address, or RAY_ADDRESS: expected ray://host:port, not {address}")
+    try:
+        socket.create_connection((parts[1], int(parts[2])), CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster answers at {address} ({error}): start it, or correct ray.address in infra.yaml or "
+            "RAY_ADDRESS"
+        ) from None
+
+
+def train(infra: Infra, ray: Ray) -> None:
+    """Run the stage `train` on the cluster, and write here what it writes."""
+    check_connection(ray.head)
+    from .ray_cluster import train
+
+    train(infra, ray)
+
+
+def run_trials(
+    trials: "Iterator[tuple[Key, dict[str, Any]]]", data: "Split", infra: Infra, ray: Ray
+) -> "Iterator[tuple[Key, tuple[dict[str, float], float]]]":
+    """Run a sweep's trials on the cluster, many at once; yield each key with its result as soon as it is done."""
+    check_connection(ray.head)
+    from .ray_cluster import run_trials
+
+    return run_trials(trials, data, infra, ray)
+
+
+def print_trainjob() -> None:
+    """Print the manifest of the job; its name has the commit, so that the same commit applied twice is one job."""
     infra = settings.infra()
     if infra.cluster is None:
-        raise UserError("infra.yaml: cluster: says where the job runs; it needs an image and a volume")
-    name = infra.tracking.experiment[: LENGTH - 8].rstrip("-")
-    print(files.dump_yaml(manifest(infra.cluster, infra.compute, f"{name}-{(commit() or 'none')[:7]}")))
+        raise UserError("infra.yaml: cluster: is missing: set its image and volume, so that the job can run there")
+    name = infra.tracking.experiment[: NAME_LENGTH - HASH_LENGTH - 1].rstrip("-")
+    print(files.dump_yaml(trainjob(infra.cluster, infra.compute, f"{name}-{(commit() or 'none')[:HASH_LENGTH]}")))
 
 
-def manifest(cluster: settings.Cluster, compute: settings.Compute, name: str, place: str = PLACE) -> dict[str, Any]:
-    """Give the TrainJob (trainer.kubeflow.org/v1alpha1, as of Trainer 2.3.0); the checkout lies at `place`."""
+def trainjob(
+    cluster: settings.Cluster, compute: settings.Compute, name: str, folder: str = PROJECT_FOLDER
+) -> dict[str, Any]:
+    """Return the TrainJob (trainer.kubeflow.org/v1alpha1, as of Trainer 2.3.0); the checkout is mounted at `folder`."""
     volume = {
         "volumes": [{"name": "project", "persistentVolumeClaim": {"claimName": cluster.volume}}],
-        "containers": [{"name": NODE, "volumeMounts": [{"name": "project", "mountPath": place}]}],
+        "containers": [{"name": NODE, "volumeMounts": [{"name": "project", "mountPath": folder}]}],
     }
     # A Kubernetes quantity is a whole number or a text.
     resources = {
@@ -101,8 +99,8 @@ def manifest(cluster: settings.Cluster, compute: settings.Compute, name: str, pl
                 "image": cluster.image,
                 "command": [
                     "env",
-                    f"--chdir={place}",
-                    CODE,
+                    f"--chdir={folder}",
+                    PYTHONPATH,
                     "torchrun",
                     "-m",
                     "mergeworthy.stages.train",

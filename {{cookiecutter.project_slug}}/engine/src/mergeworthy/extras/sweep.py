@@ -1,4 +1,11 @@
-"""`make sweep`: a search over params.yaml, as sweep.yaml says, without the holdout."""
+"""`make sweep`: a search over params.yaml, as sweep.yaml says, without the holdout.
+
+Trials run one after the other, or on a Ray cluster. A search that was stopped goes on where it was: Optuna's study is
+kept in `.cache/sweep.db`. The sampler is the tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS 24). Each
+finished trial is also a run in MLflow. The result is a table of the best trials and an offered change of params.yaml.
+
+A search space maps keys of params.yaml, by their dotted names, to the values that trials may give them.
+"""
 
 import copy
 import hashlib
@@ -28,125 +35,191 @@ from ..tracking_runs import whole
 from . import clusters
 from .sweep_trial import Split, fit, split
 
-# DOC extras.sweep.space: Keys of params.yaml, by their dotted names, and the values that a trial gives them.
-
 Tree = Mapping[str, Any]
-STAGE = "features."  # what its stage reads: a trial trains on the feature files as they are
+Suggestion = tuple[Trial, dict[str, Any]]
+
+STUDIES = Path(".cache/sweep.db")
+NUMBER = "number"  # the attribute of a trial that holds its number in the sweep
+FEATURES_PREFIX = "features."  # keys of the stage `features`: a trial trains on the feature files as they are
+SHOWN_TRIALS = 5
+
+
+def run(*, apply: bool) -> None:
+    """Run the remaining trials and print the best; write it into params.yaml if `apply`.
+
+    Raise `UserError` for a key or value that params.yaml cannot hold, and if MLflow does not answer.
+    """
+    sweep, params = settings.sweep(), files.read_yaml(PARAMS)
+    check(sweep.search, params)
+    address = settings.infra().tracking.address
+    reach(address)
+    data = split()
+    study = _study(sweep, data)
+    remaining = _remaining(study, sweep)
+    say(f"{sweep.metric} on {data.measured.stem}: {len(remaining)} of {sweep.trials} trials to go")
+    trials = _results(_suggestions(study, sweep, params, remaining), data) if remaining else ()
+    for trial, (figures, seconds) in trials:
+        record(address, study.study_name, trial.params, figures, seconds)
+        study.tell(trial, figures[sweep.metric])
+        say(f"trial {len(_completed(study))}/{sweep.trials}: {summary(sweep, figures, trial.params)}")
+    show(_completed(study), sweep, params)
+    if apply:
+        write(study.best_params)
 
 
 def check(search: Search, params: Tree) -> None:
     """Raise `UserError` unless params.yaml may hold every value that a trial could give it."""
-    for name, where in search.items():
-        if name.startswith(STAGE):
+    for name, space in search.items():
+        if name.startswith(FEATURES_PREFIX):
             raise UserError(
                 f"sweep.yaml: search.{name}: the stage `features` reads it, a sweep only trains: leave it out"
             )
-        for value in where.extremes(whole=_whole(params, name)):
+        for value in space.extremes(whole=_is_integer(params, name)):
             try:
                 registered().params.model_validate(changed(params, {name: value}))
             except ValidationError as error:
-                said = error.errors()[0]["msg"]
-                raise UserError(f"sweep.yaml: search.{name}: params.yaml cannot hold {value} there: {said}") from None
+                reason = error.errors()[0]["msg"]
+                raise UserError(f"sweep.yaml: search.{name}: params.yaml cannot hold {value} there: {reason}") from None
 
 
 def current(search: Search, params: Tree) -> dict[str, Any]:
-    """What params.yaml holds now."""
-    return {name: _at(params, name) for name in search}
+    """Return the values that params.yaml holds now."""
+    return {name: _value(params, name) for name in search}
 
 
 def suggest(trial: Trial, search: Search, params: Tree) -> dict[str, Any]:
-    """A value for each key."""
-    chosen: dict[str, Any] = {}
-    for name, where in search.items():
-        if not isinstance(where, Range):
-            chosen[name] = trial.suggest_categorical(name, where.choices)
-        elif _whole(params, name):
-            chosen[name] = trial.suggest_int(name, int(where.low), int(where.high), log=where.log)
+    """Return the trial's value for each key."""
+    values: dict[str, Any] = {}
+    for name, space in search.items():
+        if not isinstance(space, Range):
+            values[name] = trial.suggest_categorical(name, space.choices)
+        elif _is_integer(params, name):
+            values[name] = trial.suggest_int(name, int(space.low), int(space.high), log=space.log)
         else:
-            chosen[name] = trial.suggest_float(name, where.low, where.high, log=where.log)
-    return chosen
+            values[name] = trial.suggest_float(name, space.low, space.high, log=space.log)
+    return values
 
 
-def changed(params: Tree, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Give params.yaml's content with other values."""
+def changed(params: Tree, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of params.yaml's content with other values."""
     result = copy.deepcopy(dict(params))
-    assign(result, chosen)
+    assign(result, values)
     return result
 
 
-def assign(params: MutableMapping[str, Any], chosen: Mapping[str, Any]) -> None:
-    """Put other values in place."""
-    for name, value in chosen.items():
+def assign(params: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Set the values in place."""
+    for name, value in values.items():
         *path, last = name.split(".")
-        place = params
+        block = params
         for key in path:
-            place = place[key]
-        place[last] = value
+            block = block[key]
+        block[last] = value
 
 
-def _at(params: Tree, name: str) -> Any:
-    place: Any = params
+def _value(params: Tree, name: str) -> Any:
+    value: Any = params
     for key in name.split("."):
-        if not isinstance(place, Mapping) or key not in place:
+        if not isinstance(value, Mapping) or key not in value:
             raise UserError(f"sweep.yaml: search.{name}: {PARAMS} has no such key")
-        place = place[key]
-    return place
+        value = value[key]
+    return value
 
 
-def _whole(params: Tree, name: str) -> bool:
-    value = _at(params, name)
+def _is_integer(params: Tree, name: str) -> bool:
+    value = _value(params, name)
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-# DOC extras.sweep.record: A finished trial in MLflow.
+def _study(sweep: Sweep, data: Split) -> optuna.Study:
+    """Return the study of this search, or a new one: only trials on the same rows, code and space can be compared."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    STUDIES.parent.mkdir(exist_ok=True)
+    identity = sweep.model_dump_json(exclude={"trials"}) + data.digest
+    return optuna.create_study(
+        study_name=f"sweep-{hashlib.sha256(identity.encode()).hexdigest()[:8]}",
+        storage=f"sqlite:///{STUDIES}",
+        direction="maximize" if registered().all_metrics[sweep.metric].greater_is_better else "minimize",
+        load_if_exists=True,
+    )
 
 
-def record(uri: str, sweep: str, chosen: Mapping[str, object], figures: Mapping[str, float], seconds: float) -> None:
-    """Mirror it as a run of the experiment `<experiment>-sweeps`; raise `TrackingError`, leaving none."""
+def _remaining(study: optuna.Study, sweep: Sweep) -> list[int]:
+    """Return the numbers of the trials still to run; trials that a stop left unfinished are repeated."""
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+    return sorted(set(range(sweep.trials)) - {trial.user_attrs[NUMBER] for trial in _completed(study)})
+
+
+def _suggestions(study: optuna.Study, sweep: Sweep, params: Tree, numbers: list[int]) -> Iterator[Suggestion]:
+    """Yield trials with their parameters, the same after a stop as without it; the first one is params.yaml itself."""
+    for number in numbers:
+        # A constant liar (Ginsbourger et al. 2010) keeps trials that run at once apart from each other.
+        study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + number, constant_liar=True)
+        if number == 0 and not study.get_trials(states=[TrialState.WAITING]):
+            study.enqueue_trial(current(sweep.search, params))
+        trial = study.ask()
+        trial.set_user_attr(NUMBER, number)
+        yield trial, changed(params, suggest(trial, sweep.search, params))
+
+
+def _results(suggestions: Iterator[Suggestion], data: Split) -> Iterator[tuple[Trial, Any]]:
+    """Yield each trial with its figures and seconds, in the order in which they finish."""
+    infra = settings.infra()
+    if infra.ray:
+        yield from clusters.run_trials(suggestions, data, infra, infra.ray)
+    else:
+        yield from ((trial, fit(params, data)) for trial, params in suggestions)
+
+
+def _completed(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+
+
+def record(uri: str, sweep: str, values: Mapping[str, object], figures: Mapping[str, float], seconds: float) -> None:
+    """Record a finished trial as a run of the experiment `<experiment>-sweeps`.
+
+    Raise `TrackingError` if MLflow refuses it; no part of the run is left behind.
+    """
     with connected(uri) as client:
         name = f"{settings.infra().tracking.experiment}-sweeps"
-        number = answered(uri, lambda: mlflow.set_experiment(name)).experiment_id
-        with whole(client, number, sweep, {"sweep": sweep, "commit": commit() or "none"}) as run:
+        experiment = answered(uri, lambda: mlflow.set_experiment(name)).experiment_id
+        with whole(client, experiment, sweep, {"sweep": sweep, "commit": commit() or "none"}) as run:
             now = int(time.time() * 1000)
             metrics = [Metric(name, value, now, 0) for name, value in {**figures, "train_seconds": seconds}.items()]
-            client.log_batch(run.info.run_id, metrics, [Param(name, str(value)) for name, value in chosen.items()])
+            client.log_batch(run.info.run_id, metrics, [Param(name, str(value)) for name, value in values.items()])
 
 
-# DOC extras.sweep.offer: What a sweep found, as a table and as a change of params.yaml.
-
-SHOWN = 5
-
-
-def told(sweep: Sweep, figures: Mapping[str, float], chosen: Mapping[str, Any]) -> str:
-    """One trial in a line."""
-    values = ", ".join(f"{name.rpartition('.')[2]} {_short(value)}" for name, value in chosen.items())
-    return f"{sweep.metric} {figures[sweep.metric]:.4f} with {values}"
+def summary(sweep: Sweep, figures: Mapping[str, float], values: Mapping[str, Any]) -> str:
+    """Return one trial in a line."""
+    shown = ", ".join(f"{name.rpartition('.')[2]} {_short(value)}" for name, value in values.items())
+    return f"{sweep.metric} {figures[sweep.metric]:.4f} with {shown}"
 
 
-def show(trials: Sequence[FrozenTrial], sweep: Sweep, before: Tree) -> None:
-    """Print the best trials, what params.yaml holds now among them, and the change that is offered."""
-    better_first = bool(registered().all_metrics[sweep.metric].greater_is_better)
-    ranked = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=better_first)
-    now = current(sweep.search, before)
+def show(trials: Sequence[FrozenTrial], sweep: Sweep, params: Tree) -> None:
+    """Print the best trials, the present params.yaml among them, and the change that is offered."""
+    greater_is_better = bool(registered().all_metrics[sweep.metric].greater_is_better)
+    ranked = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=greater_is_better)
+    now = current(sweep.search, params)
     table = Table(sweep.metric, *(name.rpartition(".")[2] for name in sweep.search), "")
-    for trial in [*ranked[:SHOWN], *(trial for trial in ranked[SHOWN:] if trial.params == now)]:
+    for trial in [*ranked[:SHOWN_TRIALS], *(trial for trial in ranked[SHOWN_TRIALS:] if trial.params == now)]:
         values = [_short(trial.params[name]) for name in sweep.search]
         table.add_row(f"{trial.value:.4f}", *values, f"{PARAMS} now" if trial.params == now else "")
     Console().print(table)
     best = ranked[0].params
-    differing = [f"{name}: {_short(now[name])} → {_short(best[name])}" for name in best if best[name] != now[name]]
-    if differing:
-        say(f"offered for {PARAMS} (`make sweep APPLY=1` writes it; the holdout has not seen any of this):")
-    for line in differing or [f"nothing tried is better than what {PARAMS} holds"]:
+    changes = [f"{name}: {_short(now[name])} → {_short(best[name])}" for name in best if best[name] != now[name]]
+    if changes:
+        say(f"offered for {PARAMS} (`make sweep APPLY=1` writes it; the holdout was not used for any of this):")
+    for line in changes or [f"no trial is better than what {PARAMS} holds"]:
         say(line)
 
 
-def write(best: Mapping[str, Any]) -> None:
-    """Change the values in params.yaml; its comments and order stay."""
+def write(values: Mapping[str, Any]) -> None:
+    """Change the values in params.yaml; its comments and order are kept."""
     yaml = YAML()
     yaml.width = 4096  # no line is broken
     content = yaml.load(files.read_text(PARAMS, "restore it from git"))
-    assign(content, {name: _rounded(value) for name, value in best.items()})
+    assign(content, {name: _rounded(value) for name, value in values.items()})
     new = PARAMS.with_suffix(".yaml.new")
     with new.open("w") as file:
         yaml.dump(content, file)
@@ -155,85 +228,9 @@ def write(best: Mapping[str, Any]) -> None:
 
 
 def _rounded(value: Any) -> Any:
-    """Three digits: a search knows no more."""
+    """Return a float rounded to three digits, which is all that a search can distinguish; other values unchanged."""
     return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
 def _short(value: Any) -> str:
     return str(_rounded(value))
-
-
-# DOC extras.sweep.search: The search: asks for values, has them tried one after the other or on a cluster, keeps what
-# came of them. The sampler is the tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS 24), as Optuna has
-# it.
-
-Asked = tuple[Trial, dict[str, Any]]
-NUMBER = "number"
-STUDIES = Path(".cache/sweep.db")
-
-
-def run(*, apply: bool) -> None:
-    """Try what is left to try, show the best, and write it into params.yaml if `apply`.
-
-    Raises `UserError` for a key or value that params.yaml cannot hold, and where MLflow does not answer.
-    """
-    sweep, before = settings.sweep(), files.read_yaml(PARAMS)
-    check(sweep.search, before)
-    address = settings.infra().tracking.address
-    reach(address)
-    data = split()
-    study = _study(sweep, data)
-    left = _left(study, sweep)
-    say(f"{sweep.metric} on {data.measured.stem}: {len(left)} of {sweep.trials} trials to go")
-    for trial, (figures, model_seconds) in _tried(_asked(study, sweep, before, left), data) if left else ():
-        record(address, study.study_name, trial.params, figures, model_seconds)
-        study.tell(trial, figures[sweep.metric])
-        say(f"trial {len(_complete(study))}/{sweep.trials}: {told(sweep, figures, trial.params)}")
-    show(_complete(study), sweep, before)
-    if apply:
-        write(study.best_params)
-
-
-def _study(sweep: Sweep, data: Split) -> optuna.Study:
-    """The search that is going on, or a new one: only trials on the same rows, code and space can be compared."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    STUDIES.parent.mkdir(exist_ok=True)
-    same = sweep.model_dump_json(exclude={"trials"}) + data.digest
-    return optuna.create_study(
-        study_name=f"sweep-{hashlib.sha256(same.encode()).hexdigest()[:8]}",
-        storage=f"sqlite:///{STUDIES}",
-        direction="maximize" if registered().all_metrics[sweep.metric].greater_is_better else "minimize",
-        load_if_exists=True,
-    )
-
-
-def _left(study: optuna.Study, sweep: Sweep) -> list[int]:
-    """Numbers of the trials that are still to be made; those that a stop left unfinished are made again."""
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        study.tell(trial.number, state=TrialState.FAIL)
-    return sorted(set(range(sweep.trials)) - {trial.user_attrs[NUMBER] for trial in _complete(study)})
-
-
-def _asked(study: optuna.Study, sweep: Sweep, before: Tree, left: list[int]) -> Iterator[Asked]:
-    """Trials with their parameters, the same after a stop as without it; the first one is params.yaml as it stands."""
-    for number in left:
-        # A constant liar (Ginsbourger et al. 2010): of trials that run at once none looks where another does.
-        study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + number, constant_liar=True)
-        if number == 0 and not study.get_trials(states=[TrialState.WAITING]):
-            study.enqueue_trial(current(sweep.search, before))
-        trial = study.ask()
-        trial.set_user_attr(NUMBER, number)
-        yield trial, changed(before, suggest(trial, sweep.search, before))
-
-
-def _tried(asked: Iterator[Asked], data: Split) -> Iterator[tuple[Trial, Any]]:
-    """Each trial with its figures and seconds, in the order in which they are done."""
-    infra = settings.infra()
-    if infra.ray:
-        yield from clusters.tried(asked, data, infra, infra.ray)
-    else:
-        yield from ((trial, fit(params, data)) for trial, params in asked)
-
-
-def _complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])

@@ -1,4 +1,7 @@
-"""One trial: trained without the two newest partitions, measured on the older of them."""
+"""One trial of a sweep: trained without the two newest partitions, measured on the older of them.
+
+The newest partition is the holdout; a sweep never reads it.
+"""
 
 import time
 from collections.abc import Mapping
@@ -17,10 +20,13 @@ from ..paths import FEATURES
 from ..project import registered, team_code
 from ..stages import distributed, train
 
+RUN_PIPELINE = "run `make pipeline`"
+MIN_PARTITIONS = 3  # one to train on, one to measure on, and the holdout
+
 
 @dataclass(frozen=True)
 class Split:
-    """Feature files to train on, the one to measure on, and a hash of these and of the team's code."""
+    """Feature files to train on, the one to measure on, and a digest of these and of the team's code."""
 
     training: list[Path]
     measured: Path
@@ -28,30 +34,32 @@ class Split:
 
 
 def split() -> Split:
-    """Leave the holdout out; raise `UserError` where too few partitions remain."""
-    found = sorted(FEATURES.glob("*.parquet"))
-    if len(found) < 3:
+    """Return the feature files without the holdout; raise `UserError` if there are too few partitions."""
+    paths = sorted(FEATURES.glob("*.parquet"))
+    if len(paths) < MIN_PARTITIONS:
         raise UserError(
-            f"features/ holds {len(found)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
+            f"features/ holds {len(paths)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
         )
-    *training, measured, _ = found
-    for path in found[:-1]:
-        holdout.check_label(files.scan_parquet([path], "run `make pipeline`", [registered().target]), path)
+    *training, measured, _ = paths
+    for path in paths[:-1]:
+        holdout.check_label(files.scan_parquet([path], RUN_PIPELINE, [registered().target]), path)
     train.check_trainable(training, measured)
     return Split(training, measured, digest([], [*training, measured, *team_code()]))
 
 
 def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float]:
-    """Train as the stage does; give the metrics that can be told, and the seconds that it took."""
-    labelled, started, compute = pl.col(registered().target).is_not_null(), time.monotonic(), settings.infra().compute
-    with distributed.sharded(data.training, compute.memory_gb) as shards:
+    """Train as the stage does; return the metrics that are defined, and the seconds that the training took."""
+    compute = settings.infra().compute
+    begin = time.monotonic()
+    with distributed.sharded(data.training, compute.memory_gb) as training:
         model = registered().fit(
-            registered().dataset(shards),
+            registered().dataset(training),
             registered().params.model_validate(params),
             Compute(compute.device, compute.precision, compute.threads),
         )
-    seconds = time.monotonic() - started
-    table = files.read_parquet(data.measured, "run `make pipeline`", [registered().target]).filter(labelled)
-    score = artifact.predict(artifact.session(model), table)
-    figures = holdout.figures(holdout.labels(table, data.measured), score)
+    seconds = time.monotonic() - begin
+    target = registered().target
+    rows = files.read_parquet(data.measured, RUN_PIPELINE, [target]).filter(pl.col(target).is_not_null())
+    score = artifact.predict(artifact.session(model), rows)
+    figures = holdout.figures(holdout.labels(rows, data.measured), score)
     return {name: value for name, value in figures.items() if value is not None}, seconds

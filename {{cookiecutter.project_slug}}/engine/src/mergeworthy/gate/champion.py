@@ -1,4 +1,14 @@
-"""The champion: which commit it is, and what it predicts, by its own code, parameters and features."""
+"""The champion: which commit it is, and what its model predicts for the holdout.
+
+The champion is the commit that main points to. There is none if git finds no dvc.lock there; a failure never counts as
+"none yet".
+
+A commit's recorded predictions count if the holdout and its data are those that the commit was evaluated on. If the
+data changed, the commit's own stages `features` and `evaluate` run on today's data: by the commands in its dvc.lock,
+in a scratch folder with its files, its outs and the newest partitions, in this environment, with a time limit. Such a
+commit is in main's history, which was reviewed, or a person named it with `--champion`. If its code and parameters
+are those of this folder, today's features are used instead, unless a person may have replaced them (`dvc commit`).
+"""
 
 import os
 import signal
@@ -26,19 +36,42 @@ from ..project import registered
 from ..stages.base import write as write_versions
 from ..stats import Floats
 from ..text import say
-from .rows import Data, hash_of, key, keyed
+from .rows import DataFiles, check_key, data_md5, key
 
-# DOC gate.champion: The champion: the commit that main points to. That there is none is read from git, never
-# concluded from a failure.
+CODE_PATHS = ("src", "engine/src", "dvc.yaml")
+STAGES = ("features", "evaluate")
+LOOK_BACK = 1  # partitions before the newest that the features may read
+ERROR_LENGTH = 300  # characters of a stage's error
+# Variables that would make a stage behave as in CI, under make, or in another repository.
+UNSET_VARIABLES = (
+    "GITHUB_ACTIONS",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_WORK_TREE",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "RESTORE_ONLY",
+)
+
+Method = Literal["recorded", "same code", "own code", "todays features"]
+METHOD_DESCRIPTIONS: dict[Method, str] = {
+    "recorded": "judged by the predictions recorded at its commit, which are of the same rows",
+    "same code": "scored on this commit's features, as code and feature parameters are the same",
+    "own code": "judged by its own commit's code, run on today's data",
+}
 
 
 class NoModelError(UserError):
     """A dvc.lock that records no model."""
 
 
+class CannotRunError(UserError):
+    """A commit whose own code cannot be run on today's data."""
+
+
 @dataclass(frozen=True)
 class Champion:
-    """A commit, its model's MD5, its newest partition, which that model was not trained on, its data.dvc and lock."""
+    """A commit, its model's MD5, its newest partition (its holdout), and the content of its data.dvc and dvc.lock."""
 
     commit: str
     md5: str
@@ -52,60 +85,61 @@ class Champion:
         return self.commit[:12]
 
 
-def find(ref: str | None) -> Champion | None:
-    """Return the champion at `ref`, or main; None if nothing was ever locked there.
+def find_champion(ref: str | None) -> Champion | None:
+    """Return the champion at `ref`, or at main; None if that commit has no dvc.lock.
 
-    Raise `UserError` if git or the lock cannot be read, so that a failure is never taken for "none yet".
+    Raise `UserError` if git or dvc.lock cannot be read.
     """
     if ref is None and git.empty():
         return None
     return _at(_commit(ref))
 
 
-def earlier(champion: Champion, settings: Anchor) -> tuple[list[Champion], int]:
-    """Return former champions with other models, newest first, and how many commits hold a lock that is unreadable.
+def earlier_champions(champion: Champion, settings: Anchor) -> tuple[list[Champion], int]:
+    """Return former champions with other models, newest first, and the number of commits with an unreadable dvc.lock.
 
-    They are the commits on main's first-parent line that changed dvc.lock. Raise `UserError` if that line is cut off
-    before there are enough, or `settings.after` is unknown.
+    They are the commits on main's first-parent history that changed dvc.lock. Raise `UserError` if a shallow clone
+    holds too few of them, or git does not know the commit `settings.after`.
     """
     if settings.after and not git.resolve(settings.after):
         raise UserError(f"gates.yaml: anchor.after: git knows no commit {settings.after} here")
-    found, seen, unreadable = list[Champion](), {champion.md5}, 0
+    champions, models, unreadable = list[Champion](), {champion.md5}, 0
     for commit in git.history(champion.commit, LOCK):
-        if len(found) == settings.champions or (settings.after and git.is_ancestor(commit, settings.after)):
-            return found, unreadable
+        if len(champions) == settings.champions or (settings.after and git.is_ancestor(commit, settings.after)):
+            return champions, unreadable
         try:
             former = _at(commit)
-        except NoModelError:  # a lock of a part of the stages is no champion
+        except NoModelError:  # its lock records a part of the stages only, so it is no champion
             continue
         except UserError:
             unreadable += 1
             continue
-        if former and former.md5 not in seen:
-            seen.add(former.md5)
-            found.append(former)
-    if len(found) < settings.champions and git.is_shallow():
+        if former and former.md5 not in models:
+            models.add(former.md5)
+            champions.append(former)
+    if len(champions) < settings.champions and git.is_shallow():
         raise UserError("the history of main is cut off in this shallow clone: run `git fetch --unshallow`")
-    return found, unreadable
+    return champions, unreadable
 
 
-def fetch(champion: Champion, store: Store) -> bytes:
-    """Return the champion's ONNX; raise `UserError` unless DVC has a file with the hash that is locked."""
+def fetch_model(champion: Champion, store: Store) -> bytes:
+    """Return the champion's ONNX file; raise `UserError` if DVC has no file with the MD5 in its dvc.lock."""
     return store.read(champion.md5, f"the champion's {MODEL} ({champion.md5}, commit {champion.name})")
 
 
 def _at(commit: str) -> Champion | None:
-    lock, data = git.read(commit, LOCK), git.read(commit, DATA_DVC)
-    if lock is None:
+    lock_text, data_text = git.read(commit, LOCK), git.read(commit, DATA_DVC)
+    if lock_text is None:
         return None
-    locked, name = dvc_files.parse(lock, f"{LOCK} at {commit[:12]}"), f"{LOCK} at {commit[:12]}"
-    recorded = dvc_files.parse(data, f"{DATA_DVC} at {commit[:12]}") if data else {}
-    newest = max(dvc_files.partitions(recorded), default=None)
+    name = f"{LOCK} at {commit[:12]}"
+    lock = dvc_files.parse(lock_text, name)
+    data = dvc_files.parse(data_text, f"{DATA_DVC} at {commit[:12]}") if data_text else {}
+    newest = max(dvc_files.partitions(data), default=None)
     try:
-        md5 = dvc_files.model(locked, name)
+        md5 = dvc_files.model(lock, name)
     except UserError as error:
         raise NoModelError(str(error)) from None
-    return Champion(commit, md5, newest, recorded, locked)
+    return Champion(commit, md5, newest, data, lock)
 
 
 def _commit(ref: str | None) -> str:
@@ -120,29 +154,15 @@ def _commit(ref: str | None) -> str:
     )
 
 
-# DOC gate.own_code: Former commits run again: their own features of today's holdout, and their own predictions. What
-# runs is a commit of main's history, which was reviewed, or one that a person named with `--champion`: its stages
-# `features` and `evaluate`, by the commands in its own dvc.lock, in a scratch folder that holds its files, its outs
-# and those partitions of today's data that its features look at. It has this environment, but its own code, and a
-# deadline.
-
-LOOK_BACK = 1  # partitions before the newest that its features may read
-STAGES = ("features", "evaluate")
-CODE = ("src", "engine/src", "dvc.yaml")
-# What would make a stage believe that it runs in CI, under make, or for another repository.
-STATE = ("GITHUB_ACTIONS", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "MAKEFLAGS", "MAKELEVEL", "RESTORE_ONLY")
-
-
-class CannotRunError(UserError):
-    """A commit whose own code cannot be run on today's data."""
-
-
 @dataclass
-class Workshop:
-    """Scratch folders for former commits, which share one deadline; commits with the same code share one folder."""
+class CommitRunner:
+    """Run the code of former commits on today's data, each in a scratch folder below `root`.
+
+    All runs together have `seconds`. Commits with the same code and feature parameters share one folder.
+    """
 
     root: Path
-    data: Data
+    data: DataFiles
     seconds: float
     _folders: dict[str, Path | CannotRunError] = field(default_factory=dict)
 
@@ -150,10 +170,10 @@ class Workshop:
         self._end = time.monotonic() + self.seconds
 
     def predictions(self, champion: Champion) -> pl.DataFrame:
-        """Return what the commit's own code predicts; raise `CannotRunError` if it fails or the time is up."""
+        """Return the predictions of the commit's own code; raise `CannotRunError` if it fails or the time is up."""
         say(f"running the code of commit {champion.name} on today's data")
-        folder = self._with_features(champion)
-        self._inputs(champion, "evaluate", folder)
+        folder = self._folder_with_features(champion)
+        self._write_inputs(champion, "evaluate", folder)
         (folder / PREDICTIONS).unlink(missing_ok=True)
         self._run(champion, "evaluate", folder)
         try:
@@ -162,47 +182,47 @@ class Workshop:
             raise CannotRunError(f"the code of commit {champion.name} wrote no {PREDICTIONS}") from None
 
     def features(self, champion: Champion, partition: str) -> pl.DataFrame:
-        """Return the rows that the commit's own code builds of a partition; raise `CannotRunError` if it cannot."""
+        """Return the features that the commit's own code builds of a partition; raise `CannotRunError` if it cannot."""
         path = FEATURES / f"{partition}.parquet"
         try:
-            return pl.read_parquet(self._with_features(champion) / path)
+            return pl.read_parquet(self._folder_with_features(champion) / path)
         except (OSError, pl.exceptions.PolarsError):
             raise CannotRunError(f"the code of commit {champion.name} wrote no {path}") from None
 
-    def _with_features(self, champion: Champion) -> Path:
-        """Return a folder with the commit's code and the features that it makes."""
+    def _folder_with_features(self, champion: Champion) -> Path:
+        """Return a folder with the commit's code and the features that it builds."""
         params = dvc_files.stage(champion.lock, "features").get("params")
-        code = " ".join([*(str(git.tree(champion.commit, path)) for path in CODE), str(params)])
+        code = " ".join([*(str(git.tree(champion.commit, path)) for path in CODE_PATHS), str(params)])
         if code not in self._folders:
             try:
-                self._folders[code] = self._make(champion)
+                self._folders[code] = self._build_features(champion)
             except CannotRunError as error:
                 self._folders[code] = error
-        made = self._folders[code]
-        if isinstance(made, CannotRunError):
-            raise made
-        return made
+        folder = self._folders[code]
+        if isinstance(folder, CannotRunError):
+            raise folder
+        return folder
 
-    def _make(self, champion: Champion) -> Path:
+    def _build_features(self, champion: Champion) -> Path:
         folder = self.root / champion.name
         folder.mkdir(parents=True)
         try:
             git.export(champion.commit, folder)
         except (OSError, tarfile.TarError) as error:
             raise CannotRunError(f"the files of commit {champion.name} cannot be written: {error}") from None
-        write_versions(folder)  # without an engine of its own the commit's code runs with the one in use
+        write_versions(folder)  # a commit that has no engine runs with the installed one
         (folder / DATA).mkdir(exist_ok=True)
         for partition in sorted(self.data.files)[-1 - LOOK_BACK :]:
             (folder / DATA / partition).symlink_to(self.data.folder(partition, self.root / "data").resolve())
-        self._inputs(champion, "features", folder)
+        self._write_inputs(champion, "features", folder)
         self._run(champion, "features", folder)
         return folder
 
-    def _inputs(self, champion: Champion, stage: str, folder: Path) -> None:
-        """Write the files which the stage reads and another stage of that commit wrote, its model among them."""
-        written = dvc_files.outs(champion.lock)
+    def _write_inputs(self, champion: Champion, stage: str, folder: Path) -> None:
+        """Write the stage's dependencies that are outs of another stage of that commit, such as its model."""
+        outs = dvc_files.outs(champion.lock)
         for dep in dvc_files.stage(champion.lock, stage).get("deps", []):
-            path, md5 = dep["path"], written.get(dep["path"])
+            path, md5 = dep["path"], outs.get(dep["path"])
             if md5 and not md5.endswith(DIRECTORY):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 name = f"the champion's {path} ({md5}, commit {champion.name})"
@@ -229,66 +249,52 @@ class Workshop:
             except subprocess.TimeoutExpired:
                 raise CannotRunError(
                     f"the stage {stage} of commit {champion.name} was not done in time: "
-                    f"gates.yaml, champion.minutes gives former commits {self.seconds / 60:g}"
+                    f"champion.minutes in gates.yaml gives all former commits {self.seconds / 60:g} minutes"
                 ) from None
             finally:
-                _end(process)
+                _kill_group(process)
         if code:
-            raise CannotRunError(f"the stage {stage} of commit {champion.name} cannot be run any more: {_last(log)}")
+            raise CannotRunError(f"the stage {stage} of commit {champion.name} cannot be run any more: {_failure(log)}")
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Return this environment with the commit's own packages before any that is installed."""
-    outer = {name: value for name, value in os.environ.items() if name not in STATE}
+    """Return this environment with the commit's own packages before the installed ones."""
+    outer = {name: value for name, value in os.environ.items() if name not in UNSET_VARIABLES}
     path = os.pathsep.join([str(Path(sys.executable).parent), outer.get("PATH", os.defpath)])
-    code = os.pathsep.join(str((folder / name).resolve()) for name in ("src", "engine/src"))
-    return outer | {"PYTHONPATH": code, "PATH": path}
+    packages = os.pathsep.join(str((folder / name).resolve()) for name in ("src", "engine/src"))
+    return outer | {"PYTHONPATH": packages, "PATH": path}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it started."""
-    with suppress(ProcessLookupError, PermissionError):  # there is none left
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End the process and every process that it started."""
+    with suppress(ProcessLookupError, PermissionError):  # all have ended already
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _last(log: Path) -> str:
-    """Return the line that says why: the stage's own sentence, or the last one."""
+def _failure(log: Path) -> str:
+    """Return the stage's last error line, or else its last line."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (told or lines or ["it said nothing"])[-1][:300]
-
-
-# DOC gate.scoring: Scores on the holdout, of the model that is judged and of former commits: those with their own
-# code and features. A commit's recorded predictions count if the holdout and its data are what that commit was
-# evaluated on. If they moved, its own code builds its features of today's data and predicts. If that code and its
-# parameters are today's, it would build today's features, so these are taken, once they are known to be what the code
-# builds: a person may have put other files there (`dvc commit`).
-
-How = Literal["recorded", "same code", "own code", "todays features"]
-SAID: dict[How, str] = {
-    "recorded": "judged by the predictions recorded at its commit, which are of these very rows",
-    "same code": "scored on this commit's features, as code and feature parameters are the same",
-    "own code": "judged by its own commit's code, run on today's data",
-}
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it printed nothing"])[-1][:ERROR_LENGTH]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A former commit's rows of the holdout: key, label as that commit knows it, `score`; and how that was told."""
+class ScoredChampion:
+    """A former commit's rows of the holdout: key, label by that commit, `score`; and the method of scoring."""
 
     rows: pl.DataFrame
-    how: How
+    method: Method
     why: str
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What scoring former commits takes: today's holdout and data, and what gates.yaml says if their code fails."""
+class ChampionScorer:
+    """Score former commits on today's holdout; `if_code_fails` is the setting of gates.yaml."""
 
     holdout: Holdout
-    data: Data
-    workshop: Workshop
+    data: DataFiles
+    runner: CommitRunner
     if_code_fails: Literal["block", "todays_features"]
 
     @property
@@ -296,37 +302,37 @@ class Judge:
         """Return the store of today's data."""
         return self.data.store
 
-    def score(self, former: Champion) -> Scored:
-        """Score a former commit as that commit would; raise `UserError` if it cannot be had or run any more."""
+    def score(self, former: Champion) -> ScoredChampion:
+        """Score a former commit as that commit would; raise `UserError` if its files or its code cannot be used."""
         try:
             if (rows := self._recorded(former)) is not None:
-                return self._scored(former, rows, "recorded")
-            if not _differs(former) and self._are_built(former):
-                return self._scored(former, self._on_todays_features(former), "same code")
-            return self._scored(former, self.workshop.predictions(former), "own code")
+                return self._checked(former, rows, "recorded")
+            if not _code_differs(former) and self._features_match_code(former):
+                return self._checked(former, self._on_todays_features(former), "same code")
+            return self._checked(former, self.runner.predictions(former), "own code")
         except CannotRunError as error:
             if self.if_code_fails == "block":
                 raise UserError(
-                    f"{error}. Mend it on main, or let gates.yaml score it on this commit's features with "
+                    f"{error}. Fix it on main, or let gates.yaml score it on this commit's features with "
                     "champion.if_code_fails: todays_features"
                 ) from None
             why = (
-                "is scored on this commit's features, as gates.yaml allows: what these break also lowers its score. "
+                "is scored on this commit's features, as gates.yaml allows: a defect in them also lowers its score. "
                 f"Its own code cannot be used: {error}"
             )
-            return self._scored(former, self._on_todays_features(former), "todays features", why)
+            return self._checked(former, self._on_todays_features(former), "todays features", why)
 
-    def features(self, former: Champion, how: How) -> pl.DataFrame | None:
-        """Return the holdout's features as a commit that was scored has them; None if they are this commit's.
+    def features(self, former: Champion, method: Method) -> pl.DataFrame | None:
+        """Return the holdout's features by a commit scored with `method`; None if they are this commit's.
 
-        Raise `UserError` if they cannot be had.
+        Raise `UserError` if they cannot be read or built.
         """
-        if how in ("same code", "todays features"):
+        if method in ("same code", "todays features"):
             return None
         path = FEATURES / f"{self.holdout.partition}.parquet"
         folder = dvc_files.outs(former.lock).get(FEATURES.as_posix())
-        if how == "own code" or folder is None:
-            return self.workshop.features(former, self.holdout.partition)
+        if method == "own code" or folder is None:
+            return self.runner.features(former, self.holdout.partition)
         name = f"the champion's {path} (commit {former.name})"
         md5 = self.store.files(folder, f"the list of the champion's features ({folder})").get(path.name)
         if md5 is None:
@@ -334,9 +340,9 @@ class Judge:
         return files.parse_parquet(self.store.read(md5, name), name, "restore it in DVC's remote")
 
     def _recorded(self, former: Champion) -> pl.DataFrame | None:
-        """Return the recorded predictions if they are of today's rows and can be had; raise `UserError` if altered."""
+        """Return the recorded predictions, or None if they are lost or of other rows; raise `UserError` if altered."""
         md5 = dvc_files.outs(former.lock).get(PREDICTIONS.as_posix())
-        if md5 is None or not self._is_of_todays_rows(former):
+        if md5 is None or not self._evaluated_on_todays_rows(former):
             return None
         name = f"the champion's {PREDICTIONS} ({md5}, commit {former.name})"
         content = self.store.find(md5, name)
@@ -344,36 +350,38 @@ class Judge:
             return None
         return files.parse_parquet(content, name, f"run `make pipeline` on main and commit {LOCK} there")
 
-    def _is_of_todays_rows(self, former: Champion) -> bool:
-        """Return whether holdout, and all data that its features look at, are those of the commit's evaluation."""
-        now, name = dvc_files.read(DATA_DVC), f"{DATA_DVC} at {former.name}"
+    def _evaluated_on_todays_rows(self, former: Champion) -> bool:
+        """Return True if the holdout, and all data that its features read, are those of the commit's evaluation."""
+        name = f"{DATA_DVC} at {former.name}"
         if former.newest != self.holdout.partition or not former.data:
             return False
-        then = hash_of(former.data, name)
-        if not dvc_files.is_of_one_run(former.lock, then):
+        recorded = data_md5(former.data, name)
+        if not dvc_files.is_of_one_run(former.lock, recorded):
             return False
-        if then == hash_of(now, str(DATA_DVC)):
+        if recorded == data_md5(dvc_files.read(DATA_DVC), str(DATA_DVC)):
             return True
         try:
-            old = Data.named(former.data, name, self.store).files
-        except UserError:  # the list is lost: then its own code is run
+            former_files = DataFiles.of(former.data, name, self.store).files
+        except UserError:  # the list of files is lost: the commit's own code runs instead
             return False
         newest = sorted(self.data.files)[-1 - LOOK_BACK :]
-        return sorted(old)[-1 - LOOK_BACK :] == newest and all(old[part] == self.data.files[part] for part in newest)
+        if sorted(former_files)[-1 - LOOK_BACK :] != newest:
+            return False
+        return all(former_files[partition] == self.data.files[partition] for partition in newest)
 
-    def _are_built(self, former: Champion) -> bool:
-        """Return whether today's features of the holdout are what the code, which is the commit's, builds."""
+    def _features_match_code(self, former: Champion) -> bool:
+        """Return True if the features in this folder are those that the commit's code, the same as here, builds."""
         if actions.origin(former.commit).kind != "person":
             return True
-        built = self.workshop.features(former, self.holdout.partition)
+        built = self.runner.features(former, self.holdout.partition)
         if registered().target not in built.columns or any(name not in built.columns for name in key()):
             return False
         rows = built.filter(pl.col(registered().target).is_not_null()).sort(key())
         return rows.equals(self.holdout.table.sort(key()))
 
     def _on_todays_features(self, former: Champion) -> pl.DataFrame:
-        """Predict with its ONNX and today's features."""
-        model, name = fetch(former, self.store), f"the champion's model (commit {former.name})"
+        """Predict with the commit's ONNX file and today's features."""
+        model, name = fetch_model(former, self.store), f"the champion's model (commit {former.name})"
         try:
             score = _predict(model, self.holdout.table)
         except UserError as error:
@@ -383,51 +391,53 @@ class Judge:
                 f"{name} reads the feature {missing}, which this commit's features lack: "
                 "let src/ml build it until the new model is merged, and remove it then"
             ) from None
-        except Exception as error:  # noqa: BLE001 - whatever the runtime raises, the champion is unreadable
+        except Exception as error:  # noqa: BLE001 - onnxruntime documents no error types
             raise UserError(
                 f"{name} cannot be run on this commit's features ({_first_line(error)}): "
-                "keep their types as it knows them"
+                "keep the types that these columns have on main"
             ) from None
         return self.holdout.table.select(*key(), registered().target).with_columns(score=pl.Series(score))
 
-    def _scored(self, former: Champion, rows: pl.DataFrame, how: How, why: str = "") -> Scored:
-        """Check what was predicted, and give its key today's types.
+    def _checked(self, former: Champion, rows: pl.DataFrame, method: Method, why: str = "") -> ScoredChampion:
+        """Check a commit's predictions, and cast their key to today's types.
 
-        Raise `CannotRunError` if it has no such key, `UserError` if there is a row without a finite score.
+        Raise `CannotRunError` if a column or the key is missing, `UserError` if a row has no finite score.
         """
-        name = f"the predictions of commit {former.name}"
-        if missing := [column for column in (registered().target, "score") if column not in rows.columns]:
-            raise CannotRunError(f"{name} lack the column {missing[0]}")
+        name, target = f"the predictions of commit {former.name}", registered().target
+        if absent := [column for column in (target, "score") if column not in rows.columns]:
+            raise CannotRunError(f"{name} lack the column {absent[0]}")
         types = {column: self.holdout.table.schema.get(column) for column in key()}
         try:
             keys = [pl.col(column).cast(dtype) if dtype else pl.col(column) for column, dtype in types.items()]
-            rows = keyed(rows, name).select(
-                *keys, pl.col(registered().target).cast(pl.Boolean), pl.col("score").cast(pl.Float64)
+            rows = check_key(rows, name).select(
+                *keys, pl.col(target).cast(pl.Boolean), pl.col("score").cast(pl.Float64)
             )
         except (UserError, pl.exceptions.PolarsError) as error:
             raise CannotRunError(str(error).splitlines()[0]) from None
         if not np.isfinite(rows["score"].to_numpy()).all():
-            raise UserError(f"{name} are not finite: revert main to a model that gives scores")
-        return Scored(rows, how, f"The model of {former.name} {why or 'is ' + SAID[how]}.")
+            raise UserError(f"{name} are not finite: revert main to a model whose scores are numbers")
+        return ScoredChampion(rows, method, f"The model of {former.name} {why or 'is ' + METHOD_DESCRIPTIONS[method]}.")
 
 
-def challenger(model: bytes, table: pl.DataFrame) -> Floats:
-    """Score the model that is to be judged; shape (N,)."""
+def score_challenger(model: bytes, table: pl.DataFrame) -> Floats:
+    """Return the challenger's scores of the table's N rows, shape (N,)."""
     try:
         return _predict(model, table)
     except UserError as error:
         raise UserError(f"{MODEL}: {error}") from None
     except KeyError as missing:
         raise UserError(f"{MODEL} reads the feature {missing}, which features/ lacks: run `make pipeline`") from None
-    except Exception as error:  # noqa: BLE001 - whatever the runtime raises, there is nothing to judge
+    except Exception as error:  # noqa: BLE001 - onnxruntime documents no error types
         raise UserError(f"{MODEL} cannot be run ({_first_line(error)}): run `make pipeline`") from None
 
 
-def _differs(former: Champion) -> bool:
-    """Return whether that commit would make other features, or other predictions of them, than this folder's code."""
-    now = dvc_files.read(LOCK)
-    params = [[dvc_files.stage(lock, stage).get("params") for stage in STAGES] for lock in (former.lock, now)]
-    return params[0] != params[1] or git.differs(former.commit, "src", "engine/src", "dvc.yaml")
+def _code_differs(former: Champion) -> bool:
+    """Return True if that commit's code or parameters of features and evaluation are not those of this folder."""
+    lock = dvc_files.read(LOCK)
+    former_params, params = [
+        [dvc_files.stage(content, stage).get("params") for stage in STAGES] for content in (former.lock, lock)
+    ]
+    return former_params != params or git.differs(former.commit, *CODE_PATHS)
 
 
 def _predict(model: bytes, table: pl.DataFrame) -> Floats:

@@ -1,4 +1,4 @@
-"""What changed against main beside the model: the label of the same rows, and the data of the holdout."""
+"""What a change alters beside the model: the label of the holdout's rows, and the data of partitions that main has."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,58 +13,82 @@ from ..errors import UserError
 from ..paths import DATA_DVC
 from ..project import registered
 from ..verdict import Check
-from .champion import Champion, Judge, Scored
-from .rows import Data, key, labels, missing
+from .champion import Champion, ChampionScorer, ScoredChampion
+from .rows import DataFiles, key, labels, rows_not_in
 
-# DOC gate.label: Whether the challenger answers the champion's question: a label with other values is another task.
+NAMED_KEYS = 3  # keys of params.yaml in one sentence
+NAMED_PARTITIONS = 6  # partitions in one sentence
 
-NAMED_KEYS = 3  # keys
 
+def check_label(
+    labels_now: pl.DataFrame, scored: ScoredChampion, champion: Champion, scorer: ChampionScorer
+) -> Iterator[Check]:
+    """Warn if rows that the champion knows have another label now, or none.
 
-def check_label(now: pl.DataFrame, scored: Scored, found: Champion, judges: Judge) -> Iterator[Check]:
-    """Warn if rows that both know have another label now (key and label of each row of the main table).
-
-    A label that is not known any more is another one too.
+    `labels_now` holds key and label of each row of the main table.
     """
-    then = scored.rows
-    if scored.how == "todays features":  # of which the champion's label is no part
-        if (old := _with(_params(found.commit))) is None:
+    labels_then = scored.rows
+    if scored.method == "todays features":  # their label is today's, not the champion's
+        if (params := _to_params(_params_at(champion.commit))) is None:
             return
-        then = labels(judges.data.main(judges.holdout.partition), old)
-    both = then.drop_nulls(registered().target).join(now, on=key(), nulls_equal=True, suffix=" now")
-    changed = both.filter(pl.col(registered().target).ne_missing(pl.col(f"{registered().target} now"))).height
+        labels_then = labels(scorer.data.main(scorer.holdout.partition), params)
+    labels_then = labels_then.drop_nulls(registered().target)
+    both = labels_then.join(labels_now, on=key(), nulls_equal=True, suffix=" now")
+    changed = _count_changed(both)
     if changed:
         share = changed / both.height
         why = (
             f"{changed:,} of {both.height:,} rows ({share:.1%}) have another label than on main: "
-            f"{_cause(found, judges)}. Both models are judged by the new one."
+            f"{_cause(champion, scorer)}. Both models are judged by the new label."
         )
         yield Check(name="label", result="warn", figure=share, limit=0, why=why)
 
 
-def _cause(found: Champion, judges: Judge) -> str:
-    """Name the keys of params.yaml with whose old value the label would be another; else it was the code."""
-    old, new = _params(found.commit), _flat(files.read_text(PARAMS, "restore it from git"), str(PARAMS))
-    rows = judges.data.main(judges.holdout.partition)
-    now, causes = labels(rows), list[str]()
+def check_data(champion: Champion, today: DataFiles, holdout: str) -> Iterator[Check]:
+    """Warn of partitions whose files differ from those at the champion's commit; count the holdout's changed rows."""
+    if not champion.data:
+        return
+    try:
+        former = DataFiles.of(champion.data, f"{DATA_DVC} at {champion.name}", today.store)
+    except UserError as error:
+        why = f"The data cannot be compared with main's ({error}): review the change of {DATA_DVC}."
+        yield Check(name="data", result="warn", why=why)
+        return
+    shared = former.files.keys() & today.files.keys()
+    changed = sorted(partition for partition in shared if former.files[partition] != today.files[partition])
+    if not changed:
+        return
+    more = f" and {len(changed) - NAMED_PARTITIONS} more" if len(changed) > NAMED_PARTITIONS else ""
+    why = f"The data differs from main's in {', '.join(changed[-NAMED_PARTITIONS:])}{more}."
+    if holdout in changed:
+        why += f" {_changed_rows(former, today, holdout)}"
+    yield Check(name="data", result="warn", figure=len(changed), limit=0, why=f"{why} A reviewer decides on it.")
+
+
+def _cause(champion: Champion, scorer: ChampionScorer) -> str:
+    """Name the keys of params.yaml whose old values would change the label; if there are none, name the code."""
+    old, new = _params_at(champion.commit), _flat(files.read_text(PARAMS, "restore it from git"), str(PARAMS))
+    rows = scorer.data.main(scorer.holdout.partition)
+    labels_now, causes = labels(rows), list[str]()
     for name in sorted(name for name in old.keys() & new.keys() if old[name] != new[name]):
-        before = _with(new | {name: old[name]})
-        if before and not _same(rows, before, now):
+        params = _to_params(new | {name: old[name]})
+        if params and not _gives(rows, params, labels_now):
             causes.append(f"{name} ({old[name]} → {new[name]})")
     if not causes:
-        return "no key of params.yaml explains it, so the code that makes the label changed"
+        return f"no key of {PARAMS} explains it, so the code of the label changed"
     more = f" and {len(causes) - NAMED_KEYS} more" if len(causes) > NAMED_KEYS else ""
     return f"{PARAMS} changed {', '.join(causes[:NAMED_KEYS])}{more}"
 
 
-def _same(rows: pl.LazyFrame, params: BaseModel, now: pl.DataFrame) -> bool:
+def _gives(rows: pl.LazyFrame, params: BaseModel, expected: pl.DataFrame) -> bool:
+    """Return True if the label by these parameters is the expected one."""
     try:
-        return labels(rows, params).equals(now)
+        return labels(rows, params).equals(expected)
     except UserError:
         return False
 
 
-def _params(commit: str) -> dict[str, Any]:
+def _params_at(commit: str) -> dict[str, Any]:
     return _flat(git.read(commit, PARAMS) or "{}", f"{PARAMS} at {commit[:12]}")
 
 
@@ -75,60 +99,39 @@ def _flat(text: str, name: str) -> dict[str, Any]:
     return dvc_files.flat(content, ".")
 
 
-def _with(flat: dict[str, Any]) -> BaseModel | None:
-    """Return parameters from dotted names, or None if today's code does not take them."""
+def _to_params(flat: dict[str, Any]) -> BaseModel | None:
+    """Return parameters from dotted names, or None if today's code does not accept them."""
     nested: dict[str, Any] = {}
     for name, value in flat.items():
-        *above, last = name.split(".")
-        place = nested
-        for part in above:
-            place = place.setdefault(part, {})
-        place[last] = value
+        *sections, last = name.split(".")
+        section = nested
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[last] = value
     try:
         return registered().params.model_validate(nested)
     except ValidationError:
         return None
 
 
-# DOC gate.moved: Whether the partitions that main has too hold what they held there: rows can be taken out of the
-# data itself.
-
-NAMED_PARTS = 6  # partitions
-
-
-def check_data(found: Champion, today: Data, holdout: str) -> Iterator[Check]:
-    """Warn of partitions whose files are not those at the champion's commit; of the holdout, how many rows differ."""
-    if not found.data:
-        return
-    name = f"{DATA_DVC} at {found.name}"
+def _changed_rows(former: DataFiles, today: DataFiles, holdout: str) -> str:
+    """Return a sentence that counts the rows of the holdout's main table that are gone, new, or have another label."""
+    target = registered().target
     try:
-        then = Data.named(found.data, name, today.store)
-    except UserError as error:
-        why = f"What changed in the data cannot be told ({error}): compare with care."
-        yield Check(name="data", result="warn", why=why)
-        return
-    changed = sorted(part for part in then.files.keys() & today.files.keys() if then.files[part] != today.files[part])
-    if not changed:
-        return
-    more = f" and {len(changed) - NAMED_PARTS} more" if len(changed) > NAMED_PARTS else ""
-    why = f"Other data than on main in {', '.join(changed[-NAMED_PARTS:])}{more}."
-    if holdout in changed:
-        why += f" {_rows(then, today, holdout)}"
-    yield Check(name="data", result="warn", figure=len(changed), limit=0, why=f"{why} A reviewer decides on it.")
-
-
-def _rows(then: Data, today: Data, holdout: str) -> str:
-    """Return in a sentence which rows of the holdout's main table are gone, new, or have another label."""
-    try:
-        old, new = labels(then.main(holdout)), labels(today.main(holdout))
-        target = registered().target
-        gone, more = missing(old, new).drop_nulls(target).height, missing(new, old).drop_nulls(target).height
-        both = old.join(new, on=key(), nulls_equal=True, suffix=" now")
-        other = both.filter(pl.col(registered().target).ne_missing(pl.col(f"{registered().target} now"))).height
+        old, new = labels(former.main(holdout)), labels(today.main(holdout))
+        gone = rows_not_in(new, old).drop_nulls(target).height
+        added = rows_not_in(old, new).drop_nulls(target).height
+        relabelled = _count_changed(old.join(new, on=key(), nulls_equal=True, suffix=" now"))
     except (UserError, pl.exceptions.PolarsError) as error:
-        return f"What differs in the holdout cannot be told ({str(error).splitlines()[0]})."
-    known = old.drop_nulls(registered().target).height
+        return f"The holdout's rows cannot be compared ({str(error).splitlines()[0]})."
+    labelled = old.drop_nulls(target).height
     return (
-        f"Of {known:,} labelled rows that main had in the holdout {gone:,} are gone and {other:,} have another label "
-        f"in the data; {more:,} labelled ones are new."
+        f"Of {labelled:,} labelled rows that main had in the holdout {gone:,} are gone and {relabelled:,} have another "
+        f"label in the data; {added:,} labelled rows are new."
     )
+
+
+def _count_changed(both: pl.DataFrame) -> int:
+    """Return the number of rows whose label differs from the label in the column with the suffix ` now`."""
+    target = registered().target
+    return both.filter(pl.col(target).ne_missing(pl.col(f"{target} now"))).height

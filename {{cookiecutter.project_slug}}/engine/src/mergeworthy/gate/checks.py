@@ -1,4 +1,8 @@
-"""The checks that need no champion: contract, sanity, baseline, floors, batches, plausibility, cost."""
+"""The checks of the model itself: contract, sanity, baseline, floors, batches, plausibility, cost, limits.
+
+None of them needs the champion's code. `CheckCollector` holds the results; a check that cannot be made is a block, and
+the next one is made.
+"""
 
 import hashlib
 import math
@@ -24,13 +28,23 @@ from ..stats import Bools, Floats
 from ..verdict import Check, Comparison, Verdict, worst
 from .rows import key
 
-# DOC gate.ledger: What the checks found so far. A check that cannot be made is written down as a block, and the next
-# one is made.
+HOW_TO_REBUILD = "run `make pipeline`"
+
+WARM_UP_RUNS, RUNS, ROUNDS = 20, 200, 3  # of the timing of one row
+SINGLE_ROWS, BATCH_ROWS = 64, 4_096  # rows scored one by one, and as one batch in reverse order
+BATCH_TOLERANCE = 1e-5  # between scores of one row: float32 sums differ a little with the size of a batch
+TOLERANCE = 1e-6  # between reported and measured figures: another processor may differ in the last digits
+
+SINGLE_INPUT_ROWS, SHUFFLED_ROWS = 100_000, 10_000  # at most: for the AUC of one input, and for its importance
+BINS = 100  # quantiles of a number
+NOT_COMPUTED = "{} cannot be computed (NaN): look for NaN in the scores, or a holdout of one class."
+NAMED_INPUTS = 3  # inputs in one sentence
+NAMED_LIMITS = 6  # keys of gates.yaml in one sentence
 
 
 @dataclass
-class Ledger:
-    """Checks in the order they were made; holdout and champion as soon as they are known."""
+class CheckCollector:
+    """Collect checks in their order, comparisons, and holdout and champion as soon as they are known."""
 
     partition: str | None = None
     champion: str | None = None
@@ -38,19 +52,19 @@ class Ledger:
     comparisons: list[Comparison] = field(default_factory=list)
 
     def add(self, *checks: Check) -> None:
-        """Write down checks that were made."""
+        """Add checks."""
         self.checks += checks
 
     @contextmanager
     def check(self, name: str) -> Iterator[None]:
-        """Write a `UserError` raised inside down as a block of that name."""
+        """Add a block of that name if a `UserError` is raised inside."""
         try:
             yield
         except UserError as error:
             self.add(Check(name=name, result="block", why=f"{' '.join(str(error).split())}."))
 
     def verdict(self, commit: str | None, lock: str | None) -> Verdict:
-        """Close the books."""
+        """Return the verdict of all checks; `lock` is the MD5 of dvc.lock."""
         return Verdict(
             outcome=worst(self.checks),
             commit=commit,
@@ -62,39 +76,30 @@ class Ledger:
         )
 
 
-# DOC gate.absolute: Checks that need no champion: what a model must show whatever main has.
-
-WARM, RUNS, ROUNDS = 20, 200, 3
-
-
 def sanity(score: Floats) -> Check:
     """Check that scores are probabilities, and not all the same."""
-    wrong = int((~((score >= 0) & (score <= 1))).sum())  # NaN is neither
-    spread = float(np.ptp(score)) if not wrong else None
+    invalid = int((~((score >= 0) & (score <= 1))).sum())  # NaN is neither
+    spread = float(np.ptp(score)) if not invalid else None
     why = "Scores are probabilities that differ from row to row."
-    if wrong:
-        why = (
-            f"{wrong:,} of {len(score):,} scores are NaN or outside 0 to 1: look for NaN or inf in weights and inputs."
-        )
+    if invalid:
+        why = f"{invalid:,} of {len(score):,} scores are NaN or outside 0 to 1: look for NaN in weights and inputs."
     elif not spread:
         why = f"Every row gets the score {score[0]:.4g}: the model does not look at its inputs."
     return Check(name="sanity", result="pass" if spread else "block", figure=spread, limit=0, why=why)
 
 
 def baseline(names: list[str], measured: dict[str, Any]) -> Iterator[Check]:
-    """Check that each metric beats that of a constant guess, the share of positives in the training partitions."""
+    """Check that each metric is better than that of a constant guess, the training partitions' share of positives."""
     for name in names:
         figure, limit = measured["model"][name], measured["baseline"][name]
         sign = 1 if registered().all_metrics[name].greater_is_better else -1
         if figure is None or limit is None:
-            result, why = "block", f"{name} cannot be told (NaN), so nothing is shown."
+            result, why = "block", NOT_COMPUTED.format(name)
         elif sign * figure > sign * limit:
             result, why = "pass", f"{name} is better than that of a constant guess."
         else:
-            result, why = (
-                "block",
-                f"{name} is no better than that of a constant guess: the model has learnt nothing that holds.",
-            )
+            result = "block"
+            why = f"{name} is no better than that of a constant guess: the model learnt nothing that holds on new data."
         yield Check(name=f"baseline: {name}", result=result, figure=figure, limit=limit, why=why)
 
 
@@ -105,48 +110,50 @@ def floors(limits: dict[str, Bound], measured: dict[str, Any]) -> Iterator[Check
         low, high = bound.min, bound.max
         limit = high if low is None else low
         if figure is None:
-            result, why = "block", f"{name} cannot be told (NaN), so its bounds are not met."
+            result, why = "block", NOT_COMPUTED.format(name)
         elif low is not None and figure < low:
-            result, why = "block", f"{name} is below the {low:g} that gates.yaml asks for."
+            result, why = "block", f"{name} is below the {low:g} that gates.yaml requires."
         elif high is not None and figure > high:
             result, why, limit = "block", f"{name} is above the {high:g} that gates.yaml allows.", high
         else:
-            sides = {"at least": low, "at most": high}
-            kept = " and ".join(f"{words} {value:g}" for words, value in sides.items() if value is not None)
-            result, why = "pass", f"{name} is {kept}."
+            bounds = {"at least": low, "at most": high}
+            met = " and ".join(f"{words} {value:g}" for words, value in bounds.items() if value is not None)
+            result, why = "pass", f"{name} is {met}."
         yield Check(name=f"floor: {name}", result=result, figure=figure, limit=limit, why=why)
 
 
 def size(model: bytes, cost: Cost) -> Check:
-    """Check that the file that ships is not heavier than allowed."""
+    """Check that the model file is not larger than allowed."""
     megabytes = len(model) / 1e6
     fits = megabytes <= cost.model_mb
     why = (
-        "The model is as light as asked for."
+        "The model file is small enough."
         if fits
-        else "The model is too heavy: make it smaller, or raise cost.model_mb."
+        else "The model file is too heavy: make it smaller, or raise cost.model_mb in gates.yaml."
     )
     return Check(name="model MB", result="pass" if fits else "block", figure=megabytes, limit=cost.model_mb, why=why)
 
 
 def latency(score_one: Callable[[], object], cost: Cost) -> Check:
-    """Time one row on the one thread that scores it, warm: 95th percentile of 200 runs, the best of three rounds.
+    """Check the time of one row on one warm thread: the 95th percentile of 200 runs, the best of three rounds.
 
-    It is the thread's own time that counts, so that a machine busy with other work does not change the verdict.
-    Raises `UserError` if the row cannot be scored.
+    The thread's own CPU time counts, so that a busy machine does not change the verdict. Raise `UserError` if the row
+    cannot be scored.
     """
     try:
-        for _ in range(WARM):
+        for _ in range(WARM_UP_RUNS):
             score_one()
-    except Exception as error:  # noqa: BLE001 - whatever the runtime raises, there is nothing to time
+    except Exception as error:  # noqa: BLE001 - onnxruntime documents no error types
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{MODEL} cannot score one row ({reason}), so its time is unknown") from None
+        raise UserError(
+            f"{MODEL} cannot score one row ({reason}), so its time cannot be measured: {HOW_TO_REBUILD}"
+        ) from None
     p95 = min(float(np.percentile([_milliseconds(score_one) for _ in range(RUNS)], 95)) for _ in range(ROUNDS))
     fits = p95 <= cost.latency_p95_ms
     why = (
         "One row is scored in time."
         if fits
-        else "One row takes too long: simplify the model, or raise cost.latency_p95_ms."
+        else "One row takes too long: simplify the model, or raise cost.latency_p95_ms in gates.yaml."
     )
     return Check(name="p95 ms", result="pass" if fits else "block", figure=p95, limit=cost.latency_p95_ms, why=why)
 
@@ -157,79 +164,72 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return 1000 * (time.thread_time() - started)
 
 
-# DOC gate.integrity: Whether data, model and figures belong together: what is judged must be what was made, and what
-# ships.
-
-ALONE, TOGETHER = 64, 4_096  # rows scored one by one, and as one batch in reverse order
-DIFFERENT = 1e-5  # between scores of one row: float32 sums differ a little with the size of a batch
-SAME = 1e-6  # scores are float32: another processor may differ in the last digits
-MEND = "run `make pipeline`"
-
-
 def contract(holdout: str) -> Check:
-    """Check that data.dvc's partitions passed validation, the lock was made from them, the newest is the holdout."""
+    """Check that all partitions of data.dvc were validated, dvc.lock names that data, and the newest is the holdout."""
     data = dvc_files.read(DATA_DVC)
-    checked = files.read_mapping(CONTRACT, MEND).get("partitions")
-    if not isinstance(checked, dict):
-        raise UserError(f"{CONTRACT}: partitions: a mapping is expected, not {checked!r}: {MEND}")
-    named = set(dvc_files.partitions(data))
-    if missing := sorted(named - checked.keys()):
-        raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {MEND}")
-    if holdout != max(named, default=None):
-        raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {MEND}")
+    validated = files.read_mapping(CONTRACT, HOW_TO_REBUILD).get("partitions")
+    if not isinstance(validated, dict):
+        raise UserError(f"{CONTRACT}: partitions: expected a mapping, not {validated!r}: {HOW_TO_REBUILD}")
+    partitions = set(dvc_files.partitions(data))
+    if missing := sorted(partitions - validated.keys()):
+        raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {HOW_TO_REBUILD}")
+    if holdout != max(partitions, default=None):
+        raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
     if dvc_files.data(dvc_files.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
-        raise UserError(f"{LOCK} was made from other data than {DATA_DVC} names: {MEND}")
-    return Check(name="data contract", result="pass", why=f"All {len(named)} partitions passed validation.")
+        raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
+    return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
 
 
 def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
-    """Check that the model is the locked one, and scored again gives the figures that were reported."""
+    """Check that the model is the one in dvc.lock, and that its measured figures are those of metrics.json."""
     if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc_files.model(dvc_files.read(LOCK), str(LOCK)):
-        raise UserError(f"{MODEL} is not the file that {LOCK} records: {MEND}")
-    reported = dvc_files.flat(files.read_mapping(METRICS, MEND), ".")
+        raise UserError(f"{MODEL} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
+    reported = dvc_files.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
     figures = dvc_files.flat(measured, ".")
-    if strange := sorted(reported.keys() - figures.keys()):
-        raise UserError(f"{METRICS} holds {strange[0]!r}, which evaluation does not measure: {MEND}")
+    if unknown := sorted(reported.keys() - figures.keys()):
+        raise UserError(f"{METRICS} holds {unknown[0]!r}, which evaluation does not measure: {HOW_TO_REBUILD}")
     for name, value in figures.items():
         if name not in reported:
-            raise UserError(f"{METRICS} lacks {name}: {MEND}")
-        if not _same(value, reported[name]):
-            raise UserError(f"{METRICS} says {name} is {reported[name]}, the model itself gives {value}: {MEND}")
-    return Check(name="evaluation", result="pass", why="The shipped model, scored again, gives the reported figures.")
+            raise UserError(f"{METRICS} lacks {name}: {HOW_TO_REBUILD}")
+        if not _equal(value, reported[name]):
+            raise UserError(
+                f"{METRICS} says {name} is {reported[name]}, the model itself gives {value}: {HOW_TO_REBUILD}"
+            )
+    return Check(name="evaluation", result="pass", why="The model gives the reported figures again.")
 
 
-def recorded(holdout: Holdout, score: Floats) -> None:
-    """Raise `UserError` unless the recorded predictions, which later models are compared with, are the model's own.
+def predictions(holdout: Holdout, score: Floats) -> None:
+    """Raise `UserError` if the recorded predictions, with which later models are compared, are not the model's own.
 
-    `score` holds its scores of the holdout, shape (N,).
+    `score` holds the model's scores of the holdout, shape (N,).
     """
     names = [*key(), registered().target]
-    if files.md5(PREDICTIONS, MEND) != dvc_files.outs(dvc_files.read(LOCK)).get(PREDICTIONS.as_posix()):
-        raise UserError(f"{PREDICTIONS} is not the file that {LOCK} records: {MEND}")
-    found = files.read_parquet(PREDICTIONS, MEND, [*names, "score"])
+    if files.md5(PREDICTIONS, HOW_TO_REBUILD) != dvc_files.outs(dvc_files.read(LOCK)).get(PREDICTIONS.as_posix()):
+        raise UserError(f"{PREDICTIONS} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
+    recorded = files.read_parquet(PREDICTIONS, HOW_TO_REBUILD, [*names, "score"])
     if any(name not in holdout.table.columns for name in names):
-        return  # which the check of coverage says
+        return  # the check of coverage reports it
     try:
-        same = found.select(names).equals(holdout.table.select(names)) and np.allclose(
-            found["score"].cast(pl.Float64).to_numpy(), score, rtol=SAME, atol=SAME, equal_nan=True
+        same = recorded.select(names).equals(holdout.table.select(names)) and np.allclose(
+            recorded["score"].cast(pl.Float64).to_numpy(), score, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
         )
     except (pl.exceptions.PolarsError, TypeError):
         same = False
     if not same:
-        raise UserError(f"{PREDICTIONS} does not hold what the model itself predicts of the holdout: {MEND}")
+        raise UserError(f"{PREDICTIONS} does not hold what the model itself predicts for the holdout: {HOW_TO_REBUILD}")
 
 
 def provenance() -> Check:
-    """Check that CI made what dvc.lock names, if gates.yaml wants that; in a pull request, which is where CI trains."""
-    this = actions.current()
-    base = git.merge_base(this.commit, this.champion) if this.champion else None
-    found = actions.origin(base)
-    if actions.accepted(found):
-        return Check(name="provenance", result="pass", why=found.sentence)
-    if this.pull_request is None:
-        why = f"{found.sentence} In a pull request CI makes it anew, as gates.yaml wants (provenance.trained_by)."
+    """Check that a CI run wrote dvc.lock if gates.yaml requires it; block only in a pull request, where CI trains."""
+    event = actions.current()
+    base = git.merge_base(event.commit, event.champion) if event.champion else None
+    origin = actions.origin(base)
+    if actions.accepted(origin):
+        return Check(name="provenance", result="pass", why=origin.sentence)
+    if event.pull_request is None:
+        why = f"{origin.sentence} In a pull request CI trains it again, as gates.yaml requires (provenance.trained_by)."
         return Check(name="provenance", result="warn", why=why)
-    why = f"{found.sentence} gates.yaml wants one (provenance.trained_by): let the workflow's job `train` run."
+    why = f"{origin.sentence} gates.yaml requires one (provenance.trained_by): let the workflow's job `train` run."
     return Check(name="provenance", result="block", why=why)
 
 
@@ -237,217 +237,217 @@ def batch(session: InferenceSession, table: pl.DataFrame, score: Floats) -> Chec
     """Check that a row's score depends on that row alone: the service scores rows one by one, the gate all together.
 
     A sample of rows is scored in reverse order as a batch of its own, and part of it row by row. `score` holds the
-    scores of the whole `table`, shape (N,). Raises `UserError` if the model cannot score so few rows.
+    scores of the whole `table`, shape (N,). Raise `UserError` if the model cannot score so few rows.
     """
-    chosen = np.random.default_rng(0).permutation(table.height)[:TOGETHER]
-    single = chosen[:ALONE]
+    chosen = np.random.default_rng(0).permutation(table.height)[:BATCH_ROWS]
+    single = chosen[:SINGLE_ROWS]
     try:
         together = artifact.predict(session, table[chosen[::-1]])[::-1].astype(np.float64)
         alone = np.concatenate([artifact.predict(session, table[[row]]) for row in single]).astype(np.float64)
-    except Exception as error:  # noqa: BLE001 - whatever the runtime raises, the service would answer with it
+    except Exception as error:  # noqa: BLE001 - onnxruntime documents no error types
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{MODEL} scores the whole holdout, but not a row alone or in a smaller batch: {reason}"
+            f"{MODEL} scores the whole holdout, but not a row alone or in a smaller batch ({reason}): export "
+            "the model with a free batch size"
         ) from None
-    far = {"in another batch and order": _apart(together, score[chosen]), "alone": _apart(alone, score[single])}
-    figure = max(float(apart.max()) for apart in far.values())
+    differences = {
+        "in another batch and order": _distance(together, score[chosen]),
+        "alone": _distance(alone, score[single]),
+    }
+    figure = max(float(apart.max()) for apart in differences.values())
     changed = [
-        f"{(apart > DIFFERENT).sum():,} of {len(apart):,} rows {how}"
-        for how, apart in far.items()
-        if apart.max() > DIFFERENT
+        f"{(apart > BATCH_TOLERANCE).sum():,} of {len(apart):,} rows {how}"
+        for how, apart in differences.items()
+        if apart.max() > BATCH_TOLERANCE
     ]
     if not changed:
         why = f"A row has the same score among all, alone ({len(single)} tried), and in another batch and order."
-        return Check(name="batch", result="pass", figure=figure, limit=DIFFERENT, why=why)
+        return Check(name="batch", result="pass", figure=figure, limit=BATCH_TOLERANCE, why=why)
     why = (
-        f"Other scores than among the whole holdout: {', '.join(changed)} (by up to {figure:.4f}). The service would "
-        "answer otherwise than what is judged here: make a row's score depend on that row alone, the same each time."
+        f"Scores differ from those of the whole holdout: {', '.join(changed)} (by up to {figure:.4f}). The service "
+        "would give other scores than are judged here: make a row's score depend on that row alone, the same each time."
     )
-    return Check(name="batch", result="block", figure=figure, limit=DIFFERENT, why=why)
+    return Check(name="batch", result="block", figure=figure, limit=BATCH_TOLERANCE, why=why)
 
 
-def _apart(one: Floats, other: Floats) -> Floats:
-    """Return how far two scores of each row are apart; 0 if both are NaN, infinite if one is."""
-    apart = np.where(np.isnan(one) & np.isnan(other), 0, np.abs(one - other))
-    return np.nan_to_num(apart, nan=np.finfo(np.float64).max)
+def _distance(a: Floats, b: Floats) -> Floats:
+    """Return the difference of two scores of each row; 0 if both are NaN, the largest float if one is."""
+    distance = np.where(np.isnan(a) & np.isnan(b), 0, np.abs(a - b))
+    return np.nan_to_num(distance, nan=np.finfo(np.float64).max)
 
 
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, float) and isinstance(other, float | int):
-        return math.isclose(one, other, rel_tol=SAME, abs_tol=SAME)
-    return one == other
+def _equal(measured: object, reported: object) -> bool:
+    if isinstance(measured, float) and isinstance(reported, float | int):
+        return math.isclose(measured, reported, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return measured == reported
 
 
-# DOC gate.plausible: What is too good to be believed at once: a leak of the label looks like progress. It warns, and
-# names the column.
-
-ROWS, SHUFFLED = 100_000, 10_000  # looked at, at most: for one input alone, and for the share that an input has
-BINS = 100  # quantiles of a number
-NAMED_INPUTS = 3
-
-
-def judge_plausibility(
+def plausibility(
     rules: Plausibility, session: InferenceSession, holdout: Holdout, comparisons: Sequence[Comparison]
 ) -> Iterator[Check]:
-    """Warn if one input alone predicts the label nearly perfectly, or if the champion is beaten by implausibly much."""
+    """Warn if one input alone predicts the label, or if the model is better than the champion by too much.
+
+    Both can come from a leak of the label. The warnings name the columns.
+    """
     names = [column.name for column in session.get_inputs()]
     if holdout.label.any() and not holdout.label.all():
-        yield _single(rules.single_input_auc, names, holdout)
-    overall = [one for one in comparisons if one.column is None and one.metric in rules.jump]
-    for one in overall:
-        yield _jump(one, rules.jump[one.metric], names, session, holdout)
+        yield _check_single_inputs(rules.single_input_auc, names, holdout)
+    for comparison in comparisons:
+        if comparison.column is None and comparison.metric in rules.jump:
+            yield _check_jump(comparison, rules.jump[comparison.metric], names, session, holdout)
 
 
-def alone(column: pl.Series, label: Bools) -> float:
-    """Return the AUC that one input has by itself, whatever the shape of its relation to the label, (N,) each.
+def single_input_auc(column: pl.Series, label: Bools) -> float:
+    """Return the AUC of one input alone, whatever the shape of its relation to the label, (N,) each.
 
     Each half of the rows is scored with the share of positives that the other half has for the same value, or for
-    the same hundredth of a number: so a column of many values, such as a name, gains nothing by being remembered.
+    the same percentile of a number. So a column of many values, such as a name, gains nothing by memorising them.
     """
     code, half = _codes(column), np.arange(len(label)) % 2
     values, prior = int(code.max()) + 1, label.mean()
     rate = np.empty(len(label))
-    for this in (0, 1):
-        other, mine = half != this, half == this
-        rows = np.bincount(code[other], minlength=values)
-        positives = np.bincount(code[other], label[other], minlength=values)
-        rate[mine] = ((positives + prior) / (rows + 1))[code[mine]]
+    for number in (0, 1):
+        scored, counted = half == number, half != number
+        rows = np.bincount(code[counted], minlength=values)
+        positives = np.bincount(code[counted], label[counted], minlength=values)
+        rate[scored] = ((positives + prior) / (rows + 1))[code[scored]]
     return _auc(rate, label)
 
 
 def _codes(column: pl.Series) -> NDArray[np.int64]:
-    """Return the number of each row's value, of a number that of its quantile; what is missing has one of its own."""
+    """Return the number of each row's value, or of a number's quantile; a missing value has the code 0."""
     if not column.dtype.is_numeric():
         return column.cast(pl.String).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     number = column.cast(pl.Float64).to_numpy()
-    known = np.isfinite(number)
-    edges = np.unique(np.quantile(number[known], np.linspace(0, 1, BINS + 1))) if known.any() else np.zeros(1)
-    return np.where(known, 1 + np.searchsorted(edges, np.where(known, number, 0), side="right"), 0)
+    finite = np.isfinite(number)
+    edges = np.unique(np.quantile(number[finite], np.linspace(0, 1, BINS + 1))) if finite.any() else np.zeros(1)
+    return np.where(finite, 1 + np.searchsorted(edges, np.where(finite, number, 0), side="right"), 0)
 
 
 def _auc(score: Floats, label: Bools) -> float:
     _, rank, rows = np.unique(score, return_inverse=True, return_counts=True)
-    middle = np.cumsum(rows) - (rows - 1) / 2
+    mean_rank = np.cumsum(rows) - (rows - 1) / 2
     positives = int(label.sum())
-    wins = middle[rank][label].sum() - positives * (positives + 1) / 2
+    wins = mean_rank[rank][label].sum() - positives * (positives + 1) / 2
     return float(wins / (positives * (len(label) - positives)))
 
 
-def _single(limit: float, names: list[str], holdout: Holdout) -> Check:
-    chosen = _sample(len(holdout.label), ROWS)
-    table, label = holdout.table[chosen], holdout.label[chosen]
-    found = sorted(((alone(table[name], label), name) for name in names), reverse=True)
-    figure, strongest = found[0] if found else (0.5, "none")
+def _check_single_inputs(limit: float, names: list[str], holdout: Holdout) -> Check:
+    sample = _sample(len(holdout.label), SINGLE_INPUT_ROWS)
+    table, label = holdout.table[sample], holdout.label[sample]
+    ranked = sorted(((single_input_auc(table[name], label), name) for name in names), reverse=True)
+    figure, strongest = ranked[0] if ranked else (0.5, "none")
     result = "warn" if figure > limit else "pass"
     why = f"The strongest single input is {strongest}, with AUC {figure:.4f} alone."
-    if bad := [f"{name} (AUC {auc:.4f})" for auc, name in found if auc > limit]:
+    if suspects := [f"{name} (AUC {auc:.4f})" for auc, name in ranked if auc > limit]:
         why = (
-            f"One input alone predicts {registered().target} nearly perfectly: {', '.join(bad[:NAMED_INPUTS])}. Check "
-            "that it is known when a prediction is asked for; if so, raise plausibility.single_input_auc in gates.yaml."
+            f"One input alone predicts {registered().target} nearly perfectly: {', '.join(suspects[:NAMED_INPUTS])}. "
+            "Check that it is known when a prediction is made; if so, raise plausibility.single_input_auc in "
+            "gates.yaml."
         )
     return Check(name="plausible: inputs", result=result, figure=figure, limit=limit, why=why)
 
 
-def _jump(one: Comparison, limit: float, names: list[str], session: InferenceSession, holdout: Holdout) -> Check:
-    better, name = -one.worse_by, f"plausible: {one.metric}"
-    if better <= limit or one.high >= 0:  # what may be chance is no jump
-        why = f"{one.metric} is not implausibly better than the champion's."
+def _check_jump(
+    comparison: Comparison, limit: float, names: list[str], session: InferenceSession, holdout: Holdout
+) -> Check:
+    better, name = -comparison.worse_by, f"plausible: {comparison.metric}"
+    if better <= limit or comparison.high >= 0:  # within the limit, or possibly chance
+        why = f"{comparison.metric} is not implausibly better than the champion's."
         return Check(name=name, result="pass", figure=better, limit=limit, why=why)
-    falls = sorted(_falls(one.metric, names, session, holdout), reverse=True)
-    resting = [f"{column} (shuffled, {fall:.4f} worse)" for fall, column in falls if fall >= falls[0][0] / 2][
-        :NAMED_INPUTS
-    ]
+    losses = sorted(_permutation_losses(comparison.metric, names, session, holdout), reverse=True)
+    largest = losses[0][0]
+    important = [f"{column} (shuffled, {loss:.4f} worse)" for loss, column in losses if loss >= largest / 2]
     why = (
-        f"{one.metric} is {better:.4f} better than the champion's ({one.champion:.4f} → {one.challenger:.4f}), more "
-        f"than is plausible at once. It rests most on {', '.join(resting)}: check that this is known when a "
-        "prediction is made, and merge if it is."
+        f"{comparison.metric} is {better:.4f} better than the champion's "
+        f"({comparison.champion:.4f} → {comparison.challenger:.4f}), more than is plausible at once. It depends most "
+        f"on {', '.join(important[:NAMED_INPUTS])}: check that this is known when a prediction is made. If so, merge."
     )
     return Check(name=name, result="warn", figure=better, limit=limit, why=why)
 
 
-def _falls(metric: str, names: list[str], session: InferenceSession, holdout: Holdout) -> Iterator[tuple[float, str]]:
+def _permutation_losses(
+    metric: str, names: list[str], session: InferenceSession, holdout: Holdout
+) -> Iterator[tuple[float, str]]:
     """Yield by how much the metric gets worse if one input is shuffled among the rows (Breiman 2001), and its name."""
-    chosen = _sample(len(holdout.label), SHUFFLED)
-    table, label = holdout.table[chosen], holdout.label[chosen]
-    sign, order = (
-        (1 if registered().all_metrics[metric].greater_is_better else -1),
-        np.random.default_rng(1).permutation(len(label)),
-    )
-    whole = registered().all_metrics[metric](label, artifact.predict(session, table).astype(np.float64))
+    sample = _sample(len(holdout.label), SHUFFLED_ROWS)
+    table, label = holdout.table[sample], holdout.label[sample]
+    order = np.random.default_rng(1).permutation(len(label))
+    unshuffled = _oriented(metric, label, artifact.predict(session, table).astype(np.float64))
     for name in names:
         shuffled = table.with_columns(table[name][order])
-        yield (
-            sign
-            * (whole - registered().all_metrics[metric](label, artifact.predict(session, shuffled).astype(np.float64))),
-            name,
-        )
+        score = artifact.predict(session, shuffled).astype(np.float64)
+        yield unshuffled - _oriented(metric, label, score), name
 
 
 def _sample(rows: int, most: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(rows)[:most])
 
 
-# DOC gate.policy: Limits of gates.yaml that no model could miss: a check that cannot fail is switched off, and that
-# is said.
-
-NAMED_LIMITS = 6  # keys
-
-
 def check_limits(rules: Gates, label: Bools, score: Floats, prior: float) -> Iterator[Check]:
-    """Warn of keys that switch a check off; `label` and `score` are the champion's, of N rows, shape (N,) each.
+    """Warn of limits in gates.yaml that no model can miss, so that they switch a check off.
 
-    If there is no champion yet, they are the first model's. `prior` is what a constant guess answers.
+    `label` and `score` are the champion's of N rows, shape (N,) each, or the first model's if there is no champion.
+    `prior` is the score of a constant guess.
     """
-    found = [*_margins(rules, label, score, prior), *_jumps(rules, label, score), *_floors(rules, label)]
+    reasons = [
+        *_wide_margins(rules, label, score, prior),
+        *_wide_jumps(rules, label, score),
+        *_met_floors(rules, label),
+    ]
     if not rules.slices.columns:
-        found.append("slices.columns names no column, so no part of the holdout is compared")
+        reasons.append("slices.columns names no column, so no part of the holdout is compared")
     elif rules.slices.minimum_rows > len(label):
-        found.append(f"slices.minimum_rows is {rules.slices.minimum_rows:,}, and the holdout has {len(label):,} rows")
+        reasons.append(f"slices.minimum_rows is {rules.slices.minimum_rows:,}, and the holdout has {len(label):,} rows")
     if rules.plausibility.single_input_auc == 1:
-        found.append("plausibility.single_input_auc is 1, which no input exceeds")
-    if found:
-        more = f"; and {len(found) - NAMED_LIMITS} more" if len(found) > NAMED_LIMITS else ""
-        why = f"gates.yaml switches checks off: {'; '.join(found[:NAMED_LIMITS])}{more}. Choose others."
-        yield Check(name="gates.yaml", result="warn", figure=len(found), limit=0, why=why)
+        reasons.append("plausibility.single_input_auc is 1, which no input exceeds")
+    if reasons:
+        more = f"; and {len(reasons) - NAMED_LIMITS} more" if len(reasons) > NAMED_LIMITS else ""
+        why = f"gates.yaml switches checks off: {'; '.join(reasons[:NAMED_LIMITS])}{more}. Choose other limits."
+        yield Check(name="gates.yaml", result="warn", figure=len(reasons), limit=0, why=why)
 
 
-def _margins(rules: Gates, label: Bools, score: Floats, prior: float) -> Iterator[str]:
-    """Name margins within which a constant guess is, or, if that is no worse by the metric, an answer always wrong."""
+def _wide_margins(rules: Gates, label: Bools, score: Floats, prior: float) -> Iterator[str]:
+    """Name margins within which a constant guess lies.
+
+    By a metric in which a constant guess is no worse, answers that are always wrong count instead.
+    """
     anchor = rules.anchor.margins or {name: 2 * margin for name, margin in rules.champion.margins.items()}
     sections = {"champion": rules.champion.margins, "drift.performance": rules.drift.performance.margins}
     margins = [(f"{name}.margins.{metric}", metric, m) for name, each in sections.items() for metric, m in each.items()]
     margins += [(f"anchor.margins.{metric}", metric, margin) for metric, margin in anchor.items()]
     margins.append(("slices.margin", rules.slices.metric, rules.slices.margin))
-    guess, wrong = np.full(len(label), prior), (~label).astype(np.float64)
+    constant, opposite = np.full(len(label), prior), (~label).astype(np.float64)
     for setting, metric, margin in margins:
-        worth = _worth(metric, label, score)
-        for what, answer in (("a constant guess", guess), ("an answer that is always wrong", wrong)):
-            worse = worth - _worth(metric, label, answer)
+        value = _oriented(metric, label, score)
+        for what, answers in (("a constant guess", constant), ("an answer that is always wrong", opposite)):
+            worse = value - _oriented(metric, label, answers)
             if worse > 0:
                 if margin >= worse:
                     yield f"{setting} is {margin:g}, and {what} is only {worse:.4f} worse in {metric}"
                 break
 
 
-def _jumps(rules: Gates, label: Bools, score: Floats) -> Iterator[str]:
+def _wide_jumps(rules: Gates, label: Bools, score: Floats) -> Iterator[str]:
     for metric, limit in rules.plausibility.jump.items():
-        better = _worth(metric, label, label.astype(np.float64)) - _worth(metric, label, score)
+        better = _oriented(metric, label, label.astype(np.float64)) - _oriented(metric, label, score)
         if limit >= better:
             yield f"plausibility.jump.{metric} is {limit:g}, and even a perfect model would be only {better:.4f} better"
 
 
-def _floors(rules: Gates, label: Bools) -> Iterator[str]:
-    """Name floors that both a perfect model and one that is always wrong meet; what lies between them does too."""
-    for metric, bound in rules.floors.items():
-        if registered().all_metrics[metric].greater_is_better is None:
+def _met_floors(rules: Gates, label: Bools) -> Iterator[str]:
+    """Name floors that both a perfect model and one that is always wrong meet: every model lies between these two."""
+    for name, bound in rules.floors.items():
+        metric = registered().all_metrics[name]
+        if metric.greater_is_better is None:
             continue
-        ends = [registered().all_metrics[metric](label, answer.astype(np.float64)) for answer in (label, ~label)]
+        extremes = [metric(label, answers.astype(np.float64)) for answers in (label, ~label)]
         low, high = (-np.inf if bound.min is None else bound.min), (np.inf if bound.max is None else bound.max)
-        if all(low <= end <= high for end in ends):
-            yield f"floors.{metric} is met by answers that are always wrong"
+        if all(low <= extreme <= high for extreme in extremes):
+            yield f"floors.{name} is met by answers that are always wrong"
 
 
-def _worth(metric: str, label: Bools, score: Floats) -> float:
+def _oriented(name: str, label: Bools, score: Floats) -> float:
     """Return the metric with a sign by which greater is better."""
-    measure = registered().all_metrics[metric]
-    return (1 if measure.greater_is_better else -1) * measure(label, score)
+    metric = registered().all_metrics[name]
+    return (1 if metric.greater_is_better else -1) * metric(label, score)

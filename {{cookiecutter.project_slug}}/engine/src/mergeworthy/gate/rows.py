@@ -1,4 +1,4 @@
-"""The holdout's rows in the main table: key, label, and whether features and label are those of the champion."""
+"""The holdout's rows: the data files that data.dvc names, key and label of the main table, and the coverage check."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,66 +19,66 @@ from ..paths import DATA, DATA_DVC
 from ..project import registered
 from ..verdict import Check
 
-# DOC gate.partition: The data that data.dvc names, partition by partition: as it lies in `data/` if that is true,
-# else from DVC.
-
-FIX = f"restore it with `git checkout {DATA_DVC}`, then `make data`"
+COVERAGE = "coverage"
+HOW_TO_RESTORE = f"restore it with `git checkout {DATA_DVC}`, then `make data`"
 
 
 @dataclass(frozen=True)
-class Data:
-    """Partition → path below it → MD5 of the file, as listed in the folder's own object in DVC."""
+class DataFiles:
+    """Partition → path below it → MD5 of the file, as DVC's object of the folder `data/` lists them.
+
+    A file is read from `data/` if it has that MD5 there, or else from DVC.
+    """
 
     files: Mapping[str, Mapping[str, str]]
     store: Store
 
     @classmethod
-    def named(cls, recorded: Document, name: str, store: Store) -> "Data":
-        """Read the list of the files that a data.dvc, called `name` in errors, names; raise `UserError` if it cannot.
+    def of(cls, data_dvc: Document, name: str, store: Store) -> "DataFiles":
+        """Return the files of a data.dvc, called `name` in errors; raise `UserError` if DVC lacks their list.
 
-        Its `meta` is not asked: `dvc add` leaves that as it was.
+        The `meta` of data.dvc is not used, as `dvc add` does not update it.
         """
-        found: dict[str, dict[str, str]] = {}
-        for path, hashed in store.files(hash_of(recorded, name), f"the list of files of {name}").items():
+        partitions: dict[str, dict[str, str]] = {}
+        for path, hashed in store.files(data_md5(data_dvc, name), f"the list of files of {name}").items():
             partition, _, below = path.partition("/")
-            found.setdefault(partition, {})[below] = hashed
-        return cls(found, store)
+            partitions.setdefault(partition, {})[below] = hashed
+        return cls(partitions, store)
 
     def folder(self, partition: str, scratch: Path) -> Path:
-        """Return a folder with exactly the partition's files: the one in `data/`, or one made in `scratch`."""
-        local, named = (DATA / partition).resolve(), self.files[partition]
-        lying = {path.relative_to(local).as_posix(): path for path in local.rglob("*") if path.is_file()}
-        if lying.keys() == named.keys() and all(md5(lying[path]) == recorded for path, recorded in named.items()):
+        """Return a folder with exactly the partition's files: the one in `data/`, or one written in `scratch`."""
+        local, recorded = (DATA / partition).resolve(), self.files[partition]
+        present = {path.relative_to(local).as_posix(): path for path in local.rglob("*") if path.is_file()}
+        if present.keys() == recorded.keys() and all(md5(present[path]) == hashed for path, hashed in recorded.items()):
             return local
-        for path, recorded in named.items():
+        for path, hashed in recorded.items():
             (scratch / partition / path).parent.mkdir(parents=True, exist_ok=True)
-            (scratch / partition / path).write_bytes(self.store.read(recorded, f"{DATA}/{partition}/{path}"))
+            (scratch / partition / path).write_bytes(self.store.read(hashed, f"{DATA}/{partition}/{path}"))
         return scratch / partition
 
     def main(self, partition: str) -> pl.LazyFrame:
-        """Return the partition's rows of the main table; raise `UserError` if it has none, or DVC lost them."""
-        path = f"{registered().main}.parquet"
-        name = DATA / partition / path
-        recorded = self.files.get(partition, {}).get(path)
+        """Return the partition's rows of the main table; raise `UserError` if data.dvc or DVC lacks them."""
+        file = f"{registered().main}.parquet"
+        path = DATA / partition / file
+        recorded = self.files.get(partition, {}).get(file)
         if recorded is None:
-            raise UserError(f"{DATA_DVC} names no {name}: run `make data pipeline`")
-        if name.is_file() and md5(name) == recorded:
-            return files.scan_parquet([name], FIX)
-        return files.parse_parquet(self.store.read(recorded, str(name)), str(name), FIX).lazy()
+            raise UserError(f"{DATA_DVC} names no {path}: run `make data pipeline`")
+        if path.is_file() and md5(path) == recorded:
+            return files.scan_parquet([path], HOW_TO_RESTORE)
+        return files.parse_parquet(self.store.read(recorded, str(path)), str(path), HOW_TO_RESTORE).lazy()
 
 
-def today(store: Store) -> Data:
-    """Return the data that is judged on."""
-    return Data.named(dvc_files.read(DATA_DVC), str(DATA_DVC), store)
+def todays_data(store: Store) -> DataFiles:
+    """Return the files of this folder's data.dvc."""
+    return DataFiles.of(dvc_files.read(DATA_DVC), str(DATA_DVC), store)
 
 
-def described(table: pl.DataFrame, rows: pl.LazyFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Return feature rows with those of the columns `names` that the main table (`rows`) has as it has them."""
-    taken = [name for name in rows.collect_schema().names() if name in set(names) - set(key())]
-    if not taken:
-        return table
-    truth = rows.select(*key(), *taken).collect()
-    return table.drop(taken, strict=False).join(truth, on=key(), how="left", nulls_equal=True, maintain_order="left")
+def data_md5(data_dvc: Document, name: str) -> str:
+    """Return the MD5 of the whole data; raise `UserError` if the data.dvc called `name` records none."""
+    try:
+        return str(data_dvc["outs"][0]["md5"])
+    except (KeyError, IndexError, TypeError):
+        raise UserError(f"{name} records no data: run `make data`") from None
 
 
 def schema() -> DataFrameSchema:
@@ -87,89 +87,83 @@ def schema() -> DataFrameSchema:
 
 
 def key() -> list[str]:
-    """Return the columns of the main table that name a row; raise `UserError` if the contract names none."""
+    """Return the columns that identify a row of the main table; raise `UserError` if the contract names none."""
     return registered().key
 
 
-def hash_of(recorded: Document, name: str) -> str:
-    """Return the MD5 of the whole data; raise `UserError` if the data.dvc called `name` records none."""
-    try:
-        return str(recorded["outs"][0]["md5"])
-    except (KeyError, IndexError, TypeError):
-        raise UserError(f"{name} records no data: run `make data`") from None
-
-
 def labels(rows: pl.LazyFrame, params: BaseModel | None = None) -> pl.DataFrame:
-    """Return key and label of each row of the main table, whether or not the label is known.
+    """Return key and label of each row of the main table; an unknown label is null.
 
-    The label is the task's, so a row that the features lack is known to be labelled all the same. Raise `UserError`
-    if it cannot be told, or is not true or false.
+    The label is the task's own expression, so rows that the features lack have their label too. Raise `UserError` if
+    the expression cannot be computed, or is not true, false or null.
     """
-    wanted = registered().task.label(params or settings.params()).alias(registered().target)
+    target, table = registered().target, registered().main
+    label = registered().task.label(params or settings.params()).alias(target)
     try:
-        found = rows.select(*key(), wanted).collect()
+        labelled = rows.select(*key(), label).collect()
     except pl.exceptions.PolarsError as error:
+        raise UserError(f"the label cannot be computed from the table {table}: {str(error).splitlines()[0]}") from None
+    dtype = labelled[target].dtype
+    if dtype != pl.Boolean:
+        raise UserError(f"the task's label is {dtype} in the table {table}, expected true, false or null")
+    return labelled
+
+
+def with_main_columns(table: pl.DataFrame, rows: pl.LazyFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return the features with those columns of `names` that the main table (`rows`) has replaced by its values."""
+    columns = [name for name in rows.collect_schema().names() if name in set(names) - set(key())]
+    if not columns:
+        return table
+    values = rows.select(*key(), *columns).collect()
+    return table.drop(columns, strict=False).join(values, on=key(), how="left", nulls_equal=True, maintain_order="left")
+
+
+def rows_not_in(others: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return those of `rows` whose key is not in `others`."""
+    return rows.join(others, on=key(), how="anti", nulls_equal=True)
+
+
+def check_key(table: pl.DataFrame, what: str) -> pl.DataFrame:
+    """Return the table; raise `UserError`, which calls it `what`, if it lacks a key column or repeats a key."""
+    if absent := [name for name in key() if name not in table.columns]:
+        raise UserError(f"{what} lack the column {absent[0]}, a part of the main table's key: keep it in the features")
+    if repeated := table.height - table.select(key()).n_unique():
         raise UserError(
-            f"the label cannot be computed from the table {registered().main}: {str(error).splitlines()[0]}"
-        ) from None
-    if found[registered().target].dtype != pl.Boolean:
-        raise UserError(
-            f"the task's label is {found[registered().target].dtype} in the table {registered().main}, "
-            "expected true, false or null"
+            f"{what} hold {repeated:,} rows more than keys: keep one row of the features per row of the main table"
         )
-    return found
-
-
-# DOC gate.coverage: Whether the holdout is every labelled row of the newest partition: what has no features is not
-# judged.
-
-COVERAGE = "coverage"
-
-
-def keyed(table: pl.DataFrame, what: str) -> pl.DataFrame:
-    """Return the table after making sure of its key; raise `UserError` naming a missing column, or rows that share one.
-
-    `what` says in the error whose rows these are.
-    """
-    if missing := [name for name in key() if name not in table.columns]:
-        raise UserError(f"{what} lack the column {missing[0]}, a part of the main table's key: keep it in the features")
-    if twice := table.height - table.select(key()).n_unique():
-        raise UserError(f"{what} hold {twice:,} rows more than keys: a row of the main table counts once")
     return table
 
 
-def missing(rows: pl.DataFrame, among: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows whose key is not `among` others."""
-    return rows.join(among, on=key(), how="anti", nulls_equal=True)
+def check_coverage(holdout: Holdout, labels: pl.DataFrame, limit: float) -> Check:
+    """Check that the holdout has at least the share `limit` of the main table's labelled rows.
 
-
-def check_coverage(judged: Holdout, labels: pl.DataFrame, limit: float) -> Check:
-    """Compare the holdout with the main table's own labels (key and label of each row); `limit` is the least share.
-
-    Raise `UserError` if the features hold other rows or labels than the main table.
+    `labels` holds key and label of each row of the main table. Raise `UserError` if the features hold other rows or
+    labels than the main table.
     """
-    name, known = f"features/{judged.partition}.parquet", labels.drop_nulls(registered().target)
-    table = keyed(judged.table, f"the rows of {name}").select(*key(), registered().target)
+    name, target = f"features/{holdout.partition}.parquet", registered().target
+    labelled = labels.drop_nulls(target)
+    table = check_key(holdout.table, f"the rows of {name}").select(*key(), target)
     try:
-        if strange := missing(table, known).height:
+        if unknown := rows_not_in(labelled, table).height:
             raise UserError(
-                f"{name} holds {strange:,} labelled rows that the main table does not: label and features "
+                f"{name} holds {unknown:,} labelled rows that the main table does not: label and features "
                 "must agree, and a row of the features is a row of the main table"
             )
-        both = table.join(known, on=key(), nulls_equal=True, suffix=" of the main table")
+        both = table.join(labelled, on=key(), nulls_equal=True, suffix=" of the main table")
     except pl.exceptions.SchemaError as error:
-        raise UserError(f"{name} has a key of another type than the main table ({error}): keep it as it is") from None
-    if other := both.filter(pl.col(registered().target) != pl.col(f"{registered().target} of the main table")).height:
-        raise UserError(f"{name} gives {other:,} rows another label than the task: let the features use its label")
-    lost, share = known.height - both.height, both.height / known.height
+        raise UserError(f"{name} has a key of another type than the main table ({error}): keep its type") from None
+    if relabelled := both.filter(pl.col(target) != pl.col(f"{target} of the main table")).height:
+        raise UserError(f"{name} gives {relabelled:,} rows another label than the task: let the features use its label")
+    lost, share = labelled.height - both.height, both.height / labelled.height
     if share < limit:
         why = (
-            f"{lost:,} of {known.height:,} labelled rows of {judged.partition} have no features, so nothing is judged "
-            "on them: let build_features keep them, or name the share that is enough as coverage in gates.yaml."
+            f"{lost:,} of {labelled.height:,} labelled rows of {holdout.partition} have no features, so the model is "
+            "not judged on them: let build_features keep them, or set the share that is enough as coverage in "
+            "gates.yaml."
         )
         return Check(name=COVERAGE, result="block", figure=share, limit=limit, why=why)
     if lost:
-        why = f"{lost:,} of {known.height:,} labelled rows have no features, which gates.yaml allows."
+        why = f"{lost:,} of {labelled.height:,} labelled rows have no features, which gates.yaml allows."
         return Check(name=COVERAGE, result="warn", figure=share, limit=limit, why=why)
-    why = f"All {known.height:,} labelled rows of {judged.partition} are judged."
+    why = f"All {labelled.height:,} labelled rows of {holdout.partition} are judged."
     return Check(name=COVERAGE, result="pass", figure=share, limit=limit, why=why)

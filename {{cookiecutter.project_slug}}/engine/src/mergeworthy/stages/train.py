@@ -42,7 +42,7 @@ def main() -> None:
     if distributed.started_by_torchrun():
         work()
     elif infra.ray:
-        import_module("mergeworthy.extras.ray").train(infra, infra.ray)
+        import_module("mergeworthy.extras.clusters").train(infra, infra.ray)
     elif compute.processes * compute.nodes == 1:
         work()
     elif compute.nodes == 1:
