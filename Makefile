@@ -4,7 +4,7 @@
 SHELL := bash
 .NOTPARALLEL:
 
-# What stands on the command line is text: recipes read it from the environment, and make does not expand it.
+# A value of the command line is text: recipes read it from the environment, and make does not expand it.
 OF_MAKE := MAKE MAKEFILES MAKEFILE_LIST MAKEFLAGS MAKEOVERRIDES MAKELEVEL MAKECMDGOALS MAKE_COMMAND MAKE_RESTARTS
 literal = $(eval override $(1) := $$(value $(1)))$(eval export $(1))
 $(foreach name,$(filter-out $(OF_MAKE) .% -%,$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(call literal,$(name))))
@@ -13,13 +13,13 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 READY := .venv/.ready
 export DEMO := demo
-# UTF-8 whatever the locale says, and the environment of this folder whatever is active.
+# UTF-8 in any locale, and the environment of this folder whichever is active.
 export PYTHONUTF8 := 1
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
-# Seconds until uv gives up an index that is silent.
+# Seconds after which uv gives up on a package index that does not answer.
 export UV_HTTP_TIMEOUT ?= 60
 unexport PYTHONIOENCODING VIRTUAL_ENV CONDA_PREFIX
-# ONNX Runtime's, which tests and benchmarks import too.
+# Telemetry of ONNX Runtime, which tests and benchmarks import, is off.
 export ORT_DISABLE_TELEMETRY := 1
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(value PATH)
 
@@ -28,22 +28,22 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(value PATH)
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## generate the flights project into demo/, train it, judge it, and show the verdict
+demo: $(READY) ## generate the flights project into demo/, train and judge its model, and show the verdict
 	@python -m scripts.demo "$$DEMO"
 
-loop: $(READY) ## the generated workflows themselves, from a first push to the image of the retrained model (needs act, gh and podman)
+loop: $(READY) ## run the generated workflows, from a first push to the image of the retrained model (needs act, gh and podman)
 	@pytest -q -s tests/workflows/loop.py
 
-test: $(READY) ## everything: lint, types, then the tests from cheap to dear
+test: $(READY) ## run everything: lint, types, then the tests from cheap to expensive
 	@$(MAKE) --no-print-directory check
 	@pytest -n 2 --no-loadscope-reorder --durations 40 --durations-min 10 --attempts=table
 
-check: $(READY) ## lint and types of the template's own Python
+check: $(READY) ## lint the template's own Python and check its types
 	@ruff check .
 	@ruff format --check .
 	@mypy
 
-bench: demo ## measure everything beside what it replaces, and write benchmarks/README.md
+bench: demo ## measure everything against what it replaces, and write benchmarks/README.md
 	@python -m benchmarks
 
 clean: ## remove the environment and the demo

@@ -1,6 +1,7 @@
-"""Where a request's time goes: samples of the running service, one row after the other, by whose code was at work.
+"""Where the time of a request goes: samples of the running service, by the code that was running.
 
-Runs like `serving.py`; py-spy samples from outside, so that nothing in the service is changed.
+One client sends one row after the other. Runs like `serving.py`; py-spy samples from outside, so the service is
+unchanged.
 """
 
 import asyncio
@@ -13,14 +14,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from serving import bodies, commands, environment, free_port, load, wait
+from serving import SERVICE, bodies, commands, environment, free_port, load, wait
 
 SECONDS = 8.0
-WHOSE = {  # the innermost frame that matches; numpy and the standard library count for whoever calls them
+PARTS = {  # of the innermost frame that matches; numpy and the standard library count for their caller
     r"onnxruntime/": "onnxruntime",
-    r"mergeworthy/serving/store": "the lookup of history",
-    r"mergeworthy/serving/(log|metrics)|prometheus_client/": "log and metrics",
-    r"mergeworthy/serving/(app|contract)|pydantic": "reading and checking the request, writing the answer",
+    r"mergeworthy/serving/(log|identity)|prometheus_client/": "log and metrics",
+    r"mergeworthy/serving/(app|schema)|pydantic": "reading and checking the request, writing the answer",
     r"mergeworthy/|ml/": "features and the rest of scoring",
     r"bentoml|simple_di|opentelemetry|asgi/": "BentoML",
     r"starlette/|uvicorn/": "HTTP: starlette and uvicorn",
@@ -28,17 +28,19 @@ WHOSE = {  # the innermost frame that matches; numpy and the standard library co
 REST = "the event loop"
 
 
-def whose(stack: str) -> str:
-    """Whose code a stack is in."""
+def part(stack: str) -> str:
+    """Return the part of the service that a stack belongs to."""
     for frame in reversed(stack.split(";")):
-        for pattern, name in WHOSE.items():
+        if re.match(r"lookup \(\S*mergeworthy/serving/scorer", frame):
+            return "the lookup of history"
+        for pattern, name in PARTS.items():
             if re.search(rf"\((\S*/)?({pattern})", frame):
                 return name
     return REST
 
 
 def record(pid: int, port: int, file: Path) -> None:
-    """Let py-spy sample the service's processes while one client asks for one row after the other."""
+    """Sample the service's processes with py-spy while one client sends one row after the other."""
     body = bodies(1)[1]
     asyncio.run(load(port, body, 1, 1.0))
     options = ["--subprocesses", "--rate", "500", "--duration", str(int(SECONDS)), "--format", "raw", "--output", file]
@@ -51,11 +53,11 @@ def record(pid: int, port: int, file: Path) -> None:
 
 
 def main() -> None:
-    """Print a Markdown table of shares of the time in which the worker was busy."""
+    """Print a Markdown table: each part's share of the time in which the worker was busy."""
     port = free_port()
     with tempfile.TemporaryDirectory() as name:
         folder, quiet = Path(name), subprocess.DEVNULL
-        command = commands(folder, port)["the service"]
+        command = commands(folder, port)[SERVICE]
         server = subprocess.Popen(command, env=environment(folder), start_new_session=True, stdout=quiet, stderr=quiet)
         try:
             wait(port)
@@ -64,13 +66,13 @@ def main() -> None:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()
         samples = [line.rsplit(" ", 1) for line in (folder / "samples").read_text().splitlines()]
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for stack, times in samples:
         if "serve (" in stack and "mergeworthy/serving/server.py" in stack:
-            found[whose(stack)] += int(times)
+            counts[part(stack)] += int(times)
     print("| where the time of a row goes | share |\n|---|---|")
-    for name, times in found.most_common():
-        print(f"| {name} | {times / found.total():.0%} |")
+    for name, samples_of_part in counts.most_common():
+        print(f"| {name} | {samples_of_part / counts.total():.0%} |")
 
 
 if __name__ == "__main__":

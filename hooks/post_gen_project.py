@@ -1,4 +1,4 @@
-"""Removes what tools left in the template's own folder: it is copied from a working tree, never from a commit."""
+"""Remove caches from a new project: cookiecutter copies the template's working tree, in which tools leave them."""
 
 import os
 import shutil
@@ -13,11 +13,12 @@ FOLDERS = {
     ".pytest_cache",
     ".ruff_cache",
 }
-OTHERS = {".git", ".venv", ".dvc", "data"}  # of a project that is generated anew: they hold nothing of the template's
+# Folders of a project that is generated again in place: nothing in them comes from the template.
+OTHERS = {".git", ".venv", ".dvc", "data"}
 
 
 def clean(root: str) -> None:
-    """Remove each cache below a folder."""
+    """Remove every cache below the folder `root`."""
     for folder, below, files in os.walk(root):
         for name in FOLDERS.intersection(below):
             shutil.rmtree(Path(folder, name))

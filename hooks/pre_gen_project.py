@@ -1,11 +1,11 @@
-"""Refuses answers that would make a broken project: every problem at once, one sentence each."""
+"""Refuse answers that would make a broken project: all problems at once, a sentence each."""
 
 import json
 import posixpath
 import re
 import sys
 
-# Distributions that the project depends on (tests compare this with its pyproject.toml), and names that it uses itself.
+# Names of distributions that the project depends on (a test compares them with pyproject.toml) and of its own folders.
 TAKEN = frozenset(
     """
     bentoml cookiecutter cruft cyclonedx-bom dvc evidently fsspec httptools hypothesis import-linter jsonschema
@@ -24,7 +24,7 @@ REMOTE = re.compile(r"(?:(?:s3|gs|azure)://|(?:\.\./)+|~/|/)[A-Za-z0-9_][A-Za-z0
 
 
 def text(key: str, value: str) -> list[str]:
-    """Anything a person may write on one line."""
+    """Return what is wrong with a text of one line; nothing if it can be used."""
     if not value.strip() or len(value) > 200:
         return [f"{key}: must have between 1 and 200 characters, this one has {len(value.strip())}."]
     if CONTROL.search(value):
@@ -33,22 +33,22 @@ def text(key: str, value: str) -> list[str]:
 
 
 def slug(value: str) -> list[str]:
-    """A name that GitHub, Python packaging, image registries and Kubernetes all accept."""
-    found = []
+    """Return what is wrong with a name that GitHub, Python packaging, registries and Kubernetes have to accept."""
+    wrong = []
     if not re.fullmatch("[a-z][a-z0-9]*(?:-[a-z0-9]+)*", value):
-        found.append(
+        wrong.append(
             f"project_slug: {value!r} must be lower-case letters and digits in words joined by single hyphens, "
             "and begin with a letter."
         )
     if len(value) > 50:
-        found.append(f"project_slug: must have at most 50 characters, this one has {len(value)}.")
+        wrong.append(f"project_slug: must have at most 50 characters, this one has {len(value)}.")
     if value in TAKEN or value.replace("-", "_") in sys.stdlib_module_names | TAKEN:
-        found.append(f"project_slug: {value!r} is the name of something the project uses; take another.")
-    return found
+        wrong.append(f"project_slug: {value!r} is the name of something that the project uses; take another.")
+    return wrong
 
 
 def cron_field(field: str, low: int, high: int) -> set[int]:
-    """The values that one field of a cron line stands for; raises ValueError."""
+    """Return the values that one field of a cron line means; raise `ValueError` if it means none."""
     values: set[int] = set()
     for part in field.split(","):
         match = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", part, re.ASCII)
@@ -65,7 +65,7 @@ def cron_field(field: str, low: int, high: int) -> set[int]:
 
 
 def cron(value: str) -> list[str]:
-    """Five fields that GitHub's scheduler accepts and keeps."""
+    """Return what is wrong with a cron line, as GitHub's scheduler reads it."""
     fields = value.split(" ")
     if len(fields) != len(CRON):
         return [f"drift_schedule: {value!r} must have five fields, as in '23 5 * * 1' (minute hour day month weekday)."]
@@ -88,35 +88,35 @@ def cron(value: str) -> list[str]:
 
 
 def too_old(answers: dict[str, str]) -> list[str]:
-    """Return a sentence if this cookiecutter is too old: before 2.0 keys that begin with __ were left as they are."""
+    """Return a sentence if this cookiecutter is too old: before 2.0 it did not render keys that begin with __."""
     if "cookiecutter.project_name" not in answers["__name_markdown"]:
         return []
     return ["cookiecutter: this version is too old, the template needs 2.1 or later: `pip install -U cookiecutter`."]
 
 
 def problems(answers: dict[str, str]) -> list[str]:
-    """One sentence for each answer that cannot be used."""
-    found = text("project_name", answers["project_name"]) + text("description", answers["description"])
-    found += slug(answers["project_slug"])
+    """Return a sentence for each answer that cannot be used."""
+    wrong = text("project_name", answers["project_name"]) + text("description", answers["description"])
+    wrong += slug(answers["project_slug"])
     if not re.fullmatch(USER, answers["owner"]):
-        found.append(f"owner: {answers['owner']!r} is not the name of a GitHub user or organisation.")
+        wrong.append(f"owner: {answers['owner']!r} is not the name of a GitHub user or organisation.")
     elif not re.fullmatch(f"{USER}(?:/[A-Za-z0-9_-]+)?", answers["reviewers"]):
-        found.append(f"reviewers: {answers['reviewers']!r} must be a GitHub user, or a team as organisation/team.")
+        wrong.append(f"reviewers: {answers['reviewers']!r} must be a GitHub user, or a team as organisation/team.")
     if not REMOTE.fullmatch(answers["dvc_remote"]):
-        found.append(
+        wrong.append(
             f"dvc_remote: {answers['dvc_remote']!r} must be s3://…, gs://…, azure://… or a folder outside the checkout "
             "(../…, ~/… or /…), in letters, digits and ._/@=+-."
         )
     elif posixpath.normpath(answers["dvc_remote"]).split("/")[:2] == ["..", answers["project_slug"]]:
-        found.append(f"dvc_remote: {answers['dvc_remote']!r} lies in the project itself; take a folder beside it.")
-    return found + cron(answers["drift_schedule"])
+        wrong.append(f"dvc_remote: {answers['dvc_remote']!r} lies in the project itself; take a folder beside it.")
+    return wrong + cron(answers["drift_schedule"])
 
 
 if __name__ == "__main__":
     # JSON never holds three quotes in a row and doubles each backslash, so no answer can end this raw string.
     answers = json.loads(r"""{{ cookiecutter | jsonify }}""")
-    found = too_old(answers) or problems(answers)
-    if found:
+    wrong = too_old(answers) or problems(answers)
+    if wrong:
         # cookiecutter logs any hook that fails with a trace of its own, which no hook can prevent.
         last = "What cookiecutter adds below says only that it stopped here."
-        sys.exit("\n".join(["No project was made:", *(f"  - {line}" for line in found), last]))
+        sys.exit("\n".join(["No project was made:", *(f"  - {line}" for line in wrong), last]))

@@ -1,11 +1,12 @@
-"""Every command in a README is run as it stands, or excused with a reason."""
+"""Every command in a README is run as it is, or excused with a reason; code on a page is the project's own."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.bake import PRODUCT, ROOT, outside, run
-from tests.readme import commands
+from tests.readme import changed, commands, shown
+from tests.work import clone, make
 
 EXCUSED = {
     "uvx cookiecutter@2.7.1 --output-dir .. .": "asks questions; test_generation runs the same with the answers given",
@@ -25,13 +26,29 @@ def test_every_command_of_the_template_is_run_or_excused() -> None:
         assert set(commands(readme)) <= set(EXCUSED)
 
 
+def test_the_registration_that_a_page_shows_is_the_samples() -> None:
+    (registration,) = shown(ROOT / PRODUCT / "engine/README.md", "python")
+    assert registration in (ROOT / PRODUCT / "src/ml/__init__.py").read_text()
+
+
+def test_the_first_change_that_the_readme_shows_fits_the_sample() -> None:
+    (diff,) = shown(ROOT / PRODUCT / "README.md", "diff")
+    assert changed((ROOT / PRODUCT / "src/ml/features.py").read_text(), diff)
+
+
+def test_a_diff_that_does_not_fit_is_refused() -> None:
+    assert changed("a\nb\nc\n", " b\n+new\n") == "a\nb\nnew\nc\n"
+    with pytest.raises(ValueError, match="must be in the file once"):
+        changed("a\nc\n", " b\n+new\n")
+
+
 def test_a_command_is_found_in_a_readme(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(
         "# A\n```sh\n# why\nmake a \\\n  b\nmake c\n```\n1. In a list\n\n   ```sh\n   make d\n   ```\n"
     )
     assert commands(tmp_path / "README.md") == ["make a   b", "make c", "make d"]
     (tmp_path / "README.md").write_text("```console\n$ make hidden\n```\n")
-    with pytest.raises(ValueError, match="say what the fence"):
+    with pytest.raises(ValueError, match="name the language of the fence"):
         commands(tmp_path / "README.md")
 
 
@@ -44,3 +61,14 @@ def test_the_commands_of_a_project_run(project: Path) -> None:
             result = run(["bash", "-euo", "pipefail", "-c", command], project, **outside())
             # then every line succeeds
             assert result.returncode == 0, f"{command}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+
+
+@pytest.mark.dear
+def test_the_first_change_of_the_readme_keeps_the_projects_checks(project: Path, tmp_path: Path) -> None:
+    # given the feature that the README adds
+    (diff,) = shown(ROOT / PRODUCT / "README.md", "diff")
+    folder = clone(project, tmp_path / "changed")
+    features = folder / "src/ml/features.py"
+    features.write_text(changed(features.read_text(), diff))
+    # then lint, types and the tests of src/ml pass: it looks into no future, and the service computes it too
+    make(folder, "check", "test")

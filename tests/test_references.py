@@ -10,15 +10,17 @@ import yaml
 
 from tests.bake import ROOT, files
 
-# Where a command stands, not English: at the start of a line, after a key or between commands.
+# A command, and not English: at the start of a line, after a key or between commands.
 # `make data UNTIL=2013-07` names one verb.
 VERB = re.compile(
     r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:make|\$\(MAKE\)(?: --[a-z-]+)*)((?: +[a-z][a-z-]*(?![\w=/.-]))+)", re.M
 )
 MODULE = re.compile(r"python3? -m (mergeworthy[\w.]*)")
-COMMAND = re.compile(r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:[A-Z_]+=\S+ )?mergeworthy ([a-z-]+)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:^|\b(?:run|entry):|&&|;)[ \t]*@?(?:[A-Z_]+=\S+ )?(?:\.venv/bin/)?mergeworthy ([a-z-]+)", re.MULTILINE
+)
 HINT = re.compile(r"`make ([^`{}]+)`")
-MADE = {
+MADE = {  # by a run, or by a person
     "data",
     "features",
     "models/model.onnx",
@@ -29,43 +31,43 @@ MADE = {
     "demo",
     ".dvc/config.local",
     "deploy/cosign.pub",
+    ".cruft.json",
 }
-
-
-SOURCES = ("src", "engine/src")  # where a generated project's modules are
+SOURCES = ("src", "engine/src")  # of a generated project's modules
+OF_PROJECT = {"project": "README.md", "project's security": "SECURITY.md", "engine": "engine/README.md"}
 
 
 def commands(project: Path) -> set[str]:
-    """What the program `mergeworthy` knows: the functions of cli.py that are registered with it."""
+    """Return the commands of the program `mergeworthy`: the functions of cli.py that are registered with it."""
     tree = ast.parse((project / "engine/src/mergeworthy/cli.py").read_text())
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    registered = [node for node in functions if any("app.command" in ast.unparse(one) for one in node.decorator_list)]
+    registered = [node for node in functions if any("app.command" in ast.unparse(each) for each in node.decorator_list)]
     return {node.name.replace("_", "-") for node in registered}
 
 
 def verbs(makefile: Path) -> set[str]:
-    """The targets that a person may name."""
+    """Return the targets that a person may name."""
     return set(re.findall(r"^([a-z][a-z-]*):", makefile.read_text(), re.MULTILINE))
 
 
 def spans(readme: Path) -> list[str]:
-    """The code spans and `sh` fences of a page."""
-    found = re.findall(r"```sh\n(.*?)```|`([^`\n]+)`", readme.read_text(), re.DOTALL)
-    return [fence or span for fence, span in found]
+    """Return the code spans and `sh` fences of a page."""
+    matches = re.findall(r"```sh\n(.*?)```|`([^`\n]+)`", readme.read_text(), re.DOTALL)
+    return [fence or span for fence, span in matches]
 
 
 def callers(project: Path) -> dict[str, str]:
-    """Everything in a generated project that calls a verb or a module, by name."""
+    """Return all texts of a generated project that call a verb or a module, by file."""
     code = {str(name): (project / name).read_text() for name in files(project) if name.suffix in {".yaml", ".sh"}}
     pages = {str(name): "\n".join(spans(project / name)) for name in files(project) if name.suffix == ".md"}
     return code | pages | {"Makefile": (project / "Makefile").read_text()}
 
 
 def test_every_verb_exists(fresh: Path) -> None:
-    known = verbs(fresh / "Makefile")
+    existing = verbs(fresh / "Makefile")
     named = {(who, verb) for who, text in callers(fresh).items() for m in VERB.findall(text) for verb in m.split()}
     assert {verb for _, verb in named} >= {"check", "test", "plan", "train", "gate", "verdict", "setup", "pipeline"}
-    assert not {(who, verb) for who, verb in named if verb not in known}
+    assert not {(who, verb) for who, verb in named if verb not in existing}
 
 
 def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
@@ -89,21 +91,21 @@ def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
     for path in sources:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Raise):
-                told = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
-                words = {word.strip("`,.:;") for text in told if isinstance(text, str) for word in text.split()}
+                texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                words = {word.strip("`,.:;") for text in texts if isinstance(text, str) for word in text.split()}
                 assert not words & options, (path.name, words & options)
 
 
 def test_the_templates_verbs_exist() -> None:
-    known = verbs(ROOT / "Makefile")
+    existing = verbs(ROOT / "Makefile")
     pages = {name: "\n".join(spans(ROOT / name)) for name in ("README.md", "CONTRIBUTING.md")}
     hooks = {".pre-commit-config.yaml": (ROOT / ".pre-commit-config.yaml").read_text()}
     named = {(who, verb) for who, text in (pages | hooks).items() for m in VERB.findall(text) for verb in m.split()}
-    assert not {(who, verb) for who, verb in named if verb not in known}
+    assert not {(who, verb) for who, verb in named if verb not in existing}
 
 
 def test_every_module_and_command_exists(fresh: Path) -> None:
-    # given whatever calls a module or a command of the program
+    # given all that calls a module or a command of the program
     texts = callers(fresh).items()
     modules = {(who, module) for who, text in texts for module in MODULE.findall(text)}
     called = {(who, command) for who, text in texts for command in COMMAND.findall(text)}
@@ -160,18 +162,16 @@ def test_every_owned_and_packed_path_exists(fresh: Path) -> None:
         assert path.strip("/") in MADE or (fresh / path.strip("/")).exists(), path
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "project", "project's security"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", *OF_PROJECT])
 def test_every_path_and_link_on_a_page_exists(fresh: Path, page: str) -> None:
     # given a page / then its links and the paths in its code spans lead somewhere, now or after a run
-    own = {"project": "README.md", "project's security": "SECURITY.md"}
-    home, readme = (fresh, fresh / own[page]) if page in own else (ROOT, ROOT / page)
+    readme = fresh / OF_PROJECT[page] if page in OF_PROJECT else ROOT / page
     links = [link for link in re.findall(r"\]\(([^)#:]+)\)", readme.read_text()) if link]
     paths = [
         span.strip("/")
         for span in spans(readme)
         if re.fullmatch(r"(?!\.\./)[\w.][\w./-]*/[\w./-]*|[\w.-]+\.(yaml|md|dvc|lock|json|db)", span)
     ]
-    places = [home, fresh, *(fresh / folder for folder in SOURCES), fresh / "engine/src/mergeworthy", ROOT]
+    places = [readme.parent, fresh, *(fresh / folder for folder in SOURCES), fresh / "engine/src/mergeworthy", ROOT]
     for path in [*(link.replace("%7B", "{").replace("%7D", "}") for link in links), *paths]:
-        found = path in MADE or path.startswith("reports/") or any((place / path).exists() for place in places)
-        assert found, path
+        assert path in MADE or path.startswith("reports/") or any((place / path).exists() for place in places), path

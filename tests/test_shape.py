@@ -1,4 +1,4 @@
-"""Small, plain and whole: the limits that the project sets itself."""
+"""A project is small, plain and complete: the limits that the template sets itself."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ def test_every_file_can_be_read(fresh: Path) -> None:
 
 
 def test_what_is_copied_is_the_product_byte_for_byte(template: Path, fresh: Path) -> None:
-    # so that what is linted, typed and tested unrendered is what people get
+    # so that people get what is linted, typed and tested unrendered
     assert {name for name in product(template) if verbatim(name)} <= set(files(fresh))
     for name, content in product(template).items():
         if verbatim(name):

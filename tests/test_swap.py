@@ -32,17 +32,16 @@ for name, part in zip(["2024-q1", "2024-q2", "2024-q3"], [table[:200], table[200
 SERVE = """
 import numpy as np
 from mergeworthy.artifact import load
-from mergeworthy.container import golden
+from mergeworthy.container.verify import read_golden
 from mergeworthy.paths import ONLINE
 from mergeworthy.project import registered
 from mergeworthy.serving.schema import request
-from mergeworthy.serving.scorer import Scorer
-from mergeworthy.serving.scorer import Embedded
+from mergeworthy.serving.scorer import EmbeddedStore, Scorer
 
-known, schema = golden.read(), registered().schema
-rows = request(schema, 1000).validate_json(known.many)["rows"]
-scores = Scorer(load(), Embedded(ONLINE, None), schema)(rows)
-print(len(rows) > 100 and np.abs(scores - known.scores).max() < 1e-5)
+golden, schema = read_golden(), registered().schema
+rows = request(schema, 1000).validate_json(golden.many)["rows"]
+scores = Scorer(load(), EmbeddedStore(ONLINE, None), schema)(rows)
+print(len(rows) > 100 and np.abs(scores - golden.scores).max() < 1e-5)
 """
 
 

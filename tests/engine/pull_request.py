@@ -1,4 +1,4 @@
-"""A pull request on a GitHub that is one JSON file, with executables `gh` and, where wanted, `cml` on the PATH."""
+"""A pull request on a double of GitHub, which is one JSON file, with `gh` and optionally `cml` on the PATH."""
 
 import json
 import os
@@ -16,7 +16,7 @@ BOT = {"login": "github-actions[bot]", "type": "Bot"}
 
 @dataclass
 class PullRequest:
-    """Pull request 5 of o/r, in the middle of a workflow's run 77."""
+    """Pull request 5 of o/r, during run 77 of a workflow."""
 
     folder: Path
     summary: Path
@@ -28,28 +28,31 @@ class PullRequest:
     def change(self, **keys: Any) -> None:
         (self.folder / "github.json").write_text(json.dumps(self.state | keys))
 
-    def cml(self, *, there: bool) -> None:
-        shim(self.folder / "bin", "cml") if there else (self.folder / "bin/cml").unlink(missing_ok=True)
+    def cml(self, *, installed: bool) -> None:
+        install_double(self.folder / "bin", "cml") if installed else (self.folder / "bin/cml").unlink(missing_ok=True)
 
-    def others_say(self, *bodies: str, user: str = "someone") -> None:
+    def add_comments(self, *bodies: str, user: str = "someone") -> None:
         comments = self.state["comments"]
         for body in bodies:
             person = {"login": user, "type": "User"}
             comments.append({"id": len(comments) + 1, "body": body, "user": person, "author_association": "NONE"})
         self.change(comments=comments)
 
-    def by_us(self) -> list[str]:
+    def our_comments(self) -> list[str]:
         return [comment["body"] for comment in self.state["comments"] if comment["user"] == BOT]
 
 
-def shim(folder: Path, name: str) -> None:
+def install_double(folder: Path, name: str) -> None:
+    """Write an executable that runs the double of a program."""
     path = folder / name
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{DOUBLES / name}.py" "$@"\n')
     path.chmod(0o755)
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, head: str = "0" * 40, base: str = "0" * 40) -> PullRequest:
-    """Set the environment as GitHub does for a job of a pull request; nothing else is on the PATH but git's folder."""
+def open_pull_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, head: str = "0" * 40, base: str = "0" * 40
+) -> PullRequest:
+    """Set the environment as GitHub does for a job of a pull request; no real `cml` is on the PATH."""
     (folder / "bin").mkdir(parents=True)
     repository = {"full_name": "o/r"}
     pull = {
@@ -76,5 +79,5 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, head: str = "0" * 40, 
         "GH_TOKEN": TOKEN,
     }.items():
         monkeypatch.setenv(name, str(value))
-    shim(folder / "bin", "gh")
+    install_double(folder / "bin", "gh")
     return PullRequest(folder, folder / "summary.md")

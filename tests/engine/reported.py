@@ -1,4 +1,4 @@
-"""A project as the report meets it: a champion on main, a branch with a new month, and what the gate said of it."""
+"""A project for the tests of the report: a champion on main, a branch with a new month, and the gate's verdict."""
 
 import hashlib
 import json
@@ -28,6 +28,7 @@ WARN = Check(name="slices: origin", result="warn", why="log_loss seems worse: EW
 
 
 def git(folder: Path, *words: str) -> str:
+    """Run git as a person without a name and return its output."""
     identity = {f"GIT_{role}_{key}": "t@localhost" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
     environment = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull}
     return subprocess.run(
@@ -37,7 +38,7 @@ def git(folder: Path, *words: str) -> str:
 
 @dataclass
 class Project:
-    """A folder under git; `champion` is main's commit."""
+    """A folder under git; `champion` is the commit of main."""
 
     root: Path
     champion: str = ""
@@ -53,7 +54,7 @@ class Project:
         return git(self.root, "rev-parse", "HEAD")
 
     def lock(self, data: str, params: dict[str, Any], code: str) -> None:
-        """Write a dvc.lock as four stages leave it."""
+        """Write the dvc.lock of four stages."""
         features = f"features of {data} {params['features']}"
         model = f"model of {features} {params['train']} {code}"
         stages = {
@@ -71,13 +72,13 @@ class Project:
         self.write("dvc.lock", {"schema": "2.0", "stages": stages})
 
     def data(self, partitions: dict[str, Any], **content: str) -> None:
-        """Write data.dvc; `content` gives partitions another one than their rows alone would."""
+        """Write data.dvc; `content` changes the hash of partitions without changing their rows."""
         hashes = {name: _md5(f"{name} {rows} {content.get(name)}") for name, rows in partitions.items()}
         outs = [{"md5": f"{_md5(str(hashes))}.dir", "path": "data"}]
         self.write("data.dvc", {"outs": outs, "meta": {"partitions": partitions, "md5": hashes}})
 
     def judge(self, checks: list[Check], comparisons: list[Comparison], champion: str | None) -> Verdict:
-        """Write the verdict that the gate would."""
+        """Write the verdict that the gate would write."""
         results = {check.result for check in checks}
         verdict = Verdict(
             outcome="block" if "block" in results else "warn" if "warn" in results else "pass",
@@ -113,8 +114,8 @@ class Project:
         return Gates.model_validate(yaml.safe_load((self.root / "gates.yaml").read_text()))
 
 
-def made(root: Path) -> Project:
-    """A branch that adds a month, trains longer and touches the model, judged good."""
+def make_project(root: Path) -> Project:
+    """Make a branch that adds a month, trains longer and changes the model, and passes the gate."""
     project = Project(root)
     root.mkdir(parents=True, exist_ok=True)
     git(root, "init", "--quiet", "--initial-branch=main")
@@ -134,11 +135,12 @@ def made(root: Path) -> Project:
     project.commit("A month more")
     project.lock("six months", changed, "second")
     project.evaluate()
-    project.judge(checks(), [duel("auc", -0.0061), duel("log_loss", 0.0009), *slices(14)], project.champion)
+    project.judge(checks(), [comparison("auc", -0.0061), comparison("log_loss", 0.0009), *slices(14)], project.champion)
     return project
 
 
 def checks(*more: Check) -> list[Check]:
+    """Return three checks that passed, and more."""
     return [
         Check(name="data contract", result="pass", why="All 6 partitions passed validation."),
         Check(name="evaluation", result="pass", why="The shipped model, scored again, gives the reported figures."),
@@ -147,11 +149,12 @@ def checks(*more: Check) -> list[Check]:
     ]
 
 
-def duel(metric: str, worse_by: float, **where: Any) -> Comparison:
+def comparison(metric: str, worse_by: float, **fields: Any) -> Comparison:
+    """Return a comparison with the champion."""
     sign = -1 if METRICS[metric].greater_is_better else 1
     champion = 0.7402 if metric == "auc" else 0.5021
     return Comparison(
-        **{"rows": 28_243, "days": 30, "margin": 0.01} | where,
+        **{"rows": 28_243, "days": 30, "margin": 0.01} | fields,
         metric=metric,
         champion=champion,
         challenger=champion + sign * worse_by,
@@ -162,11 +165,12 @@ def duel(metric: str, worse_by: float, **where: Any) -> Comparison:
 
 
 def slices(number: int) -> list[Comparison]:
+    """Return the comparisons of slices, worst first."""
     names = ["UA", "B6", "EV", "DL", "AA", "MQ", "US", "9E", "WN", "VX", "FL", "AS", "F9", "YV"]
-    found = [(names[n % 14] + (f"-{n}" if n >= 14 else ""), 0.009 - 0.0017 * (n % 14)) for n in range(number)]
+    values = [(names[n % 14] + (f"-{n}" if n >= 14 else ""), 0.009 - 0.0017 * (n % 14)) for n in range(number)]
     return [
-        duel("log_loss", by, column="carrier", value=name, rows=5_000 - 300 * (n % 14), margin=0.03)
-        for n, (name, by) in enumerate(found)
+        comparison("log_loss", by, column="carrier", value=name, rows=5_000 - 300 * (n % 14), margin=0.03)
+        for n, (name, by) in enumerate(values)
     ]
 
 
@@ -184,7 +188,7 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def written() -> str:
-    """The report of the folder that a test is in."""
+def write_report() -> str:
+    """Write the report of the current folder and return it."""
     build.run()
     return REPORT.read_text()

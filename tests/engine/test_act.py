@@ -1,4 +1,4 @@
-"""The workflows on a laptop: what act is told, and what it must not learn."""
+"""The workflows on a laptop: the command line of act, and the secrets that it must not contain."""
 
 import subprocess
 from pathlib import Path
@@ -25,10 +25,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_credentials_reach_the_jobs_and_nobody_else(checkout: Path) -> None:
-    told = act.command(checkout / "beside")
+def test_credentials_reach_the_jobs_in_a_private_file_alone(checkout: Path) -> None:
+    command = act.command(checkout / "beside")
     secrets = checkout / "beside/secrets.yaml"
-    assert "hush" not in " ".join(told)
+    assert "hush" not in " ".join(command)
     assert secrets.stat().st_mode & 0o077 == 0
     config = yaml.safe_load(secrets.read_text())["DVC_CONFIG"]
     assert "url = s3://bucket/flights\n" in config
@@ -36,7 +36,7 @@ def test_credentials_reach_the_jobs_and_nobody_else(checkout: Path) -> None:
 
 
 @pytest.mark.usefixtures("checkout")
-def test_a_machine_without_act_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_act_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path.cwd()}/.venv/bin")
     with pytest.raises(UserError, match="act is not on the PATH"):
         act.run()

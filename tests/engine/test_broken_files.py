@@ -58,7 +58,7 @@ VERBS: dict[str, Callable[[], Any]] = {
     "retrain": retraining.retrain,
     "track": tracking_runs.read,
     "sweep": lambda: (settings.sweep(), settings.params(), sweep_trial.split()),
-    "image": lambda: (build.paths(), verify.read()),
+    "image": lambda: (build.paths(), verify.read_golden()),
     "serve": lambda: start.start(Starlette()),
 }
 

@@ -12,7 +12,7 @@ from mergeworthy.workflow import comment
 
 @pytest.fixture
 def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project, and a `gh` that downloads this file as the release's."""
+    """A project, and a `gh` that downloads this file as the file of the release."""
     release, program = tmp_path / "release", tmp_path / "bin/gh"
     release.write_text("#!/bin/sh\necho cml\n")
     program.parent.mkdir()
@@ -39,7 +39,7 @@ def test_the_recorded_file_is_used_and_no_other(released: Path) -> None:
     assert "is the recorded file" in comment.install()
     assert comment.PROGRAM.read_bytes() == released.read_bytes()
     assert os.access(comment.PROGRAM, os.X_OK)
-    # when the release is another file, then it is refused, whatever was asked for, and not kept
+    # when the release is another file, then it is refused, with `record` too, and not kept
     comment.PROGRAM.unlink()
     released.write_text("#!/bin/sh\ncurl evil\n")
     for record in (False, True):

@@ -28,7 +28,7 @@ from mergeworthy.adapters.actions import Event
 from mergeworthy.adapters.dvc import DvcError, dvc, push, show
 from mergeworthy.adapters.dvc_files import opened
 from mergeworthy.adapters.mlflow import connected, reach
-from mergeworthy.container import build
+from mergeworthy.container import build, scan
 from mergeworthy.data.predictions import read_predictions
 from mergeworthy.data.sources import open_source
 from mergeworthy.errors import UserError
@@ -183,7 +183,7 @@ CALLS: dict[str, tuple[Callable[[str], object], str]] = {
     "registry": (lambda at: publish.remote_digest(f"{at}/x/y:1"), "the registry 127.0.0.1:"),
     "registry: log in": (lambda at: publish.log_in("docker", at), "the registry 127.0.0.1:"),
     "engine": (lambda _: build.call_engine("docker", "inspect", "x"), "docker inspect"),
-    "advisories": (lambda _: build.find({"jinja2": "2.0"}), "http://127.0.0.1:"),
+    "advisories": (lambda _: scan.find_vulnerabilities({"jinja2": "2.0"}), "http://127.0.0.1:"),
     "mlflow": (lambda at: reach(f"http://{at}"), "the tracking server http://"),
 }
 
@@ -203,15 +203,15 @@ def test_who_does_not_answer_is_named(name: str, silent: str, folder: Path, monk
 
 def shipped(at: str) -> None:
     Path("a.ndjson").touch()
-    shipper = log.Shipper(settings.PredictionLog(url=f"http://{at}/log"), retry=0.01)
-    shipper.put(Path("a.ndjson"))
-    shipper.close()
+    uploader = log.Uploader(settings.PredictionLog(url=f"http://{at}/log"), retry=0.01)
+    uploader.put(Path("a.ndjson"))
+    uploader.close()
 
 
 def advised(at: str) -> object:
     infra = yaml.safe_load(settings.INFRA.read_text())
     settings.INFRA.write_text(yaml.safe_dump(infra | {"advisories": f"http://{at}/v1/query"}))
-    return build.find({"jinja2": "2.0"})
+    return scan.find_vulnerabilities({"jinja2": "2.0"})
 
 
 @pytest.mark.attempts("secret in an error")
@@ -331,9 +331,9 @@ def test_a_store_that_is_silent_does_not_hold_the_shipping_up(
     silent: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "a.ndjson").touch()
-    shipper = log.Shipper(settings.PredictionLog(url=f"http://{silent}/log"), retry=0.01)
-    shipper.put(folder / "a.ndjson")
-    shipper.close()
+    uploader = log.Uploader(settings.PredictionLog(url=f"http://{silent}/log"), retry=0.01)
+    uploader.put(folder / "a.ndjson")
+    uploader.close()
     assert "a.ndjson was not copied to http://" in (said := capsys.readouterr().err)
     assert "the store did not answer within 1 s" in said
     assert (folder / "a.ndjson").exists()

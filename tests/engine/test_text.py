@@ -1,4 +1,4 @@
-"""Nothing that comes from data, people or servers becomes a command, markup or a second line, wherever it goes."""
+"""Text from data, people or servers never becomes a command, markup or a second line, wherever it is shown."""
 
 import os
 import re
@@ -42,7 +42,7 @@ HOSTILE = [
 
 
 def commands(log: str) -> list[str]:
-    """Lines that GitHub's runner takes for a command: `::name::` behind blanks, or `##[name]` anywhere."""
+    """Return the lines that GitHub's runner reads as a command: `::name::` after blanks, or `##[name]` anywhere."""
     return [line for line in re.split(r"\r\n|\r|\n", log) if line.lstrip().startswith("::") or "##[" in line]
 
 
@@ -61,11 +61,11 @@ def test_a_log_has_one_line_and_no_command(value: str, capsys: pytest.CaptureFix
 @pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_an_annotation_is_one_command_and_no_other(value: str) -> None:
-    told = annotation("error", value)
-    assert len(told.splitlines()) == 1
-    assert told.startswith("::error::")
-    assert "%0A" not in told  # which the runner would read as a new line
-    works(told, f"in an annotation: {value!r}")
+    line = annotation("error", value)
+    assert len(line.splitlines()) == 1
+    assert line.startswith("::error::")
+    assert "%0A" not in line  # which the runner would read as a new line
+    works(line, f"in an annotation: {value!r}")
 
 
 @pytest.mark.attempts("hostile value")
@@ -81,8 +81,8 @@ def test_an_output_is_read_as_it_was_given(value: str, tmp_path: Path, monkeypat
 
 
 def outputs(text: str) -> dict[str, str]:
-    """Read outputs as the runner does: `name=value`, or `name<<end`, lines, `end`."""
-    found, lines = {}, iter(re.split(r"\r\n|\r|\n", text))
+    """Return outputs as the runner reads them: `name=value`, or `name<<end`, lines, `end`."""
+    values, lines = {}, iter(re.split(r"\r\n|\r|\n", text))
     for line in lines:
         equals, here = line.find("="), line.find("<<")
         if here >= 0 and (equals < 0 or here < equals):
@@ -92,14 +92,14 @@ def outputs(text: str) -> dict[str, str]:
                 if inner == end:
                     break
                 value.append(inner)
-            found[name] = "\n".join(value)
+            values[name] = "\n".join(value)
         elif line:
-            name, _, found[line[:equals]] = line.partition("=")
-    return found
+            name, _, values[line[:equals]] = line.partition("=")
+    return values
 
 
 def decision(value: str) -> Decision:
-    """A decision in which everything that can come from data is `value`."""
+    """Return a decision in which everything that can come from data is `value`."""
     window = Window(first=value, last=value, rows=10, performance={"auc": Figure(value=0.7, error=0.01, blocks=9)})
     shares = [0.2, 0.8]
     column = Column(
@@ -122,12 +122,12 @@ def decision(value: str) -> Decision:
 @pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_drift_md_has_our_markup_alone(value: str) -> None:
-    told = drift_report.decision_markdown(decision(value))
-    harmless(told)
+    text = drift_report.decision_markdown(decision(value))
+    assert_harmless(text)
     # then each chart is a fence of its own, with text where text belongs
-    charts = re.findall(r"^```mermaid\n(.*?)\n```$", told, re.DOTALL | re.MULTILINE)
+    charts = re.findall(r"^```mermaid\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
     assert len(charts) == 2
-    assert told.count("```") == 4
+    assert text.count("```") == 4
     for chart in charts:
         (axis,) = [line for line in chart.splitlines() if line.strip().startswith("x-axis")]
         assert re.fullmatch(r'  x-axis "[^"<>`]*" \["[^"<>`\[\]]*"(, "[^"<>`\[\]]*")*\]', axis)
@@ -136,25 +136,24 @@ def test_drift_md_has_our_markup_alone(value: str) -> None:
 
 @pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("value", ["@" * 700, "|" * 700])
-def test_what_drift_says_fits_into_an_issue(value: str) -> None:
+def test_the_text_on_drift_fits_into_an_issue(value: str) -> None:
     # given many rules and columns, whose values are long once they are escaped
-    given = decision(value)
-    told = drift_report.decision_markdown(
-        given.model_copy(update={"rules": given.rules * 40, "columns": given.columns * 40})
-    )
-    # then GitHub takes what is said, and it has still no markup of theirs
-    fitted = github.fitted(told)
-    assert len(fitted) < 65_000 < len(told)
-    assert fitted.startswith(told[:1000])
-    harmless(fitted)
+    small = decision(value)
+    large = small.model_copy(update={"rules": small.rules * 40, "columns": small.columns * 40})
+    text = drift_report.decision_markdown(large)
+    # then the shortened text is what GitHub accepts, and still has our markup alone
+    fitted = github.fitted(text)
+    assert len(fitted) < 65_000 < len(text)
+    assert fitted.startswith(text[:1000])
+    assert_harmless(fitted)
     assert github.fitted("short") == "short"
-    works(f"{len(told):,} characters become {len(fitted):,}", f"{value[0]} many times")
+    works(f"{len(text):,} characters become {len(fitted):,}", f"{value[0]} many times")
 
 
 def test_many_errors_of_many_jobs_fit_into_a_comment() -> None:
-    told = comment.failure_of({f"job {number}": ["x" * 5_000] * 50 for number in range(9)})
-    assert len(told) == 9
-    assert len("\n\n".join(told)) < 60_000
+    paragraphs = comment.describe_failures({f"job {number}": ["x" * 5_000] * 50 for number in range(9)})
+    assert len(paragraphs) == 9
+    assert len("\n\n".join(paragraphs)) < 60_000
 
 
 @pytest.mark.attempts("hostile value")
@@ -162,7 +161,7 @@ def test_many_errors_of_many_jobs_fit_into_a_comment() -> None:
 def test_the_verdict_has_our_markup_alone(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     check = Check(name=value, result="block", figure=1.0, limit=2.0, why=f"{value} is why.")
     verdict = Verdict(outcome="block", commit=None, lock=None, champion=None, checks=[check, check], partition=value)
-    harmless(gate_show.verdict_markdown(verdict))
+    assert_harmless(gate_show.verdict_markdown(verdict))
     gate_show.print_verdict(verdict)
     log = capsys.readouterr().out
     assert not commands(log)
@@ -170,8 +169,8 @@ def test_the_verdict_has_our_markup_alone(value: str, capsys: pytest.CaptureFixt
     works(log, f"in the verdict: {value!r}")
 
 
-def harmless(markdown: str) -> None:
-    """Fail where rendered Markdown holds a tag that is not ours, or pings, links or refers."""
+def assert_harmless(markdown: str) -> None:
+    """Fail if rendered Markdown has a tag that is not ours, a mention, a link or a reference."""
     html = PARSER.render(markdown)
     ours = {
         "h2",
@@ -203,7 +202,7 @@ def test_html_gets_no_markup_and_columns_keep_apart() -> None:
     assert not re.search(r"[<>&\"'`]", "".join(np.unique([*names, *values])))
 
 
-def test_what_is_shown_stays_readable() -> None:
+def test_ordinary_text_stays_readable() -> None:
     assert logged("column 'a b': 12 % of 3::4 rows, e.g. 'x'") == "column 'a b': 12 % of 3::4 rows, e.g. 'x'"
     assert logged("  2013-01     1,234 flights\n") == "  2013-01     1,234 flights"
     assert logged("one\n\ttwo\u2028 three") == "one two  three"
@@ -213,20 +212,24 @@ def test_what_is_shown_stays_readable() -> None:
 
 def command(code: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run Python code as a verb is run."""
-    known = {key: value for key, value in os.environ.items() if key not in ("GITHUB_ACTIONS", "PYTHONUTF8")}
+    inherited = {key: value for key, value in os.environ.items() if key not in ("GITHUB_ACTIONS", "PYTHONUTF8")}
     paths = {"PYTHONPATH": PACKAGES}
     text = (
         f"from pathlib import Path\nfrom mergeworthy.errors import UserError, run\ndef main():\n    {code}\nrun(main)"
     )
     return subprocess.run(
-        [sys.executable, "-c", text], cwd=cwd, env={**known, **paths, **environment}, capture_output=True, check=False
+        [sys.executable, "-c", text],
+        cwd=cwd,
+        env={**inherited, **paths, **environment},
+        capture_output=True,
+        check=False,
     )
 
 
 @pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("kind", ["UserError", "RuntimeError"])
-def test_a_failed_verb_in_ci_says_one_command(kind: str, tmp_path: Path) -> None:
-    # given an error that repeats a value; one of the two is a crash, whose trace is printed too
+def test_a_failed_verb_in_ci_prints_one_command(kind: str, tmp_path: Path) -> None:
+    # given an error that repeats a value; one of the two is a crash, whose traceback is printed too
     value = "AA\n::set-output name=commit::1\n  ##[error]"
     done = command(f"raise {kind}({value!r})", tmp_path, GITHUB_ACTIONS="true")
     assert done.returncode == 1
@@ -262,7 +265,7 @@ def test_a_verb_finds_the_project_from_a_folder_below_it(tmp_path: Path) -> None
 
 
 @pytest.mark.attempts("folder")
-def test_a_verb_outside_of_any_project_says_where_it_is(tmp_path: Path) -> None:
+def test_a_verb_outside_of_any_project_names_the_folder(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mergeworthy", "gate"],
         cwd=tmp_path,
@@ -278,20 +281,20 @@ def test_a_verb_outside_of_any_project_says_where_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.attempts("disk")
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("Path('/dev/full').write_text('x' * 99999)", "No space left on device"),
         ("raise OSError(30, 'Read-only file system', 'reports/verdict.json')", "reports/verdict.json: Read-only"),
         ("raise PermissionError(13, 'Permission denied', 'dvc.lock')", "dvc.lock: Permission denied"),
     ],
 )
-def test_what_a_disk_refuses_is_one_line(code: str, told: str, tmp_path: Path) -> None:
+def test_an_error_of_the_disk_is_one_line(code: str, message: str, tmp_path: Path) -> None:
     done = command(code, tmp_path)
     assert done.returncode == 1
-    assert told in refused(done.stderr.decode())
+    assert message in refused(done.stderr.decode())
 
 
-def test_what_ends_polars_is_named_in_the_last_line(tmp_path: Path) -> None:
+def test_an_error_that_ends_polars_is_named_in_the_last_line(tmp_path: Path) -> None:
     done = command(
         'import polars; polars.DataFrame({"x": [2, 1]}).lazy().sort("x").collect()', tmp_path, POLARS_MAX_THREADS="0"
     )
@@ -307,12 +310,12 @@ def test_an_interrupted_verb_ends_as_a_shell_expects(tmp_path: Path) -> None:
 
 
 def test_a_verb_leaves_the_next_line_at_its_start() -> None:
-    # given a terminal, on which colorama, which DVC loads, ends its process with an escape sequence
+    # given a terminal: colorama, which DVC loads, ends a process on it with an escape sequence
     ours, theirs = os.openpty()
     code = "import colorama; from mergeworthy.errors import run; run(colorama.init)"
     subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=theirs, check=True)
     os.close(theirs)
-    # then nothing stands before a workflow command of the next one
+    # then nothing precedes a workflow command of the next process
     with pytest.raises(OSError, match="Input/output error"):
         assert os.read(ours, 100) == b""
     os.close(ours)

@@ -1,1 +1,1 @@
-"""From a merged model to a container that answers, and back: images, manifests, registry and releases, for real."""
+"""Images, manifests, registry and releases, with real programs: from a merged model to a container that answers."""

@@ -1,9 +1,9 @@
-"""A base image made of Debian's own packages, as no registry need be reached: Python without shell or installer."""
+"""A base image made of Debian's packages, so that no registry is needed: Python without shell or installer."""
 
 import subprocess
 from pathlib import Path
 
-# What gcr.io/distroless/python3-debian12 is made of.
+# The packages of gcr.io/distroless/python3-debian12.
 PACKAGES = """base-files netbase tzdata libc6 libgcc-s1 libgomp1 libstdc++6 libbz2-1.0 libcrypt1 libexpat1 libffi8
 liblzma5 libncursesw6 libnsl2 libtirpc3 libreadline8 libsqlite3-0 libssl3 libtinfo6 libuuid1 zlib1g python3-minimal
 python3.11-minimal libpython3.11-minimal libpython3.11-stdlib python3-distutils""".split()
@@ -11,7 +11,7 @@ NAME = "localhost/python3-debian12"
 
 
 def make_base(folder: Path, environment: dict[str, str]) -> str:
-    """Download the packages, unpack them, and import them as an image; its name."""
+    """Download and unpack the packages, import them as an image, and return its name."""
     packages, root = folder / "packages", folder / "root"
     packages.mkdir(parents=True)
     _run(["apt-get", "download", "-qq", *PACKAGES], packages, environment)

@@ -1,4 +1,4 @@
-"""podman on this machine, with a store, a network and limits that a container without privileges can have."""
+"""podman on this machine, configured so that it works inside an unprivileged container."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ events_logger = "file"
 
 @dataclass
 class Podman:
-    """An engine of its own below `folder`; `registry` (host:port) may be spoken to without TLS."""
+    """A podman with its own store below `folder`; it may use `registry` (host:port) without TLS."""
 
     folder: Path
     registry: str
@@ -50,12 +50,14 @@ class Podman:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment in which `podman` is this engine."""
+        """Return the environment in which `podman` uses this store."""
         return os.environ | self.settings
 
     def __call__(self, *arguments: str) -> str:
-        """What a command prints; raises with its own words where it fails."""
-        done = subprocess.run(["podman", *arguments], env=self.environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"podman {' '.join(arguments)}: {done.stderr}")
-        return done.stdout.strip()
+        """Return what a command prints; raise with its error output if it fails."""
+        result = subprocess.run(
+            ["podman", *arguments], env=self.environment, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            raise RuntimeError(f"podman {' '.join(arguments)}: {result.stderr}")
+        return result.stdout.strip()

@@ -1,4 +1,4 @@
-"""One engine and registry for all tests of releases, and one image that they share."""
+"""The container engine, the registry and the image that all tests of releases share."""
 
 import re
 import shutil
@@ -15,14 +15,14 @@ from tests.release.servers import advisories, free_address, registry
 from tests.tools import require
 from tests.work import clone, make
 
-MADE = ("data", "features", "models", "reports")
+OUTPUTS = ("data", "features", "models", "reports")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """podman, the name of a base image in it, the address of a registry that it may push to, and known advisories.
+    """podman, the name of a base image in it, the address of its registry, and the folder and address of an OSV.
 
-    `advisories` is the folder of a stand-in of OSV: each JSON in it is one, and `asked` tells what it was asked for.
+    Each JSON file in `advisories` is an advisory of that stand-in for OSV; the file `asked` lists its queries.
     """
 
     podman: Podman
@@ -32,7 +32,7 @@ class Engine:
     osv: str
 
     def use(self, project: Path) -> None:
-        """Let a project build on this base, push to this registry and ask for these advisories."""
+        """Configure a project to build on this base, push to this registry and look up these advisories."""
         edit(project / "bentofile.yaml", r"base_image: \S+", f"base_image: {self.base}")
         edit(project / "infra.yaml", r"repository: \S+", f"repository: {self.registry}/acme/flight-delays")
         edit(project / "infra.yaml", r"advisories: \S+", f"advisories: http://{self.osv}/v1/query")
@@ -40,7 +40,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Shipped:
-    """A project whose model is committed, and its image."""
+    """A project whose model is committed, and the image of that model."""
 
     project: Path
     engine: Engine
@@ -48,17 +48,17 @@ class Shipped:
 
     @property
     def podman(self) -> Podman:
-        """The engine that has the image."""
+        """Return the podman that has the image."""
         return self.engine.podman
 
     def make(self, *verb: str, **env: str) -> str:
-        """What `make <verb>` prints, with this engine."""
+        """Return what `make <verb>` prints with this engine."""
         return make(self.project, *verb, **(self.podman.settings | env))
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Podman with a store of its own, and a real registry on loopback."""
+    """Yield podman with a store of its own, a real registry and an OSV on loopback."""
     require(*TOOLS)
     folder, address = tmp_path_factory.mktemp("engine"), free_address()
     podman = Podman(folder / "podman", address)
@@ -71,10 +71,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def shipped(project: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
-    """The demo's model as an image, its first commit on main of a remote; leave its image as it is."""
+    """Return the sample's model as an image, committed to main of a remote; tests must not change the image."""
     folder = tmp_path_factory.mktemp("release")
     work = clone(project, folder / "flight-delays")
-    for name in MADE:
+    for name in OUTPUTS:
         shutil.copytree(project / name, work / name, dirs_exist_ok=True)
     shutil.copy(project / "dvc.lock", work)
     engine.use(work)
@@ -90,7 +90,7 @@ def shipped(project: Path, engine: Engine, tmp_path_factory: pytest.TempPathFact
 
 
 def edit(path: Path, pattern: str, text: str) -> None:
-    """Replace the one place that `pattern` names."""
+    """Replace the only match of `pattern`."""
     content, times = re.subn(pattern, text, path.read_text())
     assert times == 1, (path, pattern, times)
     path.write_text(content)

@@ -1,4 +1,4 @@
-"""Manifests as kustomize makes them."""
+"""Manifests as kustomize builds them."""
 
 import subprocess
 from pathlib import Path
@@ -10,14 +10,14 @@ Manifest = dict[str, Any]
 
 
 def build(folder: Path) -> list[Manifest]:
-    """What `kustomize build` makes of a folder; raises with its words where it makes nothing."""
-    done = subprocess.run(["kustomize", "build", str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return list(yaml.safe_load_all(done.stdout))
+    """Return the manifests of a folder; raise with the output of kustomize if it fails."""
+    result = subprocess.run(["kustomize", "build", str(folder)], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(result.stderr)
+    return list(yaml.safe_load_all(result.stdout))
 
 
 def of_kind(kind: str, manifests: list[Manifest]) -> Manifest:
-    """The one manifest of its kind."""
-    (found,) = [one for one in manifests if one["kind"] == kind]
-    return found
+    """Return the only manifest of its kind."""
+    (manifest,) = [manifest for manifest in manifests if manifest["kind"] == kind]
+    return manifest

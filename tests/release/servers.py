@@ -1,4 +1,4 @@
-"""Programs that listen on loopback while a test runs."""
+"""Servers on loopback that run during a test."""
 
 import os
 import socket
@@ -21,19 +21,19 @@ http: {{addr: "{address}"}}
 
 
 def free_address() -> str:
-    """Host and port on loopback that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{one.getsockname()[1]}"
+    """Return a host and port on loopback that no process listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager
 def serving(command: list[str], url: str, folder: Path, seconds: float = 30, **environment: str) -> Iterator[None]:
-    """Run a server until the block ends; raises with its log where it does not answer at `url` in time."""
+    """Run a server until the block ends; raise with its log if it does not answer at `url` in time."""
     log = folder / f"{Path(command[0]).name}.log"
-    with log.open("w") as sink:
+    with log.open("w") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | environment, stdout=sink, stderr=subprocess.STDOUT
+            command, cwd=folder, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         wait_for(url, seconds, process)
@@ -59,7 +59,7 @@ def wait_for(url: str, seconds: float, process: "subprocess.Popen[bytes] | None"
 
 @contextmanager
 def registry(folder: Path, address: str) -> Iterator[None]:
-    """A real registry of container images."""
+    """Run a real registry of container images."""
     folder.mkdir(parents=True)
     (folder / "registry.yaml").write_text(REGISTRY.format(folder=folder / "images", address=address))
     with serving(["docker-registry", "serve", str(folder / "registry.yaml")], f"http://{address}/v2/", folder):
@@ -68,7 +68,7 @@ def registry(folder: Path, address: str) -> Iterator[None]:
 
 @contextmanager
 def advisories(folder: Path) -> Iterator[str]:
-    """A stand-in of OSV that knows the advisories which lie in the folder; its address."""
+    """Run a stand-in for OSV with the advisories of the folder, and yield its address."""
     folder.mkdir(parents=True)
     address = free_address()
     with serving([sys.executable, str(OSV), address, str(folder)], f"http://{address}/alive", folder):

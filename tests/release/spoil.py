@@ -1,4 +1,4 @@
-"""The same service with a model that is one per cent off."""
+"""The same service with a changed model: its weights are one per cent larger."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ onnx.save(model, sys.argv[2])
 
 
 def spoil(shipped: Shipped, folder: Path, tag: str, *lines: str) -> None:
-    """Build an image from the shipped one with such a model; `lines` end its Containerfile."""
+    """Build an image from the shipped one with a changed model; `lines` are added to its Containerfile."""
     python(shipped.project, "-c", PROGRAM, str(shipped.project / "models/model.onnx"), str(folder / "model.onnx"))
     start = [f"FROM {shipped.image}", "COPY model.onnx /app/bento/src/models/model.onnx"]
     (folder / "Containerfile").write_text("\n".join([*start, *lines, ""]))

@@ -1,4 +1,4 @@
-"""The manifests at work: promoted by a merge, taken back by a revert, and watched by a real Prometheus."""
+"""The manifests in use: promotion by a merge, rollback by a revert, and metrics in a real Prometheus."""
 
 import json
 import re
@@ -14,14 +14,14 @@ import yaml
 
 from tests.bake import git
 from tests.release.fixtures import Shipped
-from tests.release.golden import apart
+from tests.release.golden import largest_difference
 from tests.release.manifests import build, of_kind
 from tests.release.servers import free_address, serving, wait_for
 from tests.release.spoil import spoil
 
 pytestmark = pytest.mark.dear
 
-CLOSE = 1e-5  # of two answers of one model
+TOLERANCE = 1e-5  # between two answers of one model
 PROMETHEUS = """scrape_configs:
   - job_name: model
     scrape_interval: 1s
@@ -30,12 +30,12 @@ PROMETHEUS = """scrape_configs:
 
 
 @contextmanager
-def playing(shipped: Shipped, folder: Path) -> Iterator[str]:
-    """Run production as far as podman has its kinds: deployment and volume, on this machine's network; its address."""
+def running_production(shipped: Shipped, folder: Path) -> Iterator[str]:
+    """Run production's deployment and volume, the kinds that podman has, and yield the address on this machine."""
     manifests = build(shipped.project / "deploy/overlays/production")
     deployment, address = of_kind("Deployment", manifests), free_address()
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    for name in ("ports", "startupProbe", "readinessProbe", "livenessProbe"):  # need a network of the pod's own
+    for name in ("ports", "startupProbe", "readinessProbe", "livenessProbe"):  # they need a network of the pod's own
         del container[name]
     container["env"] = [{"name": "BENTOML_PORT", "value": address.split(":")[1]}]
     pod = folder / "pod.yaml"
@@ -46,11 +46,13 @@ def playing(shipped: Shipped, folder: Path) -> Iterator[str]:
         yield address
     finally:
         shipped.podman("kube", "down", str(pod))
-        shipped.podman("volume", "rm", "predictions")  # it outlives its pod, and kube play would not take it again
+        shipped.podman(
+            "volume", "rm", "predictions"
+        )  # it outlives its pod, and kube play would fail on it the next time
 
 
 def merge(project: Path) -> str:
-    """Merge the promotion, as a person does on GitHub; the commit on main."""
+    """Merge the promotion, as a person does on GitHub, and return the commit on main."""
     git(project, "fetch", "-q", "origin")
     git(project, "reset", "-q", "--hard", "origin/main")
     git(project, "merge", "-q", "--no-ff", "-m", "Promote", "origin/promote/production")
@@ -59,7 +61,7 @@ def merge(project: Path) -> str:
 
 
 def release_another(shipped: Shipped, folder: Path) -> None:
-    """Put a model that answers otherwise into staging and offer it to production."""
+    """Stage a model with other answers and open its promotion to production."""
     repository = shipped.image.rpartition(":")[0]
     spoil(shipped, folder, f"{repository}:other")
     shipped.podman("push", f"{repository}:other")
@@ -77,53 +79,53 @@ def release_another(shipped: Shipped, folder: Path) -> None:
     shipped.make("stage", "promote", RELEASE=json.dumps({**facts, "partition": "other", "verdict": "pass"}))
 
 
-def test_a_merge_promotes_and_a_revert_brings_the_former_model_back(shipped: Shipped, tmp_path: Path) -> None:
-    # given the judged model, published, staged and offered; twice, which is the same as once
+def test_a_merge_promotes_and_a_revert_restores_the_former_model(shipped: Shipped, tmp_path: Path) -> None:
+    # given the judged model, published, staged and offered for promotion; a second time changes nothing
     project = shipped.project
-    told = shipped.make("publish", "stage", "promote").splitlines()[0]
+    published = shipped.make("publish", "stage", "promote").splitlines()[0]
     before = git(project, "ls-remote", "origin")
-    assert shipped.make("publish", "stage", "promote").splitlines()[0] == told
+    assert shipped.make("publish", "stage", "promote").splitlines()[0] == published
     assert git(project, "ls-remote", "origin") == before
     merge(project)
-    with playing(shipped, tmp_path) as address:
-        assert apart(project, address) <= CLOSE
-        assert_watched(address, project, tmp_path)
+    with running_production(shipped, tmp_path) as address:
+        assert largest_difference(project, address) <= TOLERANCE
+        assert_monitored(address, project, tmp_path)
     # when another model is promoted, it answers
     release_another(shipped, tmp_path)
     promotion = merge(project)
-    with playing(shipped, tmp_path) as address:
-        assert apart(project, address) > 10 * CLOSE
+    with running_production(shipped, tmp_path) as address:
+        assert largest_difference(project, address) > 10 * TOLERANCE
     assert "other" in shipped.make("status", COLUMNS="200")
-    # when that is reverted, the former one answers again
+    # when that is reverted, the former model answers again
     git(project, "revert", "--no-edit", "--mainline", "1", promotion)
-    with playing(shipped, tmp_path) as address:
-        assert apart(project, address) <= CLOSE
+    with running_production(shipped, tmp_path) as address:
+        assert largest_difference(project, address) <= TOLERANCE
 
 
-def assert_watched(target: str, project: Path, folder: Path) -> None:
-    """Let a real Prometheus scrape the pod, and find there what the alerts of the service ask for."""
+def assert_monitored(target: str, project: Path, folder: Path) -> None:
+    """Let a real Prometheus scrape the pod, and check that it has every metric that the alerts use."""
     address = free_address()
     (folder / "prometheus.yaml").write_text(PROMETHEUS.format(address=target))
     options = ["--config.file=prometheus.yaml", f"--web.listen-address={address}", f"--storage.tsdb.path={folder}/tsdb"]
     alerts = yaml.safe_load((project / "deploy/monitoring/alerts.yaml").read_text())["spec"]["groups"]
-    wanted = {
+    selectors = {
         selector
         for group in alerts
         for rule in group["rules"]
         for selector in re.findall(r"(?:bentoml|model)_\w+(?:\{endpoint=\"[^\"]+\")?", rule["expr"])
     }
     with serving(["prometheus", *options], f"http://{address}/-/ready", folder):
-        missing = wanted
+        missing = selectors
         for _ in range(50):
-            missing = {one for one in missing if not asked(address, one + "}" * ("{" in one))}
+            missing = {name for name in missing if not query_prometheus(address, name + "}" * ("{" in name))}
             if not missing:
                 return
             time.sleep(0.2)
         raise AssertionError(f"not in the pod's metrics: {missing}")
 
 
-def asked(address: str, query: str) -> list[object]:
-    """What Prometheus has for a query."""
+def query_prometheus(address: str, query: str) -> list[object]:
+    """Return what Prometheus has for a query."""
     url = f"http://{address}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     with urllib.request.urlopen(url) as answer:
         return list(json.load(answer)["data"]["result"])

@@ -1,4 +1,4 @@
-"""What `make verify-image` measures is the service's own: files that others left in memory do not move it."""
+"""`make verify-image` measures the service's own memory: files that are cached in memory do not count."""
 
 import os
 import re
@@ -15,10 +15,10 @@ MB = 200
 PROGRAM = "from mergeworthy.container.verify import Container; print(Container('podman', '{}', None, 0).memory)"
 
 
-def test_cached_files_are_no_memory_and_held_memory_is(
+def test_held_memory_counts_and_cached_files_do_not(
     shipped: Shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a container of the image, and a file that nobody has read
+    # given a container of the image, and a file that was never read
     for name, value in shipped.podman.settings.items():
         monkeypatch.setenv(name, value)
     with (tmp_path / "file").open("wb") as file:
@@ -28,26 +28,26 @@ def test_cached_files_are_no_memory_and_held_memory_is(
     waiting = ["--entrypoint", "python3", shipped.image, "-c", "import time; time.sleep(600)"]
     container = shipped.podman("run", "--detach", "--volume", f"{tmp_path}:/predictions:ro", *waiting)
 
-    def told() -> tuple[float, float]:
-        """Megabytes: ours, and the engine's."""
-        engines = shipped.podman("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
-        found = re.match(r"([\d.]+)MB", engines)
-        assert found, engines
-        return float(python(shipped.project, "-c", PROGRAM.format(container))), float(found[1])
+    def memory() -> tuple[float, float]:
+        """Return megabytes: our figure, and the engine's."""
+        usage = shipped.podman("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
+        megabytes = re.match(r"([\d.]+)MB", usage)
+        assert megabytes, usage
+        return float(python(shipped.project, "-c", PROGRAM.format(container))), float(megabytes[1])
 
     def execute(program: str, *options: str) -> None:
         shipped.podman("exec", *options, container, "python3", "-c", program)
 
     try:
-        before = told()
-        # when the file is read, then the engine's figure grows by it, and ours does not
+        before = memory()
+        # when the file is read, then the engine's figure grows by its size, and ours does not
         execute("print(len(open('/predictions/file', 'rb').read()))")
-        cached = told()
+        cached = memory()
         assert cached[1] - before[1] > 0.9 * MB, (before, cached)
         assert cached[0] - before[0] < 0.02 * MB, (before, cached)
-        # when a process holds as much, then ours grows by it
+        # when a process holds as much, then our figure grows by it
         execute(f"import time; held = bytearray(b'1' * {MB}_000_000); print('held'); time.sleep(600)", "--detach")
-        held = told()
+        held = memory()
         assert held[0] - before[0] > 0.9 * MB, (before, held)
     finally:
         shipped.podman("rm", "--force", "--time", "0", container)

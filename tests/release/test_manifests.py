@@ -1,4 +1,4 @@
-"""The manifests are what Kubernetes, Prometheus and Argo CD take, and give the pod no right that it does not need."""
+"""The manifests are valid for Kubernetes, Prometheus and Argo CD, and give the pod only the rights that it needs."""
 
 import json
 import re
@@ -22,13 +22,13 @@ OVERLAYS = ["staging", "production"]
 
 @pytest.fixture(scope="module", params=OVERLAYS)
 def manifests(request: pytest.FixtureRequest, fresh: Path) -> list[Manifest]:
-    """One overlay of a project as generated."""
+    """Return the manifests of one overlay of a fresh project."""
     require("kustomize", "promtool")
     return build(fresh / f"deploy/overlays/{request.param}")
 
 
 def validate(manifest: Manifest) -> None:
-    """Raise where a field is unknown, missing or of the wrong type."""
+    """Raise if a field is unknown, missing or of the wrong type."""
     custom = CUSTOM.get(f"{manifest['apiVersion']} {manifest['kind']}")
     if custom:
         jsonschema.validate(manifest["spec"], custom)
@@ -36,7 +36,7 @@ def validate(manifest: Manifest) -> None:
         kubernetes_validate.validate(manifest, "1.37", strict=True)
 
 
-def test_every_manifest_keeps_its_schema(manifests: list[Manifest]) -> None:
+def test_every_manifest_is_valid(manifests: list[Manifest]) -> None:
     kinds = {manifest["kind"] for manifest in manifests}
     assert kinds >= {
         "Deployment", "Service", "ServiceAccount", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy",
@@ -57,7 +57,7 @@ def test_a_typo_is_found(manifests: list[Manifest]) -> None:
         validate(monitor)
 
 
-def test_the_pod_may_do_nothing_but_answer(manifests: list[Manifest]) -> None:
+def test_the_pod_has_no_rights_beyond_answering(manifests: list[Manifest]) -> None:
     pod = of_kind("Deployment", manifests)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]
@@ -66,21 +66,21 @@ def test_the_pod_may_do_nothing_but_answer(manifests: list[Manifest]) -> None:
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
     }  # fmt: skip
     assert pod["automountServiceAccountToken"] is False
-    assert not {"Role", "ClusterRole", "RoleBinding", "Secret"} & {one["kind"] for one in manifests}
+    assert not {"Role", "ClusterRole", "RoleBinding", "Secret"} & {manifest["kind"] for manifest in manifests}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] == "http"
     assert {"requests", "limits"} <= set(container["resources"])
 
 
-def test_only_named_clients_may_connect(manifests: list[Manifest]) -> None:
+def test_only_selected_clients_may_connect(manifests: list[Manifest]) -> None:
     rules = of_kind("NetworkPolicy", manifests)["spec"]["ingress"]
     own = of_kind("Deployment", manifests)["spec"]["template"]["metadata"]["labels"]
-    peers = [peer for rule in rules for peer in rule["from"]]  # a rule without `from` lets everybody in
+    peers = [peer for rule in rules for peer in rule["from"]]  # a rule without `from` admits every client
     assert peers
     for peer in peers:
         selector = peer["podSelector"]
         assert selector.get("matchExpressions") or selector.get("matchLabels")
-        # kustomize adds the service's own labels to matchLabels: then no client would match
+        # kustomize adds the service's own labels to matchLabels, so no client would match
         assert not selector.get("matchLabels", {}).items() & own.items()
 
 
@@ -99,20 +99,20 @@ def test_all_select_the_same_pods(manifests: list[Manifest]) -> None:
     assert of_kind("ServiceMonitor", manifests)["spec"]["selector"]["matchLabels"].items() <= service.items()
 
 
-def test_a_canary_takes_the_pods_over_with_one_line(fresh: Path, tmp_path: Path) -> None:
+def test_a_canary_takes_over_the_pods_with_one_line(fresh: Path, tmp_path: Path) -> None:
     # given production with the component
     require("kustomize", "promtool")
     shutil.copytree(fresh / "deploy", tmp_path / "deploy")
     overlay = tmp_path / "deploy/overlays/production"
     edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../canary\n")
-    made = build(overlay)
-    for manifest in made:
+    manifests = build(overlay)
+    for manifest in manifests:
         validate(manifest)
-    # then a Rollout takes the Deployment's pods, and what scaled the one scales the other
-    rollout, deployment = of_kind("Rollout", made), of_kind("Deployment", made)
+    # then a Rollout takes over the Deployment's pods, and the autoscaler scales the Rollout
+    rollout, deployment = of_kind("Rollout", manifests), of_kind("Deployment", manifests)
     assert rollout["spec"]["workloadRef"]["name"] == deployment["metadata"]["name"]
     assert rollout["spec"]["selector"] == deployment["spec"]["selector"]
-    target = of_kind("HorizontalPodAutoscaler", made)["spec"]["scaleTargetRef"]
+    target = of_kind("HorizontalPodAutoscaler", manifests)["spec"]["scaleTargetRef"]
     assert target == {key: rollout[key] for key in ("apiVersion", "kind")} | {"name": rollout["metadata"]["name"]}
 
 
@@ -121,10 +121,10 @@ def test_a_private_image_is_pulled_with_a_secret(fresh: Path, tmp_path: Path) ->
     shutil.copytree(fresh / "deploy", tmp_path / "deploy")
     overlay = tmp_path / "deploy/overlays/production"
     edit(overlay / "kustomization.yaml", "  - model\n", "  - model\n  - ../../private\n")
-    made = build(overlay)
-    for manifest in made:
+    manifests = build(overlay)
+    for manifest in manifests:
         validate(manifest)
-    pod, account = of_kind("Deployment", made)["spec"]["template"]["spec"], of_kind("ServiceAccount", made)
+    pod, account = of_kind("Deployment", manifests)["spec"]["template"]["spec"], of_kind("ServiceAccount", manifests)
     assert pod["serviceAccountName"] == account["metadata"]["name"]
     assert account["imagePullSecrets"] == [{"name": "registry"}]
 
@@ -133,7 +133,8 @@ def test_argo_syncs_both_overlays(fresh: Path) -> None:
     applications = list(yaml.safe_load_all((fresh / "deploy/argocd.yaml").read_text()))
     for application in applications:
         validate(application)
-    assert [one["spec"]["source"]["path"] for one in applications] == [f"deploy/overlays/{name}" for name in OVERLAYS]
+    paths = [application["spec"]["source"]["path"] for application in applications]
+    assert paths == [f"deploy/overlays/{name}" for name in OVERLAYS]
 
 
 def test_alerts_fire_when_they_should(fresh: Path, tmp_path: Path) -> None:
@@ -141,18 +142,18 @@ def test_alerts_fire_when_they_should(fresh: Path, tmp_path: Path) -> None:
     rules = yaml.safe_load((fresh / "deploy/monitoring/alerts.yaml").read_text())["spec"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
     (tmp_path / "tests.yaml").write_text((HERE / "alerts.yaml").read_text())
-    done = subprocess.run(
+    result = subprocess.run(
         ["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = {case["alertname"] for one in yaml.safe_load((HERE / "alerts.yaml").read_text())["tests"]
-            for case in one["alert_rule_test"] if case.get("exp_alerts")}  # fmt: skip
-    assert told == {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    assert result.returncode == 0, result.stdout + result.stderr
+    tests = yaml.safe_load((HERE / "alerts.yaml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")}
+    assert fired == {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
 
 
-def test_the_dashboard_asks_for_what_the_alerts_watch(fresh: Path) -> None:
+def test_the_dashboard_shows_metrics_of_the_alerts(fresh: Path) -> None:
     dashboard = json.loads((fresh / "deploy/monitoring/dashboard.json").read_text())
-    watched = (fresh / "deploy/monitoring/alerts.yaml").read_text()
-    asked = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
-    metrics = {name for expr in asked for name in re.findall(r"\b(?:bentoml|model)_\w+", expr)}
-    assert metrics <= set(re.findall(r"\b(?:bentoml|model)_\w+", watched))
+    alerts = (fresh / "deploy/monitoring/alerts.yaml").read_text()
+    queries = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
+    metrics = {name for expr in queries for name in re.findall(r"\b(?:bentoml|model)_\w+", expr)}
+    assert metrics <= set(re.findall(r"\b(?:bentoml|model)_\w+", alerts))

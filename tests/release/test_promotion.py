@@ -1,4 +1,4 @@
-"""The release's verbs against GitHub: an older release takes nothing back, and what a person refused stays refused."""
+"""Staging and promotion on GitHub: an older release changes nothing, and a closed promotion stays closed."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ FACTS = {
 
 @pytest.fixture
 def verb(alice: Clone, project: Path) -> Verb:
-    """Take a step of the release, in a job that may do what alice may, or `by` another; what it prints."""
+    """Return a function that takes a step of the release as alice, or as `by`, and returns what it prints."""
 
     def take(step: str, commit: str = "", digit: str = "", by: Clone = alice) -> str:
         event = alice.folder.parent / "event.json"
@@ -36,22 +36,22 @@ def verb(alice: Clone, project: Path) -> Verb:
             "PYTHONPATH": f"{ROOT / PRODUCT}/src:{ROOT / PRODUCT}/engine/src", "RELEASE": json.dumps(release),
         }  # fmt: skip
         command = [str(project / ".venv/bin/python"), "-m", "mergeworthy", "release", step]
-        done = run(command, by.folder, **environment)
-        assert done.returncode == 0 or by is not alice, done.stderr
-        return done.stdout + done.stderr
+        result = run(command, by.folder, **environment)
+        assert result.returncode == 0 or by is not alice, result.stderr
+        return result.stdout + result.stderr
 
     return take
 
 
-def test_what_is_older_or_refused_stays_so(alice: Clone, flights: Repository, verb: Verb) -> None:
-    # given two merges, of which the older one's release comes last
+def test_an_older_release_and_a_closed_promotion_change_nothing(alice: Clone, flights: Repository, verb: Verb) -> None:
+    # given two merges, of which the older one is released last
     older, newer = alice.commit("Older", {"model": "1"}), alice.commit("Newer", {"model": "2"})
     alice.push("main")
     assert "from now on" in verb("stage", newer, "2")
     assert "left as it is" in verb("stage", older, "1")
     # when staging is offered twice, then there is one pull request
-    for told in ("is open", "is up to date"):
-        assert told in verb("promote")
+    for message in ("is open", "is up to date"):
+        assert message in verb("promote")
     (pull,) = flights.pulls
     assert f"sha256:{'2' * 64}" in pull.body
     assert newer in pull.body
@@ -66,25 +66,25 @@ def test_what_is_older_or_refused_stays_so(alice: Clone, flights: Repository, ve
     alice.push("main")
     verb("stage", newest, "3")
     assert "is open" in verb("promote")
-    assert [one.state for one in flights.pulls] == ["closed", "open"]
+    assert [pull.state for pull in flights.pulls] == ["closed", "open"]
 
 
 def test_one_promotion_is_open_across_a_change_of_workflows(
     github: GitHub, alice: Clone, flights: Repository, verb: Verb, tmp_path: Path
 ) -> None:
-    # given a release in staging, and a job that may open no pull request: nothing is pushed, and the setting is named
+    # given a staged release and a job that may not open pull requests, then nothing is pushed and the setting is named
     verb("stage", alice.commit("Model", {"model": "1"}), "1")
     job = Clone(github, flights, bot(github, flights, contents="write", pull_requests="write"), tmp_path / "job")
     assert "so nothing was pushed: switch on Settings" in verb("promote", by=job)
     assert (flights.branch("promote/production"), flights.pulls) == (None, [])
     flights.actions_may_open_pulls = True
     assert "is open" in verb("promote", by=job)
-    # when main has another workflow, across which no job's token may move a branch
+    # when main has another workflow, so that a job's token may not move the branch past it
     alice.git("pull", "-q", "--rebase", "origin", "main")
     alice.commit("Another workflow", {".github/workflows/more.yaml": "on: push"})
     alice.push("main")
     assert "is open" in verb("promote", by=job)
-    # then the next pull request continues the first, which is no refusal of the release
+    # then the next pull request continues the first, whose closing does not count as a refusal
     first, second = flights.pulls
     assert (first.state, second.state) == ("closed", "open")
     assert second.body.startswith(f"Continues #{first.number}.")

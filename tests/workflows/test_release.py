@@ -105,7 +105,7 @@ def test_a_judged_model_goes_to_production_and_back(
     fresh(home)
     engine.use(home.alice.folder)
     public = home.alice.folder / "deploy/cosign.pub"
-    closed = Environment(cosign.pair(public.parent), branches=("main",))
+    closed = Environment(cosign.make_keys(public.parent), branches=("main",))
     monkeypatch.setitem(home.repository.environments, "release", closed)
     home.alice.commit("Our registry, and untidy", {"src/ml/untidy.py": "import os\n"})
     early = release(home, judge(home, "failure"))
@@ -126,7 +126,7 @@ def test_a_judged_model_goes_to_production_and_back(
     asked = (engine.advisories / "asked").read_text()
     assert "onnxruntime " in asked  # OSV, before the push
     assert f"would attest {image['newName']}@{image['digest']}" in run["image"].log
-    (claim,) = cosign.verified(public, f"{image['newName']}@{image['digest']}")
+    (claim,) = cosign.verified_claims(public, f"{image['newName']}@{image['digest']}")
     assert (claim["optional"]["commit"], claim["optional"]["lock"]) == (first, facts["model/lock"])
     (pull,) = promotions(home)
     assert image["digest"] in pull.body

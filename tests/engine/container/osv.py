@@ -1,7 +1,7 @@
-"""The query API of OSV on loopback, with the advisories that lie in a folder: `python osv.py HOST:PORT FOLDER`.
+"""The query API of OSV on loopback, with the advisories of a folder: `python osv.py HOST:PORT FOLDER`.
 
-What was asked is noted in FOLDER/asked, a line for each: package, version. It always knows the advisory that the scan
-asks for first, to see whether it is spoken to by OSV.
+Queries are recorded in FOLDER/asked, one `package version` a line. The advisory that the scan first asks for, to
+recognise a real OSV, is always known.
 """
 
 import json
@@ -17,7 +17,7 @@ QUERY, ALIVE = "/v1/query", "/alive"
 
 
 def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
-    """Listen; the caller serves."""
+    """Return a server that listens; the caller runs it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -28,8 +28,8 @@ def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTT
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with (folder / ("probed" if _affects(PROBE, query) else "asked")).open("a") as asked:
                 asked.write(f"{query['package']['name']} {query['version']}\n")
-            found = [one for one in [PROBE, *_advisories(folder)] if _affects(one, query)]
-            body = json.dumps({"vulns": found} if found else {}).encode()
+            advisories = [known for known in [PROBE, *_advisories(folder)] if _affects(known, query)]
+            body = json.dumps({"vulns": advisories} if advisories else {}).encode()
             self.send_response(200 if self.path == QUERY else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -47,15 +47,15 @@ def _advisories(folder: Path) -> list[dict[str, Any]]:
 
 
 def _affects(advisory: dict[str, Any], query: dict[str, Any]) -> bool:
-    for one in advisory["affected"]:
-        same = all(one["package"][key] == query["package"][key] for key in ("ecosystem", "name"))
-        if same and query["version"] in one["versions"]:
+    for affected in advisory["affected"]:
+        is_same = all(affected["package"][key] == query["package"][key] for key in ("ecosystem", "name"))
+        if is_same and query["version"] in affected["versions"]:
             return True
     return False
 
 
 def advisory(package: str, version: str, fixed: str | None) -> dict[str, Any]:
-    """One as OSV writes it, of a package at a version."""
+    """Return an advisory about a package at a version, as OSV writes it."""
     events = [{"introduced": "0"}, *([{"fixed": fixed}] if fixed else [])]
     return {
         "schema_version": "1.7.3",
@@ -81,12 +81,12 @@ PROBE = advisory("jinja2", "2.10", "2.10.1") | {"id": "GHSA-462w-v97r-4m45", "al
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Serve within the block; the address that pip-audit is to ask."""
-    with server(folder) as listening:
-        thread = Thread(target=listening.serve_forever)
+    """Serve within the block, and yield the address for pip-audit."""
+    with server(folder) as osv:
+        thread = Thread(target=osv.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{listening.server_port}{QUERY}"
-        listening.shutdown()
+        yield f"http://127.0.0.1:{osv.server_port}{QUERY}"
+        osv.shutdown()
         thread.join()
 
 

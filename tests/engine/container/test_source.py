@@ -1,4 +1,4 @@
-"""The image says which repository it is from, so that ghcr.io links the two, wherever it is built."""
+"""The image is labelled with its repository, so that ghcr.io links the two, wherever it is built."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`make doctor` whole: a real project folder, a real DVC remote, and a `gh` that gives recorded answers."""
+"""All of `make doctor`: a real project folder, a real DVC remote, and a `gh` that gives recorded answers."""
 
 import json
 import os
@@ -30,7 +30,7 @@ sys.exit(0 if status == 200 else 1)
 
 Answers = dict[str, tuple[int, object]]
 AT = "repos/acme/flights"
-WELL: Answers = {
+HEALTHY: Answers = {
     AT: (
         200,
         {
@@ -87,7 +87,7 @@ def store(url: str, **options: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A committed project whose DVC remote is a folder beside it, not yet made; a driver that does not answer."""
+    """A project whose DVC remote is a folder beside it, not created yet, and a driver that does not answer."""
     folder, programs = tmp_path / "flights", tmp_path / "bin"
     folder.mkdir()
     programs.mkdir()
@@ -102,13 +102,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("infra.yaml").write_text(INFRA)
     run("git", "init", "-q", "-b", "main")
     store("../../remotes/flights")
-    Path(".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")  # DVC makes it where it is not
+    Path(".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")  # DVC creates a missing one
     return folder
 
 
 @pytest.fixture
 def on_github(project: Path) -> Callable[[Answers], None]:
-    """Give the project a remote on GitHub, which answers as told."""
+    """Give the project a remote on GitHub with recorded answers."""
 
     def answer(answers: Answers) -> None:
         recorded = project.parent / "answers.json"
@@ -121,31 +121,33 @@ def on_github(project: Path) -> Callable[[Answers], None]:
 
 
 def lines(output: str) -> dict[str, str]:
-    """Topic → its line."""
+    """Return topic → line of the finding."""
     return {line[2:].partition(":")[0]: line for line in output.splitlines() if line[:1] in "✓!✗-" and line}
 
 
-def test_a_new_project_without_github_is_well(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_project_without_github_has_no_problem(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(project.parent.rglob("*"))
     assert doctor.run() == 0
-    told = lines(capsys.readouterr().out)
-    assert told["GitHub"] == "- GitHub: skipped: no GitHub remote yet"
-    assert told["DVC remote"].startswith("✓ DVC remote: ")
-    assert told["tracking"].startswith("✓ tracking: sqlite:///mlflow.db")
-    # and nothing of the visit stays: no object, no folder on the way to it, no database
+    findings = lines(capsys.readouterr().out)
+    assert findings["GitHub"] == "- GitHub: skipped: no GitHub remote yet"
+    assert findings["DVC remote"].startswith("✓ DVC remote: ")
+    assert findings["tracking"].startswith("✓ tracking: sqlite:///mlflow.db")
+    # and the checks leave nothing behind: no object, no folder, no database
     visible = [path for path in sorted(project.parent.rglob("*")) if ".dvc/tmp" not in str(path)]
     assert visible == [path for path in before if ".dvc/tmp" not in str(path)]
 
 
-def test_all_is_well_on_github(on_github: Callable[[Answers], None], capsys: pytest.CaptureFixture[str]) -> None:
-    on_github(WELL)
+def test_a_healthy_project_on_github_has_no_problem(
+    on_github: Callable[[Answers], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_github(HEALTHY)
     assert doctor.run() == 0
     output = capsys.readouterr().out
-    told = lines(output)
+    findings = lines(output)
     topics = ["repository", "GPU_RUNNER", "CPU_RUNNER", "runner", "forks", "token", "pull requests", "required check"]
     topics += ["code owners", "up to date", "environment", "secrets"]
-    assert {topic: told[topic][0] for topic in topics} == dict.fromkeys(topics, "✓")
-    assert told["DVC remote"].startswith("!")  # a folder of this machine
+    assert {topic: findings[topic][0] for topic in topics} == dict.fromkeys(topics, "✓")
+    assert findings["DVC remote"].startswith("!")  # a folder of this machine
     assert TOKEN not in output
 
 
@@ -164,7 +166,7 @@ def test_all_is_well_on_github(on_github: Callable[[Answers], None], capsys: pyt
         (AT, (404, {}), "repository", "✗", 1),
     ],
 )
-def test_one_thing_amiss_is_told_and_only_a_problem_fails(
+def test_one_deviation_is_named_and_only_a_problem_fails(
     path: str,
     answer: tuple[int, object],
     topic: str,
@@ -173,7 +175,7 @@ def test_one_thing_amiss_is_told_and_only_a_problem_fails(
     on_github: Callable[[Answers], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    on_github(WELL | {path: answer})
+    on_github(HEALTHY | {path: answer})
     assert doctor.run() == code
     assert lines(capsys.readouterr().out)[topic][0] == mark
 
@@ -193,13 +195,13 @@ def test_a_remote_that_never_answers_does_not_hang(
     pytest.importorskip("dvc_s3")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "made-up")
-    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes the connection and says nothing
-        store("s3://acme/flights", endpointurl=f"http://127.0.0.1:{deaf.getsockname()[1]}")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts the connection and sends nothing
+        store("s3://acme/flights", endpointurl=f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert doctor.run() == 1
     assert "✗ DVC remote: s3://acme/flights: no answer within 5 s" in capsys.readouterr().out
 
 
-def test_a_mistake_in_infra_yaml_is_a_line_and_the_rest_is_still_told(
+def test_a_mistake_in_infra_yaml_is_one_line_and_the_rest_is_still_checked(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("infra.yaml").write_text(INFRA + "trackng: {}\n")

@@ -1,10 +1,10 @@
-"""What the token may do and what the repository's settings allow."""
+"""The rights of the token, and the settings of the repository."""
 
 import pytest
 
 from mergeworthy.adapters.git import parse
 from mergeworthy.extras import doctor_github
-from mergeworthy.extras.doctor_github import Answer, read
+from mergeworthy.extras.doctor_github import Answer, parse_answer
 from mergeworthy.extras.findings import Level
 
 MINE = Answer(200, {"private": True, "permissions": {"push": True}})
@@ -14,7 +14,7 @@ PROTECTION = {"protected": True, "protection": {"required_status_checks": {"cont
 
 
 @pytest.mark.parametrize(
-    ("url", "gh_host", "found"),
+    ("url", "gh_host", "location"),
     [
         ("https://github.com/acme/flights.git", None, ("github.com", "acme/flights")),
         ("https://someone:secret@github.com/acme/flights", None, ("github.com", "acme/flights")),
@@ -27,17 +27,21 @@ PROTECTION = {"protected": True, "protection": {"required_status_checks": {"cont
         ("git@github.com:flights.git", None, None),
     ],
 )
-def test_the_remote_tells_the_repository(url: str, gh_host: str | None, found: tuple[str, str] | None) -> None:
-    assert parse(url, gh_host) == found
+def test_the_repository_is_read_from_the_remote(
+    url: str, gh_host: str | None, location: tuple[str, str] | None
+) -> None:
+    assert parse(url, gh_host) == location
 
 
-def test_an_answer_is_read_whatever_line_ends_gh_prints() -> None:
+def test_an_answer_is_read_with_any_line_ends() -> None:
     text = 'HTTP/2.0 403 Forbidden\r\nX-Oauth-Scopes: repo, gist\r\n\r\n{"message": "no"}\n'
-    answer = read(text)
+    answer = parse_answer(text)
     assert (
-        answer == read(text.replace("\r\n", "\n")) == Answer(403, {"message": "no"}, {"x-oauth-scopes": "repo, gist"})
+        answer
+        == parse_answer(text.replace("\r\n", "\n"))
+        == Answer(403, {"message": "no"}, {"x-oauth-scopes": "repo, gist"})
     )
-    assert read("") is read("error connecting to api.github.com\n") is None
+    assert parse_answer("") is parse_answer("error connecting to api.github.com\n") is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ def test_an_answer_is_read_whatever_line_ends_gh_prints() -> None:
         (SILENT, Level.WARNING, "did not answer within 5 s"),
     ],
 )
-def test_a_repository_nobody_sees_is_a_problem_and_a_network_that_is_down_is_not(
+def test_an_invisible_repository_is_a_problem_and_a_network_that_is_down_is_not(
     answer: Answer, level: Level, says: str
 ) -> None:
     finding = doctor_github.repository_finding("acme/flights", answer, "github.com")
@@ -63,15 +67,17 @@ def test_a_repository_nobody_sees_is_a_problem_and_a_network_that_is_down_is_not
         (MINE, FINE, FINE, None),
         (Answer(200, {"permissions": {"push": False}}), FINE, FINE, "contents: write"),
         (MINE, FORBIDDEN, FORBIDDEN, "pull requests: read, checks: read"),
-        (MINE, FINE, Answer(409), None),  # an empty repository has no commit to have checks
+        (MINE, FINE, Answer(409), None),  # an empty repository has no commit with checks
         (Answer(200, MINE.body, {"x-oauth-scopes": "repo, gist"}), FINE, FINE, "scope workflow"),
         (Answer(200, MINE.body, {"x-oauth-scopes": ""}), FINE, FINE, None),  # fine-grained: has none
     ],
 )
-def test_what_the_token_lacks_is_named(repository: Answer, pulls: Answer, checks: Answer, lacks: str | None) -> None:
+def test_the_missing_rights_of_the_token_are_named(
+    repository: Answer, pulls: Answer, checks: Answer, lacks: str | None
+) -> None:
     finding = doctor_github.token(repository, pulls, checks)
     assert finding.level == (Level.WARNING if lacks else Level.OK)
-    assert (lacks or "open to it") in finding.says
+    assert (lacks or "may use contents, pull requests and checks") in finding.says
 
 
 @pytest.mark.parametrize(
@@ -84,7 +90,7 @@ def test_what_the_token_lacks_is_named(repository: Answer, pulls: Answer, checks
         (MISSING, MISSING, Level.WARNING),
     ],
 )
-def test_main_demands_the_verdict_by_ruleset_or_by_protection(rules: Answer, branch: Answer, level: Level) -> None:
+def test_main_requires_the_verdict_by_ruleset_or_by_protection(rules: Answer, branch: Answer, level: Level) -> None:
     assert doctor_github.required_check(rules, branch).level == level
 
 
@@ -93,7 +99,7 @@ def test_a_retraining_must_be_allowed_to_open_its_pull_request(allowed: bool, le
     assert (
         doctor_github.may_open_pull_requests(Answer(200, {"can_approve_pull_request_reviews": allowed})).level == level
     )
-    assert "Administration: read" in doctor_github.may_open_pull_requests(FORBIDDEN).mend
+    assert "Administration: read" in doctor_github.may_open_pull_requests(FORBIDDEN).remedy
 
 
 SENDS = {"run_workflows_from_fork_pull_requests": True, "require_approval_for_fork_pr_workflows": True}
@@ -103,15 +109,20 @@ SENDS = {"run_workflows_from_fork_pull_requests": True, "require_approval_for_fo
     ("private", "settings", "level", "says"),
     [
         (False, Answer(200, {"approval_policy": "all_external_contributors"}), Level.OK, "waits for approval"),
-        (False, Answer(200, {"approval_policy": "first_time_contributors"}), Level.WARNING, "unseen"),
+        (False, Answer(200, {"approval_policy": "first_time_contributors"}), Level.WARNING, "without approval"),
         (True, Answer(200, {"run_workflows_from_fork_pull_requests": False}), Level.OK, "run no workflow"),
         (True, Answer(200, SENDS), Level.OK, "wait for approval"),
-        (True, Answer(200, SENDS | {"require_approval_for_fork_pr_workflows": False}), Level.WARNING, "unseen"),
+        (
+            True,
+            Answer(200, SENDS | {"require_approval_for_fork_pr_workflows": False}),
+            Level.WARNING,
+            "without approval",
+        ),
         (True, Answer(200, SENDS | {"send_secrets_and_variables": True}), Level.WARNING, "your secrets"),
         (True, FORBIDDEN, Level.WARNING, "may not read this"),
     ],
 )
-def test_a_fork_must_not_reach_machines_of_ones_own(private: bool, settings: Answer, level: Level, says: str) -> None:
+def test_a_fork_must_not_reach_self_hosted_machines(private: bool, settings: Answer, level: Level, says: str) -> None:
     finding = doctor_github.forks(Answer(200, {"private": private}), settings)
     assert finding.level == level
     assert says in finding.says
@@ -150,7 +161,7 @@ CLASSIC = Answer(
         (doctor_github.Rules(SILENT, SILENT, SILENT), "unknown", "unknown"),
     ],
 )
-def test_main_must_demand_an_owners_review_and_branches_that_hold_all_of_it(
+def test_main_must_require_an_owners_review_and_branches_that_are_up_to_date(
     rules: doctor_github.Rules, owners: str, current: str
 ) -> None:
     for finding, expected in (
@@ -165,7 +176,7 @@ def test_main_must_demand_an_owners_review_and_branches_that_hold_all_of_it(
 FINE_OWNERS = Answer(200, {"errors": []})
 
 
-def test_an_owner_whom_github_does_not_know_is_a_problem() -> None:
+def test_an_unknown_code_owner_is_a_problem() -> None:
     error = {"path": ".github/CODEOWNERS", "line": 3, "kind": "Unknown owner"}
     finding = doctor_github.code_owners(
         doctor_github.Rules(OWNED, PROTECTED, CLASSIC), Answer(200, {"errors": [error]})
@@ -189,7 +200,7 @@ CUSTOM = Answer(200, {"deployment_branch_policy": {"protected_branches": False, 
         (FORBIDDEN, None, Level.WARNING, "may not read this"),
     ],
 )
-def test_what_releases_is_open_to_main_alone(
+def test_the_environment_of_a_release_is_open_to_main_alone(
     environment: Answer, branches: list[str] | None, level: Level, says: str
 ) -> None:
     policies = (
@@ -200,10 +211,10 @@ def test_what_releases_is_open_to_main_alone(
     assert says in finding.says
 
 
-def test_what_signs_must_not_be_a_secret_of_the_repository() -> None:
+def test_secrets_that_sign_must_not_be_secrets_of_the_repository() -> None:
     assert doctor_github.exposed_secrets(Answer(200, {"secrets": [{"name": "DVC_CONFIG"}]})).level == Level.OK
-    warned = doctor_github.exposed_secrets(
+    finding = doctor_github.exposed_secrets(
         Answer(200, {"secrets": [{"name": "REGISTRY_PASSWORD"}, {"name": "DVC_CONFIG"}]})
     )
-    assert warned.level == Level.WARNING
-    assert "can read REGISTRY_PASSWORD of the repository" in warned.says
+    assert finding.level == Level.WARNING
+    assert "can read REGISTRY_PASSWORD of the repository" in finding.says

@@ -1,4 +1,4 @@
-"""Will a job that asks for the GPU be taken?"""
+"""The runners: whether a job that requests the GPU finds one."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 def test_a_variable_that_workflows_cannot_read_is_a_problem(value: str) -> None:
     finding = doctor_github.variable_finding("GPU_RUNNER", value)
     assert finding.level == Level.PROBLEM
-    assert "gh variable set GPU_RUNNER" in finding.mend
+    assert "gh variable set GPU_RUNNER" in finding.remedy
 
 
 def test_without_the_variable_jobs_run_on_hosted_machines() -> None:
@@ -27,7 +27,7 @@ def runner(name: str, status: str, *labels: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "registered", "all_seen", "level", "says"),
+    ("requested", "registered", "complete", "level", "says"),
     [
         (["self-hosted", "GPU"], [runner("a", "online", "self-hosted", "Linux", "gpu")], True, Level.OK, "1 online"),
         (
@@ -37,15 +37,15 @@ def runner(name: str, status: str, *labels: str) -> dict[str, object]:
             Level.PROBLEM,
             "a has the labels",
         ),
-        (["self-hosted", "gpu"], [runner("a", "online", "self-hosted")], True, Level.PROBLEM, "none has all"),
+        (["self-hosted", "gpu"], [runner("a", "online", "self-hosted")], True, Level.PROBLEM, "no runner has all"),
         (["self-hosted", "gpu"], [], False, Level.WARNING, "may not see the organisation's"),
         (["gpu"], [], True, Level.WARNING, "a scale set on Kubernetes shows none between jobs"),
     ],
 )
 def test_a_job_needs_a_runner_with_every_label_that_is_online(
-    wanted: list[str], registered: list[dict[str, object]], all_seen: bool, level: Level, says: str
+    requested: list[str], registered: list[dict[str, object]], complete: bool, level: Level, says: str
 ) -> None:
-    finding = doctor_github.available(wanted, registered, all_seen=all_seen)
+    finding = doctor_github.runner_available(requested, registered, complete=complete)
     assert finding.level == level
     assert says in finding.says
 
@@ -54,15 +54,15 @@ def test_a_job_needs_a_runner_with_every_label_that_is_online(
     ("days_since_newer", "level"), [(None, Level.OK), (5, Level.OK), (25, Level.WARNING), (31, Level.PROBLEM)]
 )
 def test_a_runner_gets_no_jobs_thirty_days_after_the_next_release(days_since_newer: int | None, level: Level) -> None:
-    # given releases of long ago, and one since; 2.9 is older than 2.10 whatever a sort of text says
+    # given old releases and a newer one; as versions, 2.9 is older than 2.10, as text it is not
     releases = {"2.9.0": NOW - timedelta(days=300), "2.10.0": NOW - timedelta(days=200)}
     if days_since_newer is not None:
         releases["2.11.0"] = NOW - timedelta(days=days_since_newer)
-    finding = doctor_github.age({"gpu-0": "2.10.0"}, releases, NOW)
+    finding = doctor_github.runner_age({"gpu-0": "2.10.0"}, releases, NOW)
     assert finding.level == level
     assert "gpu-0 is version 2.10.0" in finding.says
 
 
 def test_the_first_release_that_was_missed_counts_not_the_newest() -> None:
     releases = {"2.11.0": NOW - timedelta(days=40), "2.12.0": NOW - timedelta(days=1)}
-    assert doctor_github.age({"old": "2.10.0", "new": "2.12.0"}, releases, NOW).level == Level.PROBLEM
+    assert doctor_github.runner_age({"old": "2.10.0", "new": "2.12.0"}, releases, NOW).level == Level.PROBLEM

@@ -1,4 +1,4 @@
-"""CML 0.20.6's `comment update`, as far as this project may use it; anything else is an error, as with the real one.
+"""A double of CML 0.20.6's `comment update`, as far as this project uses it; anything else is an error.
 
 Options and behaviour as in its bin/cml/comment/create.js, src/cml.js and src/watermark.js.
 """
@@ -30,7 +30,7 @@ options = parser.parse_args()
 state["sent_by"].append("cml")
 state["cml_home"] = os.environ["HOME"]
 save()
-(Path(os.environ["HOME"]) / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")  # as the real one does, globally
+(Path(os.environ["HOME"]) / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")  # CML does this globally
 if options.publish:
     sys.exit("this would upload every local file the report names to a third party")
 if not os.environ.get("ITERATIVE_DO_NOT_TRACK"):
@@ -48,13 +48,13 @@ target = re.fullmatch(r"pr/(\d+)", options.target) or sys.exit(f"Failed to parse
 assert int(target[1]) == state["pull_request"]
 title = re.sub(r"[_*\[<]", lambda match: f"\\{match.group()}", f"CML watermark {options.watermark_title}".strip())
 watermark = f'![](https://cml.dev/watermark.png#0123abc "{title}")'
-known = re.compile(rf'!\[\]\(https://cml\.dev/watermark\.png#[0-9a-fA-F]+ "{re.escape(title)}"\)')
+pattern = re.compile(rf'!\[\]\(https://cml\.dev/watermark\.png#[0-9a-fA-F]+ "{re.escape(title)}"\)')
 body = f"{options.file.read_text()}\n\n{watermark}"
 if len(body) > 65_536:
     sys.exit("HttpError: Validation Failed: body is too long (maximum is 65536 characters)")
-found = [comment for comment in state["comments"][:30] if known.search(comment["body"])]
-if found:
-    found[-1]["body"] = body
+matching = [comment for comment in state["comments"][:30] if pattern.search(comment["body"])]
+if matching:
+    matching[-1]["body"] = body
 else:
     state["comments"].append({"id": len(state["comments"]) + 1, "body": body, "user": state["me"]})
 save()

@@ -1,4 +1,4 @@
-"""The `gh api` calls that the report makes, on a JSON file in GitHub's place; any other is an error."""
+"""A double of `gh api` on a JSON file instead of GitHub: the calls of the report; any other call is an error."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ parser.add_argument("--method", default="GET")
 parser.add_argument("--paginate", action="store_true")
 parser.add_argument("--input")
 options = parser.parse_args()
-sent = json.load(sys.stdin) if options.input else {}
+payload = json.load(sys.stdin) if options.input else {}
 
 
 def answer() -> str:
@@ -30,16 +30,16 @@ def answer() -> str:
     if call == f"POST repos/o/r/issues/{state['pull_request']}/comments":
         comments.append({"id": len(comments) + 1, "user": state["me"]})
         return write(comments[-1])
-    if found := re.fullmatch(r"PATCH repos/o/r/issues/comments/(\d+)", call):
-        return write(next(comment for comment in comments if comment["id"] == int(found[1])))
+    if match := re.fullmatch(r"PATCH repos/o/r/issues/comments/(\d+)", call):
+        return write(next(comment for comment in comments if comment["id"] == int(match[1])))
     if call == "GET repos/o/r/actions/runs/77/jobs":
         return json.dumps({"total_count": len(state["jobs"]), "jobs": state["jobs"]})
-    if found := re.fullmatch(r"GET repos/o/r/check-runs/(\d+)/annotations", call):
-        return json.dumps(state["annotations"][found[1]])
+    if match := re.fullmatch(r"GET repos/o/r/check-runs/(\d+)/annotations", call):
+        return json.dumps(state["annotations"][match[1]])
     if re.fullmatch(r"GET repos/o/r/commits/[0-9a-f]{40}/check-runs", call):
         return json.dumps({"check_runs": state["check_runs"]})
     if call == "POST repos/o/r/check-runs":
-        state["checks"].append([sent["head_sha"], sent["conclusion"]])
+        state["checks"].append([payload["head_sha"], payload["conclusion"]])
         return "{}"
     sys.exit(f"the test knows no {call}")
 
@@ -47,9 +47,9 @@ def answer() -> str:
 def write(comment: dict[str, object]) -> str:
     if state["gh"] == "fails":
         sys.exit(f"gh: Resource not accessible by integration (HTTP 403)\ntoken was {os.environ['GH_TOKEN']}")
-    if len(sent["body"]) > 65_536:
+    if len(payload["body"]) > 65_536:
         sys.exit("gh: Validation Failed (HTTP 422): body is too long (maximum is 65536 characters)")
-    comment["body"] = sent["body"]
+    comment["body"] = payload["body"]
     state["sent_by"].append("gh")
     return json.dumps(comment)
 

@@ -1,4 +1,4 @@
-"""A small project under real git and real DVC, whose models are three-line ONNX graphs of known quality."""
+"""A small project under real git and real DVC, whose models are three-line ONNX graphs of a given quality."""
 
 import json
 import shutil

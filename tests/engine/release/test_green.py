@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.pull_request import opened
+from tests.engine.pull_request import open_pull_request
 
 from mergeworthy.adapters import github
 from mergeworthy.adapters.actions import Event
@@ -38,13 +38,13 @@ def check(conclusion: str | None, app: dict[str, Any] | None) -> dict[str, Any]:
 def test_only_the_verdict_of_github_actions_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[dict[str, Any]], *, green: bool
 ) -> None:
-    opened(tmp_path, monkeypatch).change(check_runs=runs)
+    open_pull_request(tmp_path, monkeypatch).change(check_runs=runs)
     assert is_green(MAIN, COMMIT) is green
 
 
 def test_a_verdict_of_another_app_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a check that no job may change
-    pull = opened(tmp_path, monkeypatch)
+    pull = open_pull_request(tmp_path, monkeypatch)
     pull.change(check_runs=[check("success", OTHER)])
     github.conclude(MAIN, COMMIT, success=False, summary="not green")
     assert pull.state["checks"] == [[COMMIT, "failure"]]

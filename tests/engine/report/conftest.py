@@ -1,4 +1,4 @@
-"""The project that most of the report's tests begin with."""
+"""The project that most tests of the report start with."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ from tests.engine.reported import Project
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    made = reported.made(tmp_path / "checkout")
-    monkeypatch.chdir(made.root)
-    return made
+    project = reported.make_project(tmp_path / "checkout")
+    monkeypatch.chdir(project.root)
+    return project

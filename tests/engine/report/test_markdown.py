@@ -1,4 +1,4 @@
-"""Whoever names a slice, a file or a parameter cannot write the report."""
+"""Names of slices, files and parameters cannot put markup into the report."""
 
 import re
 from html import unescape
@@ -20,7 +20,7 @@ PINGS = re.compile(r"@[\w-]|#\d|\bGH-\d|://|www\.\w", re.IGNORECASE)
 
 
 def rendered(markdown: str) -> tuple[list[str], str]:
-    """Give the tags of what is rendered, and its text outside of code."""
+    """Return the tags of rendered Markdown, and its text outside of code."""
     html = PARSER.render(markdown)
     outside = re.sub(r"<code>.*?</code>", "", html, flags=re.DOTALL)
     return re.findall(r"<(\w+)", html), unescape(re.sub(r"<[^>]*>", "", outside))
@@ -49,12 +49,12 @@ def test_a_sentence_pings_nobody_and_holds_no_markup(text: str) -> None:
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4))
 def test_cells_stay_in_their_columns(rows: list[tuple[str, str]]) -> None:
     text = table(["Name", "Why"], [[code(name), prose(why)] for name, why in rows])
-    (found,) = tables(text)
-    assert len(found) == len(rows)
-    assert [row["Name"].replace("\u200b", "") for row in found] == [clean(name, 80) or "(empty)" for name, _ in rows]
+    (cells,) = tables(text)
+    assert len(cells) == len(rows)
+    assert [row["Name"].replace("\u200b", "") for row in cells] == [clean(name, 80) or "(empty)" for name, _ in rows]
 
 
 @pytest.mark.parametrize("cut", [code, prose])
-def test_what_is_too_long_is_cut(cut: object) -> None:
+def test_text_that_is_too_long_is_cut(cut: object) -> None:
     assert callable(cut)
     assert cut("x" * 5_000, 10).strip("`") == "x" * 9 + "…"

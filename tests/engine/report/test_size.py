@@ -8,27 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine import reported
 from tests.engine.markdown_tables import PARSER
-from tests.engine.reported import checks, duel
+from tests.engine.reported import checks, comparison
 
 from mergeworthy.paths import REPORT
 from mergeworthy.report import build
-from mergeworthy.report.facts import Section, fit
+from mergeworthy.report.layout import Section, fit
 from mergeworthy.verdict import Check
 
 HOSTILE = "🛫 <b>|`@all`\n" * 8
 
 
 def test_thousands_of_everything_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = reported.made(tmp_path)
+    project = reported.make_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     for number in range(10_000):
         project.write(f"src/{number % 100}/{'very_' * 12}{number}.py", "one line\n")
     project.write("params.yaml", {f"{'key_' * 9}{number}": HOSTILE for number in range(3_000)})
     project.data({f"{number:05}{HOSTILE}": number for number in range(2_000)})
     project.commit("Everything at once")
-    slices = [duel("log_loss", n / 1e6, column=f"column {n}", value=f"{n}{HOSTILE}", margin=0.03) for n in range(5_000)]
+    slices = [
+        comparison("log_loss", n / 1e6, column=f"column {n}", value=f"{n}{HOSTILE}", margin=0.03) for n in range(5_000)
+    ]
     blocked = [Check(name=f"{n} {HOSTILE}", result="block", why=HOSTILE * 50) for n in range(400)]
-    project.judge(checks(*blocked), [duel("auc", 0.02), *slices], project.champion)
+    project.judge(checks(*blocked), [comparison("auc", 0.02), *slices], project.champion)
     build.run()
     text = REPORT.read_text()
     assert len(text.encode()) <= 65_536 - 1_024
@@ -45,7 +47,7 @@ SECTIONS = st.builds(
 
 
 @given(st.lists(SECTIONS, max_size=8), st.integers(300, 3_000))
-def test_the_least_important_goes_first_and_its_loss_is_told(middle: list[Section], limit: int) -> None:
+def test_the_least_important_section_is_left_out_first_and_named(middle: list[Section], limit: int) -> None:
     first, last = Section("verdict", "may be merged", 0), Section("origin", "commit", 0)
     text = fit([first, *middle, last], limit)
     assert len(text.encode()) <= limit

@@ -1,22 +1,22 @@
-"""What the report says where something is missing, and what it says of the cost."""
+"""The report if a file is missing or broken, and its section on cost."""
 
 from pathlib import Path
 
 import pytest
 from tests.attempts import refusal
-from tests.engine.pull_request import opened
-from tests.engine.reported import BLOCK, Project, git, written
+from tests.engine.pull_request import open_pull_request
+from tests.engine.reported import BLOCK, Project, git, write_report
 
 from mergeworthy.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
 from mergeworthy.report import build
 
 
-def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: Project) -> None:
+def test_a_gate_that_blocked_before_there_were_figures_still_gives_its_reason(project: Project) -> None:
     project.judge([BLOCK], [], project.champion)
     for path in (METRICS, PREDICTIONS):
         path.unlink()
     TRAINING.write_bytes(b"\xff\xfe broken")
-    text = written()
+    text = write_report()
     assert "auc is 0.0161 worse." in text
     assert "### Metrics" not in text
     assert "### Plots" not in text
@@ -24,7 +24,7 @@ def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: P
 
 @pytest.mark.attempts("damaged file")
 @pytest.mark.parametrize(
-    ("path", "content", "said"),
+    ("path", "content", "message"),
     [
         *((path, None, "is missing") for path in (METRICS, PREDICTIONS, TRAINING)),
         (METRICS, b"{", "is not the JSON object"),
@@ -34,10 +34,10 @@ def test_a_gate_that_blocked_before_there_were_figures_still_says_why(project: P
     ],
 )
 def test_behind_a_good_verdict_a_missing_or_broken_file_is_one_sentence(
-    project: Project, path: Path, content: bytes | None, said: str
+    project: Project, path: Path, content: bytes | None, message: str
 ) -> None:
     path.unlink() if content is None else path.write_bytes(content)
-    with refusal(rf"^{path}:? {said}.*: run `make pipeline`$"):
+    with refusal(rf"^{path}:? {message}.*: run `make pipeline`$"):
         build.run()
 
 
@@ -54,10 +54,10 @@ def test_a_verdict_that_is_missing_broken_or_of_another_lock_is_one_sentence(pro
         build.run()
 
 
-def test_a_part_that_cannot_be_told_does_not_take_the_others_with_it(project: Project) -> None:
+def test_a_part_that_fails_does_not_hide_the_others(project: Project) -> None:
     project.write("data.dvc", "- not what DVC writes\n")
-    text = written()
-    assert "**Data**: not to be told: data.dvc is not the YAML that DVC writes" in text
+    text = write_report()
+    assert "**Data**: not available: data.dvc is not the YAML that DVC writes" in text
     assert "**Code**: 1 file under `src/`" in text
     assert "### Metrics" in text
 
@@ -72,7 +72,7 @@ JOB = {
 
 
 @pytest.mark.parametrize(
-    ("job", "variable", "said"),
+    ("job", "variable", "sentence"),
     [
         ({}, '["self-hosted", "gpu"]', "Training took **12.5 GPU minutes** on `self-hosted`, `gpu`."),
         ({}, "", "Training took **12.5 minutes, no GPU runner,** on `self-hosted`, `gpu`."),
@@ -86,13 +86,13 @@ def test_the_cost_is_what_github_counted(
     monkeypatch: pytest.MonkeyPatch,
     job: dict[str, object],
     variable: str,
-    said: str,
+    sentence: str,
 ) -> None:
-    pull = opened(tmp_path / "github", monkeypatch, git(project.root, "rev-parse", "HEAD"), project.champion)
+    pull = open_pull_request(tmp_path / "github", monkeypatch, git(project.root, "rev-parse", "HEAD"), project.champion)
     pull.change(jobs=[JOB | {"name": "checks"}, JOB | job])
     monkeypatch.setenv("GPU_RUNNER", variable)
-    text = written()
-    assert said in text
+    text = write_report()
+    assert sentence in text
     assert "The cache saved 0 of 4 stages." in text
     assert "[run 77](https://github.com/o/r/actions/runs/77)" in text.splitlines()[-1]
 
@@ -101,7 +101,9 @@ def test_a_commit_that_brought_its_lock_cost_nothing(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = project.commit("Lock what was trained")
-    opened(tmp_path / "github", monkeypatch, head, project.champion).change(jobs=[JOB | {"conclusion": "skipped"}])
-    text = written()
+    open_pull_request(tmp_path / "github", monkeypatch, head, project.champion).change(
+        jobs=[JOB | {"conclusion": "skipped"}]
+    )
+    text = write_report()
     assert "Nothing was trained in this run: 0 minutes. The cache saved 4 of 4 stages" in text
-    assert "**Stages**: 4 of 4 made anew, 0 unchanged." in text  # against the champion
+    assert "**Stages**: 4 of 4 rerun, 0 unchanged." in text  # against the champion

@@ -29,7 +29,7 @@ for stage in (features, train, evaluate): stage.main()
 
 @pytest.fixture(scope="session")
 def trained(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which two months were trained and scored, with the settings of the project but a tiny network."""
+    """Return a folder in which a tiny network was trained on two months and scored, with the project's settings."""
     folder = tmp_path_factory.mktemp("trained")
     for month in ("2013-01", "2013-02"):
         (folder / "data" / month).mkdir(parents=True)
@@ -48,7 +48,7 @@ def trained(flights: dict[str, dict[str, pl.DataFrame]], tmp_path_factory: pytes
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This environment, in which the package of this checkout is found first."""
+    """Return this environment, in which the packages of this checkout are found first."""
     return os.environ | {"PYTHONPATH": PACKAGES, "BENTOML_DO_NOT_TRACK": "True"} | more
 
 
@@ -61,12 +61,12 @@ class Server:
     folder: Path
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End the service by a signal, and wait."""
+        """Send the service a signal, and wait until it has ended."""
         self.process.send_signal(how)
         self.process.wait(timeout=30)
 
     def log(self) -> Path:
-        """Where its predictions are noted."""
+        """Return the folder of its prediction log."""
         return self.folder / "predictions"
 
 
@@ -75,7 +75,7 @@ Start = Callable[..., Server]
 
 @pytest.fixture(scope="session")
 def start(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start a service in a copy of the folder, with what infra.yaml should say of `serving`."""
+    """Start services in a copy of the folder; keyword arguments are settings under `serving` in infra.yaml."""
     running: list[Server] = []
 
     def begin(
@@ -115,7 +115,7 @@ def start(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def wait(server: Server, out: Path) -> None:
-    """Until it is ready; raises with what it said where it is not within a minute."""
+    """Return as soon as it is ready; raise with its output if that takes more than a minute."""
     end = time.monotonic() + 60
     while time.monotonic() < end and server.process.poll() is None:
         try:
@@ -128,17 +128,17 @@ def wait(server: Server, out: Path) -> None:
 
 @pytest.fixture(scope="session")
 def server(start: Start) -> Server:
-    """One service that many tests share."""
+    """Return a service that many tests share."""
     return start()
 
 
 @pytest.fixture(scope="session")
 def golden(trained: Path) -> tuple[list[dict[str, Any]], list[float]]:
-    """Rows of the holdout as a client sends them, and their scores by the stage `evaluate`."""
+    """Return rows of the holdout as a client sends them, and their scores by the stage `evaluate`."""
     schema = TABLES["flights"]
-    sent = pl.read_parquet(trained / "data/2013-02/flights.parquet").select(*requested(schema))
+    requests = pl.read_parquet(trained / "data/2013-02/flights.parquet").select(*requested(schema))
     scored = pl.read_parquet(trained / "reports/predictions.parquet")
-    rows = scored.join(sent, on=schema.unique, maintain_order="left").with_columns(
+    rows = scored.join(requests, on=schema.unique, maintain_order="left").with_columns(
         pl.col("sched_dep").dt.to_string("%Y-%m-%dT%H:%M:%S")
     )
     return rows.select(*requested(schema)).to_dicts(), rows["score"].to_list()

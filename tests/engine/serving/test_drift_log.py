@@ -1,4 +1,4 @@
-"""The service's own log as what the drift check looks at: rows that were asked, scores as answered, labels as known."""
+"""The drift check on the service's log: requested rows, answered scores, and the labels that have arrived."""
 
 import json
 from pathlib import Path
@@ -20,39 +20,39 @@ from mergeworthy.stages import reference
 from ml.schema import TABLES
 
 SCHEMA = TABLES["flights"]
-UNKNOWN = pl.col("sched_dep").dt.day() > 28  # days whose labels did not arrive yet
+UNLABELLED = pl.col("sched_dep").dt.day() > 28  # days whose labels have not arrived yet
 
 
-def told(flights: pl.DataFrame) -> list[dict[str, Any]]:
-    """Rows as a client sends them."""
+def request_rows(flights: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as a client sends them."""
     time = pl.col("sched_dep").dt.to_string("%Y-%m-%dT%H:%M:%S")
     return flights.select(*requested(SCHEMA)).with_columns(time).to_dicts()
 
 
-def test_the_check_looks_at_what_was_asked_and_waits_for_labels(
+def test_the_check_uses_requested_rows_and_waits_for_labels(
     start: Start, flights: dict[str, dict[str, pl.DataFrame]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a service that is asked for every second flight of March
+    # given a service that scored every second flight of March
     server, march = start(), flights["2013-03"]["flights"]
     rows = march.filter(pl.col("flight") % 2 == 0)
     for at in range(0, rows.height, 1000):
-        httpx.post(f"{server.url}/predict", json={"rows": told(rows[at : at + 1000])}).raise_for_status()
-    # and, by somebody else, for others with a distance that nobody flies, beside a right answer of old and one too late
+        httpx.post(f"{server.url}/predict", json={"rows": request_rows(rows[at : at + 1000])}).raise_for_status()
+    # and others, with a distance that no flight has, and a flight that was requested too late
     forged = march.filter(pl.col("flight") % 160 == 1).with_columns(distance=pl.lit(6000, pl.Int16))
     for part in (forged, march.filter(pl.col("flight") == 3)):
         for at in range(0, part.height, 1000):
-            httpx.post(f"{server.url}/predict", json={"rows": told(part[at : at + 1000])}).raise_for_status()
+            httpx.post(f"{server.url}/predict", json={"rows": request_rows(part[at : at + 1000])}).raise_for_status()
     server.stop()
-    # all in time, but for flight 3, which was asked for afterwards
+    # each in time, except for flight 3, which was requested after its departure
     for segment in server.log().iterdir():
-        *noted, late = [json.loads(line) for line in segment.read_bytes().splitlines()]
+        *in_time, late = [json.loads(line) for line in segment.read_bytes().splitlines()]
         assert set(late["inputs"]["flight"]) == {3}
-        lines = [answer | {"time": "2013-02-28T00:00:00Z"} for answer in noted]
+        lines = [answer | {"time": "2013-02-28T00:00:00Z"} for answer in in_time]
         segment.write_text("".join(json.dumps(line) + "\n" for line in [*lines, late]) + '{"time": "2013-')
-    # and a source that delivered March, the labels of its last days not
+    # and a source that delivered March, without the labels of its last days
     monkeypatch.chdir(server.folder)
-    late = [pl.when(UNKNOWN).then(None).otherwise(pl.col("arr_delay")).alias("arr_delay")]
-    deliver(Path("source/2013-03"), flights["2013-03"] | {"flights": march.with_columns(late)})
+    missing_labels = [pl.when(UNLABELLED).then(None).otherwise(pl.col("arr_delay")).alias("arr_delay")]
+    deliver(Path("source/2013-03"), flights["2013-03"] | {"flights": march.with_columns(missing_labels)})
     infra = yaml.safe_load(Path("infra.yaml").read_text())
     infra["source"] = {"kind": "files", "url": f"{server.folder}/source/{{partition}}/{{table}}.parquet"}
     infra["serving"] = {"log": {"drift": True}}
@@ -61,27 +61,27 @@ def test_the_check_looks_at_what_was_asked_and_waits_for_labels(
     reference.main()
     # when it is checked
     decision = run()
-    # then the windows hold what was asked, and nothing else
+    # then the windows hold the requested rows, and nothing else
     days = rows["sched_dep"].dt.date()
     windows = [(window.first, window.last, window.rows) for window in decision.windows]
     counted = [rows.filter(days.is_between(pl.date(2013, 3, a), pl.date(2013, 3, a + 6))).height for a in (18, 25)]
     assert windows == [("2013-03-18", "2013-03-24", counted[0]), ("2013-03-25", "2013-03-31", counted[1])]
-    # and performance is that of the scores as they were answered, on the rows whose label came
-    noted = read_predictions(str(server.log())).select(*SCHEMA.unique, "score")
-    known = rows.filter(~UNKNOWN, pl.col("arr_delay").is_not_null()).join(noted, on=SCHEMA.unique)
+    # and performance is that of the answered scores, on the rows whose label has arrived
+    logged = read_predictions(str(server.log())).select(*SCHEMA.unique, "score")
+    labelled = rows.filter(~UNLABELLED, pl.col("arr_delay").is_not_null()).join(logged, on=SCHEMA.unique)
     assert decision.recent
-    recent = known.filter(pl.col("sched_dep").dt.date() >= pl.lit(decision.recent.first).str.to_date())
+    recent = labelled.filter(pl.col("sched_dep").dt.date() >= pl.lit(decision.recent.first).str.to_date())
     assert decision.recent.rows == recent.height
     auc = registered().all_metrics["auc"]((recent["arr_delay"] > 15).to_numpy(), recent["score"].to_numpy())
     assert decision.recent.performance["auc"].value == pytest.approx(auc, abs=1e-6)
     assert decision.history[-1].last == "2013-03-28"
-    # and what does not count is counted, and shown
+    # and the rows that were left out are counted, and reported
     log, flights_3 = decision.log, march.filter(pl.col("flight") == 3).height
     assert log
     assert (log.counted, log.skewed, log.late, log.damaged) == (rows.height, forged.height, flights_3, 1)
     assert log.columns == {"distance": forged.height}
     assert f"`distance` in {forged.height:,}" in Path("reports/drift.md").read_text()
-    # when so much may not differ, then the log is broken, and nothing is trained on what it says
+    # when gates.yaml allows less difference, then the log counts as broken
     gates = yaml.safe_load(Path("gates.yaml").read_text())
     gates["drift"]["maximum_skew"] = 0.001
     Path("gates.yaml").write_text(yaml.safe_dump(gates))

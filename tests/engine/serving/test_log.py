@@ -1,4 +1,4 @@
-"""The prediction log: whole, bounded, private, shipped; and what is left of it after a kill."""
+"""The prediction log: complete, bounded, private, uploaded, and readable after a kill."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.engine.serving.test_refusals import GOOD
 
 from mergeworthy.config.infra import PredictionLog
 from mergeworthy.data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log, read_predictions
-from mergeworthy.serving.log import MB, SENT, Log, Shipper
+from mergeworthy.serving.log import MB, SENT, Log, Uploader
 from ml.schema import TABLES
 
 Golden = tuple[list[dict[str, Any]], list[float]]
@@ -34,39 +34,39 @@ from mergeworthy.config import PredictionLog
 from tests.engine.serving.test_log import COLUMNS, ROW
 lost = []
 log = Log(PredictionLog(folder=sys.argv[1]), {"model": "m0"}, COLUMNS, lost.append)
-log._stop.set(); log._thread.join()  # the moments of writing are this test's
+log._stop.set(); log._thread.join()  # this test decides when the log is written
 for number, limit in enumerate([10_000, 10_000, 700, 10_000]):
-    # On the third time the disk takes half of what is written.
+    # The third time, the disk takes half of what is written.
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, 10_000))
-    for one in range(2):
-        log.add(f"{number}-{one}", [ROW], [0.5])
+    for index in range(2):
+        log.add(f"{number}-{index}", [ROW], [0.5])
     log._flush()
 print(sum(lost))
 """
 
 
-def log(folder: Path, model: str = "m0", columns: Sequence[str] = COLUMNS, **settings: Any) -> Log:
+def new_log(folder: Path, model: str = "m0", columns: Sequence[str] = COLUMNS, **settings: Any) -> Log:
     return Log(PredictionLog(folder=str(folder), **settings), {"model": model}, columns)
 
 
-def note(written: Log, *ids: str, row: dict[str, Any] = ROW) -> Log:
-    """Note an answer for each id, and close the log."""
-    for one in ids:
-        written.add(one, [row], [0.5])
-    written.close()
-    return written
+def write(log: Log, *ids: str, row: dict[str, Any] = ROW) -> Log:
+    """Add an answer for each id, and close the log."""
+    for request_id in ids:
+        log.add(request_id, [row], [0.5])
+    log.close()
+    return log
 
 
-def test_an_answer_can_be_read_back_without_what_is_private(start: Start, golden: Golden) -> None:
+def test_an_answer_can_be_read_back_without_private_columns(start: Start, golden: Golden) -> None:
     # given a service that answered three requests, and was stopped
     server, (rows, _) = start(), golden
-    told = [httpx.post(f"{server.url}/predict", json={"rows": rows[at : at + 5]}) for at in (0, 5, 10)]
+    answers = [httpx.post(f"{server.url}/predict", json={"rows": rows[at : at + 5]}) for at in (0, 5, 10)]
     server.stop()
     # when the log is read
     read = read_predictions(str(server.log()))
     # then it holds every row, score and id, in the types of the contract
-    assert read["score"].to_list() == [score for answer in told for score in answer.json()["scores"]]
-    assert read["request_id"].unique(maintain_order=True).to_list() == [a.headers["x-request-id"] for a in told]
+    assert read["score"].to_list() == [score for answer in answers for score in answer.json()["scores"]]
+    assert read["request_id"].unique(maintain_order=True).to_list() == [a.headers["x-request-id"] for a in answers]
     assert read["flight"].to_list() == [row["flight"] for row in rows[:15]]
     assert (read.schema["sched_dep"], read.schema["flight"]) == (pl.Datetime("us"), pl.Int16)
     assert read["model"].n_unique() == 1
@@ -77,7 +77,7 @@ def test_an_answer_can_be_read_back_without_what_is_private(start: Start, golden
 
 @pytest.mark.alone
 def test_a_kill_under_load_loses_at_most_the_last_second(start: Start, golden: Golden) -> None:
-    # given clients that note when each answer came
+    # given clients that record when each answer arrived
     server, answered, killed = start(), dict[str, float](), threading.Event()
 
     def ask() -> None:
@@ -99,28 +99,28 @@ def test_a_kill_under_load_loses_at_most_the_last_second(start: Start, golden: G
     killed.set()
     for client in clients:
         client.join()
-    # then every answer older than a second (and what a busy machine adds) is in the log
-    noted = set(read_predictions(str(server.log()))["request_id"])
-    old = {request for request, came in answered.items() if came < moment - 1.3}
+    # then every answer older than a second (and some time for a busy machine) is in the log
+    logged = set(read_predictions(str(server.log()))["request_id"])
+    old = {request for request, arrived in answered.items() if arrived < moment - 1.3}
     assert len(old) > 100
-    assert old <= noted
+    assert old <= logged
 
 
-def test_a_torn_line_costs_that_line_wherever_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_torn_line_costs_only_that_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # given a segment with half a line in the middle, to which the next was appended, garbage, and a torn end
-    note(log(tmp_path), "0", "1", "2", "3", "4")
+    write(new_log(tmp_path), "0", "1", "2", "3", "4")
     (segment,) = tmp_path.iterdir()
     lines = segment.read_bytes().splitlines(keepends=True)
     segment.write_bytes(lines[0] + lines[1][:30] + lines[2] + b"\xff{]\n" + lines[3] + lines[4][:-20])
-    # when it is read, then the whole lines are there, and the others are counted
-    noted = read_log(str(tmp_path), "m0", {})
-    assert noted.rows["request_id"].to_list() == ["0", "3"]
-    assert noted.left_out == {DAMAGED: 3}
+    # when it is read, then the complete lines are there, and the others are counted
+    log = read_log(str(tmp_path), "m0", {})
+    assert log.rows["request_id"].to_list() == ["0", "3"]
+    assert log.left_out == {DAMAGED: 3}
     assert "3 torn or damaged lines are skipped" in capsys.readouterr().err
 
 
-def test_a_disk_that_is_full_tears_no_line(tmp_path: Path) -> None:
-    done = subprocess.run(
+def test_a_full_disk_tears_no_line(tmp_path: Path) -> None:
+    result = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
         env=environment(),
         cwd=PRODUCT,
@@ -128,89 +128,87 @@ def test_a_disk_that_is_full_tears_no_line(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    noted = read_log(str(tmp_path), None, {})
-    assert noted.rows["request_id"].to_list() == ["0-0", "0-1", "1-0", "1-1", "3-0", "3-1"]
-    assert (noted.left_out, done.stdout, "2 predictions were not noted" in done.stderr) == ({}, "2\n", True)
+    log = read_log(str(tmp_path), None, {})
+    assert log.rows["request_id"].to_list() == ["0-0", "0-1", "1-0", "1-1", "3-0", "3-1"]
+    assert (log.left_out, result.stdout, "2 predictions were not logged" in result.stderr) == ({}, "2\n", True)
 
 
-def test_what_other_models_and_other_contracts_noted_is_left_out(tmp_path: Path) -> None:
+def test_lines_of_other_models_and_other_columns_are_left_out(tmp_path: Path) -> None:
     # given segments of a model with more inputs, with fewer, with wider values, and of another model
-    note(log(tmp_path, columns=[*COLUMNS, "gate"]), "more", row=ROW | {"gate": "B22"})
-    note(log(tmp_path, columns=COLUMNS[1:]), "fewer")
-    wide = log(tmp_path)
-    for one, flight in (("before", 1), ("wide", 40_000), ("odd", "AA"), ("after", 2)):
-        wide.add(one, [ROW | {"flight": flight}], [0.5])
+    write(new_log(tmp_path, columns=[*COLUMNS, "gate"]), "more", row=ROW | {"gate": "B22"})
+    write(new_log(tmp_path, columns=COLUMNS[1:]), "fewer")
+    wide = new_log(tmp_path)
+    for request_id, flight in (("before", 1), ("wide", 40_000), ("odd", "AA"), ("after", 2)):
+        wide.add(request_id, [ROW | {"flight": flight}], [0.5])
     wide.close()
-    note(log(tmp_path, "m1", columns=["gate"]), "other", row={"gate": 40_000})
+    write(new_log(tmp_path, "m1", columns=["gate"]), "other", row={"gate": 40_000})
     # when the log is read for the model
-    noted = read_log(str(tmp_path), "m0", {})
-    # then only what fits the contract is there, in its types
-    assert noted.rows["request_id"].to_list() == ["before", "after"]
-    assert noted.rows.schema["flight"] == pl.Int16
-    assert noted.left_out == {OTHER_COLUMNS: 4, OTHER_MODEL: 1}
+    log = read_log(str(tmp_path), "m0", {})
+    # then only rows that fit the schema are there, in its types
+    assert log.rows["request_id"].to_list() == ["before", "after"]
+    assert log.rows.schema["flight"] == pl.Int16
+    assert log.left_out == {OTHER_COLUMNS: 4, OTHER_MODEL: 1}
 
 
-def test_segments_rotate_and_the_oldest_go(tmp_path: Path) -> None:
+def test_segments_rotate_and_the_oldest_are_deleted(tmp_path: Path) -> None:
     # given segments of 10 kB, of which 50 kB are kept
     folder = tmp_path / "log"
     for _ in range(8):
-        written = log(folder, segment_mb=0.01, keep_mb=0.05)
+        log = new_log(folder, segment_mb=0.01, keep_mb=0.05)
         for number in range(50):
-            written.add(f"{number:0100}", [ROW], [0.5])
-        written.close()
-    # then the bound holds, but for the segment in hand, and the newest is there
+            log.add(f"{number:0100}", [ROW], [0.5])
+        log.close()
+    # then the bound holds, except for the open segment
     sizes = [path.stat().st_size for path in folder.iterdir()]
     assert max(sizes) >= 0.01 * MB
     assert sum(sizes) <= 0.05 * MB + max(sizes)
     assert 1 < len(sizes) < 8
 
 
-def test_closed_segments_are_copied_once_even_those_of_a_killed_process(tmp_path: Path) -> None:
+def test_closed_segments_are_uploaded_even_those_of_a_killed_process(tmp_path: Path) -> None:
     # given a segment that a process of this host left behind
     folder, bucket = tmp_path / "log", tmp_path / "bucket"
-    note(log(folder), "a")
+    write(new_log(folder), "a")
     (left,) = folder.iterdir()
     left.rename(folder / left.name.replace(str(os.getpid()), "999999999"))
-    # when the next one starts, and stops
-    note(log(folder, url=f"file://{bucket}"), "b")
-    # then both are there, and readable
+    # when the next process starts, and stops
+    write(new_log(folder, url=f"file://{bucket}"), "b")
+    # then both are in the bucket, and readable
     assert sorted(path.name for path in bucket.iterdir()) == sorted(path.name for path in (folder / SENT).iterdir())
     assert read_predictions(f"file://{bucket}")["request_id"].to_list() == ["a", "b"]
 
 
-def test_a_copy_that_failed_is_tried_again_and_its_segment_kept(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    # given a store that is down: a file lies where its folder should be; and room for one segment
+def test_a_failed_upload_is_retried_and_its_segment_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # given a store that is down (a file is in the place of its folder), and a small keep_mb
     folder, bucket = tmp_path / "log", tmp_path / "bucket"
     bucket.write_text("down")
     url, small = f"file://{bucket}/predictions", {"segment_mb": 0.0001, "keep_mb": 0.0008}
-    first = log(folder, url=url, **small)
-    for one in "abcdef":
-        first.add(one, [ROW], [0.5])
+    first = new_log(folder, url=url, **small)
+    for request_id in "abcdef":
+        first.add(request_id, [ROW], [0.5])
         first._flush()
     first.close()
-    # then nothing that was noted is lost, and beyond the room nothing more is noted
+    # then no logged answer is lost, and beyond keep_mb nothing more is logged
     assert "was not copied" in capfd.readouterr().err
     kept = read_predictions(str(folder))["request_id"].to_list()
     assert kept == list("abcdef")[: len(kept)]
     assert 1 < len(kept) < 6
-    # when the store is back while a process tries, then it has all of it
-    shipper = Shipper(PredictionLog(folder=str(folder), url=url), retry=0.05)
-    shipper.put(*folder.glob("*.ndjson"))
+    # when the store is back while a process retries, then it has every answer
+    uploader = Uploader(PredictionLog(folder=str(folder), url=url), retry=0.05)
+    uploader.put(*folder.glob("*.ndjson"))
     bucket.unlink()
     while any(folder.glob("*.ndjson")):
         time.sleep(0.05)
-    shipper.close()
+    uploader.close()
     assert read_predictions(url)["request_id"].to_list() == kept
 
 
-def test_a_sample_is_noted_and_none_where_none_is_wanted(tmp_path: Path) -> None:
+def test_a_sample_is_logged_and_nothing_if_the_share_is_zero(tmp_path: Path) -> None:
     for share, low, high in ((0.0, 0, 0), (0.3, 200, 400), (1.0, 1000, 1000)):
         folder = tmp_path / str(share)
-        written = log(folder, sample=share)
+        log = new_log(folder, sample=share)
         for number in range(1000):
-            written.add(str(number), [ROW], [0.5])
-        written.close()
+            log.add(str(number), [ROW], [0.5])
+        log.close()
         lines = [json.loads(line) for path in folder.glob("*") for line in path.read_text().splitlines()]
         assert low <= len(lines) <= high

@@ -1,4 +1,4 @@
-"""How the service's process begins and ends: a failed start is one line, and an end resets nobody."""
+"""Start and end of the service's process: a failed start is one line, and a stop resets no connection."""
 
 import shutil
 import signal
@@ -21,77 +21,77 @@ COMMAND = [sys.executable, "-m", "mergeworthy.serving.service", "--host", "127.0
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 
-def lost(folder: Path) -> dict[str, str]:
+def without_model(folder: Path) -> dict[str, str]:
     (folder / "models/model.onnx").unlink()
     return {}
 
 
-def broken(folder: Path) -> dict[str, str]:
+def with_broken_model(folder: Path) -> dict[str, str]:
     (folder / "models/model.onnx").write_bytes(b"no model")
     return {}
 
 
-def torn(folder: Path) -> dict[str, str]:
+def with_truncated_history(folder: Path) -> dict[str, str]:
     next((folder / "models/online").iterdir()).write_bytes(b"PAR1")
     return {}
 
 
-def guessable(folder: Path) -> dict[str, str]:
+def with_empty_token(folder: Path) -> dict[str, str]:
     return {"SERVICE_TOKEN": ""}
 
 
 @pytest.mark.attempts("start of the service")
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
-        (lost, "models/model.onnx is missing: run `make pipeline`"),
-        (broken, "models/model.onnx is not an ONNX model"),
-        (torn, ".parquet is not a whole parquet file"),
-        (guessable, "SERVICE_TOKEN must hold 16"),
+        (without_model, "models/model.onnx is missing: run `make pipeline`"),
+        (with_broken_model, "models/model.onnx is not an ONNX model"),
+        (with_truncated_history, ".parquet is not a whole parquet file"),
+        (with_empty_token, "SERVICE_TOKEN must hold 16"),
     ],
 )
-def test_what_cannot_be_served_is_one_line_and_an_exit(trained: Path, tmp_path: Path, spoil: Any, told: str) -> None:
+def test_a_failed_start_is_one_line_and_an_exit(trained: Path, tmp_path: Path, spoil: Any, message: str) -> None:
     folder = tmp_path / "project"
     shutil.copytree(trained, folder)
-    more = spoil(folder)
-    done = subprocess.run(
-        [*COMMAND, "--port", "0"], cwd=folder, env=environment(**more), capture_output=True, text=True, check=False
+    variables = spoil(folder)
+    result = subprocess.run(
+        [*COMMAND, "--port", "0"], cwd=folder, env=environment(**variables), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert told in refused(done.stderr + done.stdout)
+    assert result.returncode == 1
+    assert message in refused(result.stderr + result.stdout)
 
 
 @pytest.mark.attempts("start of the service")
-def test_a_port_that_is_taken_is_one_line(server: Server, trained: Path) -> None:
+def test_a_port_in_use_is_one_line(server: Server, trained: Path) -> None:
     port = server.url.rpartition(":")[2]
-    done = subprocess.run(
+    result = subprocess.run(
         [*COMMAND, "--port", port], cwd=trained, env=environment(), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert f"port {port} of 127.0.0.1 cannot be had" in refused(done.stderr)
+    assert result.returncode == 1
+    assert f"port {port} of 127.0.0.1 is not available" in refused(result.stderr)
 
 
 @pytest.mark.attempts("end of the service")
-def test_a_killed_parent_leaves_nobody_on_the_port(start: Start) -> None:
+def test_a_killed_parent_leaves_no_process_on_the_port(start: Start) -> None:
     # given a service that was started as `make serve` does, and whose parent is killed
     server = start(through=[sys.executable, "-c", PARENT], options=["--with-parent"])
     (child,) = psutil.Process(server.process.pid).children()
     server.stop(signal.SIGKILL)
     # then it ends too
     child.wait(timeout=60)
-    with socket.socket() as again:
-        again.bind(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", int(server.url.rpartition(":")[2])))
     works("the port is free")
 
 
 @pytest.mark.attempts("end of the service")
-def test_sigterm_under_load_resets_nobody(start: Start) -> None:
-    # given clients that ask over new and over kept connections, until the service is not ready any more
-    server, failed, statuses, left = start(drain_seconds=4), list[str](), list[int](), threading.Event()
+def test_sigterm_under_load_resets_no_connection(start: Start) -> None:
+    # given clients with new and with kept connections, that go on until the service is not ready any more
+    server, failed, statuses, stopped = start(drain_seconds=4), list[str](), list[int](), threading.Event()
 
     def ask(*, keep: bool) -> None:
         client = httpx.Client(base_url=server.url)
-        while not left.is_set():
+        while not stopped.is_set():
             try:
                 statuses.append(client.post("/predict", json={"rows": [GOOD]}).status_code)
             except httpx.TransportError as error:
@@ -104,7 +104,7 @@ def test_sigterm_under_load_resets_nobody(start: Start) -> None:
     clients = [threading.Thread(target=ask, kwargs={"keep": bool(number % 2)}) for number in range(6)]
     for client in clients:
         client.start()
-    # when it is told to stop
+    # when it gets SIGTERM
     server.process.send_signal(signal.SIGTERM)
     while httpx.get(f"{server.url}/readyz").status_code == 200:
         time.sleep(0.05)
@@ -112,10 +112,10 @@ def test_sigterm_under_load_resets_nobody(start: Start) -> None:
     closing = httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}).headers["connection"]
     while len(statuses) < before + 50:
         time.sleep(0.05)
-    left.set()
+    stopped.set()
     for client in clients:
         client.join()
-    # then all were answered to the last, on connections that the answers close
+    # then every request was answered, on connections that the answers close
     assert server.process.wait(timeout=60) == 0
     assert (failed, set(statuses), closing) == ([], {200}, "close")
     works("every connection was answered")

@@ -1,4 +1,4 @@
-"""Bad requests are 4xx that name the field, overload is 503; nothing is ever a 5xx of the service's own."""
+"""A bad request is a 4xx that names the field, overload is 503, and no request causes another 5xx."""
 
 import json
 import re
@@ -26,12 +26,12 @@ GOOD = {
 
 
 def body(**changed: Any) -> str:
-    """A request with one row, altered; NaN is written as Python does."""
+    """Return a request with one changed row; NaN is written as Python writes it."""
     return json.dumps({"rows": [GOOD | changed]})
 
 
-def told_apart(sent: str) -> str:
-    """Return a request without what a good one says too."""
+def differences(sent: str) -> str:
+    """Return a request without the fields that it shares with a good one."""
     for name, value in GOOD.items():
         sent = re.sub(rf"{json.dumps(name)}: {json.dumps(value)}(, |(?=}}))", "", sent)
     return sent
@@ -69,49 +69,49 @@ def test_a_bad_request_names_the_field(server: Server, sent: str, status: int, f
     assert answer.status_code == status
     assert field in answer.json()["error"]
     assert len(answer.text) < 5000
-    refused(f"{status} {answer.json()['error']}", told_apart(sent))
+    refused(f"{status} {answer.json()['error']}", differences(sent))
 
 
 @pytest.mark.attempts("good request")
-def test_what_is_good_is_scored(server: Server) -> None:
+def test_a_good_request_is_scored(server: Server) -> None:
     assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}).status_code == 200
-    leap = GOOD | {"sched_dep": "2012-02-29T23:59", "sched_arr": 800.0}  # in JSON an integer too
+    leap = GOOD | {"sched_dep": "2012-02-29T23:59", "sched_arr": 800.0}  # an integer in JSON too
     assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD, leap]}).status_code == 200
     works()
 
 
 @pytest.mark.attempts("bad request")
 def test_other_methods_and_types_are_refused(server: Server) -> None:
-    read = httpx.get(f"{server.url}/predict")
-    assert read.status_code == 405
-    refused(f"405 {read.text}", "GET /predict")
+    answer = httpx.get(f"{server.url}/predict")
+    assert answer.status_code == 405
+    refused(f"405 {answer.text}", "GET /predict")
     form = httpx.post(f"{server.url}/predict", data={"rows": "1"})
     assert (form.status_code, "application/json" in form.text) == (415, True)
     refused(f"415 {form.text}", "a form")
 
 
 @pytest.mark.alone
-def test_overload_is_shed_and_survived(start: Start, golden: Golden) -> None:
-    # given a service that takes two requests at once
-    server, seen = start(max_concurrency=2), list[int]()
+def test_overload_is_refused_and_survived(start: Start, golden: Golden) -> None:
+    # given a service that accepts two requests at once
+    server, statuses = start(max_concurrency=2), list[int]()
 
     def ask() -> None:
         with httpx.Client(base_url=server.url) as client:
-            seen.extend(client.post("/predict", json={"rows": golden[0][:500]}).status_code for _ in range(10))
+            statuses.extend(client.post("/predict", json={"rows": golden[0][:500]}).status_code for _ in range(10))
 
-    # when sixteen clients come
+    # when sixteen clients ask at once
     clients = [threading.Thread(target=ask) for _ in range(16)]
     for client in clients:
         client.start()
     for client in clients:
         client.join()
-    # then some are sent away, none fails, and it is still there
-    assert set(seen) == {200, 503}
+    # then some are refused, none fails, and the service still answers
+    assert set(statuses) == {200, 503}
     assert httpx.post(f"{server.url}/predict", json={"rows": [GOOD]}).status_code == 200
 
 
-def test_a_fuzzer_finds_nothing(server: Server) -> None:
+def test_a_fuzzer_finds_no_failure(server: Server) -> None:
     options = ["--max-examples", "100", "--seed", "1", "--workers", "1", "--no-color", "--generation-database", "none"]
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=server.folder)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=server.folder)
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""The running service: its scores are those that the model was judged by, and it says which model gave them."""
+"""The running service: its scores are those that the gate judged, and every answer names the model."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from mergeworthy.project import registered
 Golden = tuple[list[dict[str, Any]], list[float]]
 
 
-def test_every_row_of_the_holdout_has_the_score_that_was_judged(server: Server, golden: Golden) -> None:
+def test_every_row_of_the_holdout_has_its_offline_score(server: Server, golden: Golden) -> None:
     rows, expected = golden
     with httpx.Client(base_url=server.url) as client:
         answers = [
@@ -28,32 +28,32 @@ def test_a_row_alone_and_among_others_has_the_same_score(server: Server, golden:
     np.testing.assert_allclose(alone, expected[:20], atol=1e-5)
 
 
-def test_what_only_the_event_tells_is_not_asked_for() -> None:
+def test_a_request_has_no_columns_known_only_after_the_event() -> None:
     assert {"dep_delay", "arr_delay", "air_time"}.isdisjoint(requested(registered().schema))
     assert {"sched_dep", "origin", "tailnum"} <= requested(registered().schema).keys()
 
 
-def test_an_airline_and_a_route_never_seen_are_scored(server: Server, golden: Golden) -> None:
-    strange = golden[0][0] | {"carrier": "ZZ", "dest": "QQQ", "tailnum": None, "sched_dep": "2031-01-01T05:00:00"}
-    answer = httpx.post(f"{server.url}/predict", json={"rows": [strange]})
+def test_an_unseen_airline_and_route_are_scored(server: Server, golden: Golden) -> None:
+    unseen = golden[0][0] | {"carrier": "ZZ", "dest": "QQQ", "tailnum": None, "sched_dep": "2031-01-01T05:00:00"}
+    answer = httpx.post(f"{server.url}/predict", json={"rows": [unseen]})
     assert answer.status_code == 200
     assert 0 < answer.json()["scores"][0] < 1
 
 
-def test_it_says_which_model_answers(server: Server, golden: Golden) -> None:
-    # given the identity that the endpoint tells
+def test_every_answer_names_the_model(server: Server, golden: Golden) -> None:
+    # given the identity from the endpoint
     identity = httpx.get(f"{server.url}/model").json()
-    # then every answer, refusals too, and the metrics tell the same
+    # then every answer, refusals too, and the metrics have the same
     for body in ({"rows": golden[0][:1]}, {"rows": []}):
         answer = httpx.post(f"{server.url}/predict", json=body)
         assert {name: answer.headers[f"x-model-{name}"] for name in identity} == identity
-    told = httpx.get(f"{server.url}/metrics").text
-    assert f'model="{identity["model"]}"' in told
-    assert "model_data_until_timestamp_seconds 1.36" in told  # the end of February 2013
-    assert 'le="0.0005"' in told
+    metrics = httpx.get(f"{server.url}/metrics").text
+    assert f'model="{identity["model"]}"' in metrics
+    assert "model_data_until_timestamp_seconds 1.36" in metrics  # the end of February 2013
+    assert 'le="0.0005"' in metrics
 
 
-def test_its_score_distribution_is_told(server: Server, golden: Golden) -> None:
+def test_its_scores_are_counted(server: Server, golden: Golden) -> None:
     def total() -> float:
         lines = httpx.get(f"{server.url}/metrics").text.splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith("model_score_count"))
@@ -63,11 +63,11 @@ def test_its_score_distribution_is_told(server: Server, golden: Golden) -> None:
     assert total() == before + 37
 
 
-def test_a_request_keeps_the_id_that_it_came_with(server: Server, golden: Golden) -> None:
+def test_a_request_keeps_a_valid_id(server: Server, golden: Golden) -> None:
     body = {"rows": golden[0][:1]}
     assert (
         httpx.post(f"{server.url}/predict", json=body, headers={"x-request-id": "abc-1"}).headers["x-request-id"]
         == "abc-1"
     )
-    odd = httpx.post(f"{server.url}/predict", json=body, headers={"x-request-id": "a b"}).headers["x-request-id"]
-    assert len(odd) == 32
+    replaced = httpx.post(f"{server.url}/predict", json=body, headers={"x-request-id": "a b"}).headers["x-request-id"]
+    assert len(replaced) == 32

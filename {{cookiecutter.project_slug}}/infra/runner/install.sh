@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the kit on this machine; safe to run again after an update of the kit. Usage: sudo ./install.sh
+# Installs the kit on this machine; run it again after an update of the kit. Usage: sudo ./install.sh
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=${DESTDIR:-}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Empties the folder of the last job, as root: what containers left there is root's and in the way of the next checkout.
+# Empties the folder of the last job, as root: containers leave files of root there, which block the next checkout.
 # Usage: prepare.sh FOLDER
 set -euo pipefail
 folder=${1:?the folder of one runner}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Registers a runner for one job and writes that registration where only root (and systemd) reads it.
-# Usage: register.sh GPU FILE. Settings: runner.env. Secrets come from files and travel by pipe: never argv, never a log.
+# Registers a runner for one job and writes the registration to a file that only root (and systemd) can read.
+# Usage: register.sh GPU FILE. Settings: runner.env. Secrets are read from files and passed by pipe, never by argument or log.
 set -euo pipefail
 umask 077
 gpu=${1:?the number of the GPU} file=${2:?where the registration goes}
@@ -11,7 +11,7 @@ fail() { echo "actions-runner@$gpu: $1" >&2; exit 1; }
 
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 
-app_jwt() { # ten minutes at most are allowed; a minute back covers a slow clock
+app_jwt() { # valid for at most ten minutes; a start one minute ago allows for a clock that is off
   local now unsigned
   now=$(date +%s)
   unsigned=$(printf '{"alg":"RS256","typ":"JWT"}' | base64url).$(

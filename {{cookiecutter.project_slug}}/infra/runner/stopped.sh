@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# After a job: forget its registration; where the listener ended because GitHub wants a newer one, fetch it now.
+# After a job: delete its registration; if the listener ended because GitHub requires a newer runner, update now.
 # Usage: stopped.sh FILE, with systemd's EXIT_STATUS
 set -euo pipefail
 rm -f "${1:?the registration}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the newest runner beside the old one and switches over. Runners at work keep theirs until their job ends.
+# Installs the newest runner beside the old one and switches to it. Busy runners keep the old one until their job ends.
 set -euo pipefail
 root=${RUNNER_ROOT:-/opt/actions-runner}
 latest=${RUNNER_RELEASE:-https://api.github.com/repos/actions/runner/releases/latest}
@@ -14,18 +14,18 @@ if [[ ! -d $root/$version ]]; then
   curl --silent --show-error --fail --location --max-time 600 --output "$new.tar.gz" "$(jq -er .browser_download_url <<<"$asset")"
   sha256sum --check --quiet <<<"$(jq -er '.digest | ltrimstr("sha256:")' <<<"$asset")  $new.tar.gz"
   tar -xzf "$new.tar.gz" -C "$new" --no-same-owner
-  chmod 755 "$new" && touch "$new" # its age counts from here, below
+  chmod 755 "$new" && touch "$new" # its age, used below, counts from now
   mv "$new" "$root/$version"
 fi
-ln -sfn "$version" "$root/.current" && mv -T "$root/.current" "$root/current" # one rename: never half a switch
+ln -sfn "$version" "$root/.current" && mv -T "$root/.current" "$root/current" # one rename is atomic
 echo "runner $version"
 
-# An idle listener has no Runner.Worker: start it again on the new version. A busy one is replaced after its job.
+# An idle listener has no Runner.Worker: restart it on the new version. A busy one is replaced after its job.
 systemctl list-units --plain --no-legend --state=running 'actions-runner@*.service' | while read -r unit _; do
   group=${RUNNER_CGROUPS:-/sys/fs/cgroup}$(systemctl show --property ControlGroup --value "$unit")
   names=$(xargs -rI{} cat /proc/{}/comm <"$group/cgroup.procs" 2>/dev/null || true)
   if [[ $names == *Runner.Listener* && $names != *Runner.Worker* ]]; then systemctl restart "$unit"; fi
 done
 
-# The one before stays: a job may still be running from it.
+# The previous version stays: a job may still run from it.
 find "$root" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n +3 | cut -d ' ' -f 2- | xargs -r rm -rf --

@@ -11,7 +11,7 @@ NOT_INPUTS = {"sched_dep", "flight", "date"}
 
 
 def label(params: Params) -> pl.Expr:
-    """Return whether a flight is late, as an expression of the main table's columns."""
+    """Return the label, true if a flight is late, as an expression of the main table's columns."""
     return pl.col("arr_delay") > params.features.late_minutes
 
 

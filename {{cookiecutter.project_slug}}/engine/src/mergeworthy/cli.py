@@ -297,7 +297,7 @@ def scan(
     image: Annotated[str | None, typer.Argument(help="another image than the one of this training")] = None,
 ) -> None:
     """Look the image's packages up among known vulnerabilities; exit 1 if gates.yaml does not accept one."""
-    from .container.build import scan as look_up
+    from .container.scan import scan as look_up
 
     look_up(image)
 

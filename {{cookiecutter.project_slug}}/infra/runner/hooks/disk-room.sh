@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails a job before it starts where its disk is nearly full: better than an hour of training that cannot be saved.
+# Fails a job before it starts if its disk is nearly full, rather than after an hour of training that cannot be saved.
 set -euo pipefail
 need=${RUNNER_MIN_FREE_GB:-20}
 free=$(df --block-size=1G --output=avail "${RUNNER_WORKSPACE:?is set by the runner}" | tail -n 1 | tr -d ' ')

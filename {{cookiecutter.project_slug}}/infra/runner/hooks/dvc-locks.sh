@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Removes the locks of a DVC that was killed. While a DVC works in the same checkout, its locks stay.
+# Removes the locks of a killed DVC. If a DVC still runs in the same checkout, its locks stay.
 set -euo pipefail
 checkout=${GITHUB_WORKSPACE:?is set by the runner}
 [[ -d $checkout ]] || exit 0
 
-at_work() { # prints the first process that works in folder $1 and is DVC or is named in its lock
+at_work() { # prints the first process in folder $1 that is DVC or is named in its lock
   local process words
   for process in /proc/[0-9]*; do
     [[ $(readlink "$process/cwd" 2>/dev/null)/ == "$1"/* ]] || continue

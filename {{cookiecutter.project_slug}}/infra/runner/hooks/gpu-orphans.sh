@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Ends what an earlier job left on this runner's GPU: this user's processes, and none below a listener.
+# Ends processes that an earlier job left on this runner's GPU: those of this user that no listener has started.
 set -euo pipefail
 gpu=${CUDA_VISIBLE_DEVICES:-}
 [[ -n $gpu ]] && command -v nvidia-smi >/dev/null || exit 0
 
-of_a_listener() { # climbs from process $1 to the root; one that vanishes meanwhile needs no ending
+of_a_listener() { # follows the parents of process $1; a process that ends meanwhile needs no kill
   local pid=$1
   while [[ $pid -gt 1 ]]; do
     [[ $(cat "/proc/$pid/comm" 2>/dev/null || echo Runner.Listener) == Runner.Listener ]] && return 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs after every job, as its user. The job is over: nothing here may turn its result red.
+# Runs after every job, as its user. The job is over, so nothing here may make it fail.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 

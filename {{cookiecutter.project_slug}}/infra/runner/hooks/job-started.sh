@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs before every job, as its user. Leftovers are cleared away; a machine that cannot do the job says so in one line.
+# Runs before every job, as its user. It clears leftovers; if the machine cannot do the job, it fails with one line.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 

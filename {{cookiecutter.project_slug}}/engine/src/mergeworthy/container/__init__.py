@@ -1,1 +1,1 @@
-"""The service's image: built, scanned, and verified before anything trusts it."""
+"""The service's image: `build` makes it, `scan` looks up its packages, `verify` tests it before a push."""

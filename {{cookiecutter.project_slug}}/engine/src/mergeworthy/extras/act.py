@@ -1,4 +1,4 @@
-"""Run ci.yaml itself on this machine, as committed, with `act`: its jobs, its verbs, no GitHub and no account."""
+"""Run ci.yaml itself on this machine, as committed, with `act`: its jobs and verbs, without GitHub or an account."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 from ..errors import UserError
 
 WORKFLOWS = Path(".github/workflows")
-RUNNER = "ubuntu-24.04"  # what the workflows fall back to where no variable names a runner
-# act wants to read every action, even of steps that are skipped; a checkout of GitHub's becomes a clone of this folder.
+RUNNER = "ubuntu-24.04"  # the label that the workflows use if no variable names a runner
+# act reads every action, even of steps that are skipped. These two need GitHub: a clone of this folder replaces them.
 REPLACED = re.compile(r"uses: (actions/(?:checkout|create-github-app-token)@\w+)")
 CLONE = {
     "name": "clone",
@@ -21,7 +21,7 @@ CLONE = {
 
 
 def run() -> int:
-    """Run the jobs in the workflow's order and give act's exit status; raise `UserError` where act is missing."""
+    """Run the jobs in the workflow's order and return act's exit status; raise `UserError` if act is missing."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             return subprocess.run(command(Path(folder)), env=_environment(), check=False).returncode
@@ -30,7 +30,7 @@ def run() -> int:
 
 
 def command(folder: Path) -> list[str]:
-    """Give the command line of act; what it reads beside the repository is laid into `folder`."""
+    """Return act's command line; write the files that act needs beside the repository into `folder`."""
     (folder / "clone").mkdir()
     (folder / "clone/action.yaml").write_text(json.dumps(CLONE))  # JSON is YAML
     secrets = folder / "secrets.yaml"
@@ -56,7 +56,7 @@ def command(folder: Path) -> list[str]:
 
 
 def remote() -> str:
-    """Give the default DVC remote as this checkout knows it, credentials and all, for jobs in folders of their own."""
+    """Return the default DVC remote of this checkout as configuration, with its credentials, for jobs elsewhere."""
     from dvc.repo import Repo
 
     with Repo() as repo:
@@ -66,7 +66,7 @@ def remote() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Leave out what would lead a job back to this checkout: its environment on the PATH, and make's state."""
+    """Return the environment without what leads a job back to this checkout: its programs on the PATH, make's state."""
     here = str(Path.cwd())
     path = [entry for entry in os.environ["PATH"].split(os.pathsep) if not entry.startswith(here)]
     state = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV", "PYTHONPATH")

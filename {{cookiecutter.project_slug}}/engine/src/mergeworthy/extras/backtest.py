@@ -265,7 +265,7 @@ def served(copy: Copy) -> str:
     if find_spec("bentoml") is None:
         return "not served: that takes the dependency group `serve`"
     with chdir(copy.folder):
-        golden, model = verify.read(), md5(MODEL)
+        golden, model = verify.read_golden(), md5(MODEL)
     port = _free_port()
     with copy.log.open("a") as log:
         service = subprocess.Popen(

@@ -1,11 +1,9 @@
-"""What `make doctor` found: a sentence, and how to fix it."""
+"""A finding of `make doctor`: one line on what was checked, and a second one on how to fix it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ..text import logged
-
-# DOC extras.doctor.finding: One line of the doctor's: how bad it is, what was found, how to mend it.
 
 
 class Level(StrEnum):
@@ -19,33 +17,34 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check has to say; `mend` is empty where nothing needs mending."""
+    """The result of one check; `remedy` is empty if there is nothing to fix."""
 
     level: Level
     topic: str
     says: str
-    mend: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
-        """Give the line, and below it the way out."""
-        return logged(f"{self.level} {self.topic}: {self.says}") + (f"\n    {logged(self.mend)}" if self.mend else "")
+        """Return the line of the finding and, indented below it, the remedy."""
+        line = logged(f"{self.level} {self.topic}: {self.says}")
+        return f"{line}\n    {logged(self.remedy)}" if self.remedy else line
 
 
 def ok(topic: str, says: str) -> Finding:
-    """Nothing to do."""
+    """Return a finding that needs nothing."""
     return Finding(Level.OK, topic, says)
 
 
-def warning(topic: str, says: str, mend: str) -> Finding:
-    """Works, but not as well as it could; or could not be told."""
-    return Finding(Level.WARNING, topic, says, mend)
+def warning(topic: str, says: str, remedy: str) -> Finding:
+    """Return a finding on something that works with limits, or that could not be checked."""
+    return Finding(Level.WARNING, topic, says, remedy)
 
 
-def problem(topic: str, says: str, mend: str) -> Finding:
-    """Something of what this project promises cannot work."""
-    return Finding(Level.PROBLEM, topic, says, mend)
+def problem(topic: str, says: str, remedy: str) -> Finding:
+    """Return a finding on something that cannot work."""
+    return Finding(Level.PROBLEM, topic, says, remedy)
 
 
-def skipped(topic: str, why: str) -> Finding:
-    """Not asked, and why."""
-    return Finding(Level.SKIPPED, topic, f"skipped: {why}")
+def skipped(topic: str, reason: str) -> Finding:
+    """Return a finding on something that was not checked."""
+    return Finding(Level.SKIPPED, topic, f"skipped: {reason}")

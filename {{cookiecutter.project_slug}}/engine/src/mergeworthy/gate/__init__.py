@@ -1,1 +1,1 @@
-"""The gate: whether a model may be merged."""
+"""The gate: the checks that decide whether a model may be merged."""

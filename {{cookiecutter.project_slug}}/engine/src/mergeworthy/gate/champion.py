@@ -1,6 +1,6 @@
 """The champion: which commit it is, and what its model predicts for the holdout.
 
-The champion is the commit that main points to. If main has no model yet, git says so; a failure is never taken for
+The champion is the commit that main points to. There is none if git finds no dvc.lock there; a failure never counts as
 "none yet".
 
 A commit's recorded predictions count if the holdout and its data are those that the commit was evaluated on. If the

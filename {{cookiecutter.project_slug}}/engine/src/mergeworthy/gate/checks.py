@@ -145,7 +145,9 @@ def latency(score_one: Callable[[], object], cost: Cost) -> Check:
             score_one()
     except Exception as error:  # noqa: BLE001 - onnxruntime documents no error types
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{MODEL} cannot score one row ({reason}), so its time is unknown: {HOW_TO_REBUILD}") from None
+        raise UserError(
+            f"{MODEL} cannot score one row ({reason}), so its time cannot be measured: {HOW_TO_REBUILD}"
+        ) from None
     p95 = min(float(np.percentile([_milliseconds(score_one) for _ in range(RUNS)], 95)) for _ in range(ROUNDS))
     fits = p95 <= cost.latency_p95_ms
     why = (
@@ -174,7 +176,7 @@ def contract(holdout: str) -> Check:
     if holdout != max(partitions, default=None):
         raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
     if dvc_files.data(dvc_files.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
-        raise UserError(f"{LOCK} was made from other data than {DATA_DVC} names: {HOW_TO_REBUILD}")
+        raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
     return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
 
 

@@ -1,7 +1,7 @@
 """`make gate`: run all checks in order, cheap ones first, and write the verdict.
 
 `models/model.onnx` is judged by gates.yaml, and against the model that main points to. Whatever cannot be checked
-blocks. Another run on the same commit and data gives the same verdict; of its figures only `p95 ms` is measured anew.
+blocks. Another run on the same commit and data gives the same verdict; of its figures only `p95 ms` is measured again.
 """
 
 from .. import artifact, files

@@ -1,45 +1,39 @@
-"""`make report`: what a reviewer decides on, in one Markdown file that fits a comment."""
+"""`make report`: write `reports/report.md`, what a reviewer decides on, short enough for a comment."""
 
 from collections.abc import Callable
 
 from ..errors import UserError
 from ..paths import REPORT
 from ..text import prose, say
-from . import changes
-from . import sections as cost
-from . import sections as metrics
-from . import sections as origin
-from . import sections as plots
-from . import sections as slices
-from . import sections as verdict
-from .facts import Facts, Section, fit, read
-
-# DOC report.__init__: Write `reports/report.md`: what a reviewer decides on, from `reports/`, the gate's verdict and
-# git.
+from .changes import changes_section
+from .facts import Facts, read
+from .layout import Section, fit
+from .plots import plots_section
+from .sections import cost_section, metrics_section, origin_section, slices_section, verdict_section
 
 SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
-    "metrics": metrics.metrics_section,
-    "slices": slices.slices_section,
-    "what changed": changes.changes_section,
-    "plots": plots.plots_section,
-    "cost": cost.cost_section,
+    "metrics": metrics_section,
+    "slices": slices_section,
+    "what changed": changes_section,
+    "plots": plots_section,
+    "cost": cost_section,
 }
 
 
 def run() -> None:
-    """Write the report; raise `UserError` where there is no verdict, or a file behind a good one is missing."""
+    """Write the report; raise `UserError` if there is no verdict, or a file behind a good verdict is missing."""
     REPORT.write_text(compose(read()))
     say(f"the report is in {REPORT}")
 
 
 def compose(facts: Facts) -> str:
-    """Give the report's Markdown; a section that cannot be told says why, and the others stand."""
-    sections = [verdict.verdict_section(facts)]
+    """Return the report's Markdown; a section that fails gives the reason in its place."""
+    sections = [verdict_section(facts)]
     for title, make in SECTIONS.items():
         try:
-            made = make(facts)
+            section = make(facts)
         except UserError as error:
-            made = Section(title, f"### {title.capitalize()}\n\nNot to be told: {prose(str(error))}", rank=2)
-        if made:
-            sections.append(made)
-    return fit([*sections, origin.origin_section(facts)])
+            section = Section(title, f"### {title.capitalize()}\n\nNot available: {prose(str(error))}", rank=2)
+        if section:
+            sections.append(section)
+    return fit([*sections, origin_section(facts)])

@@ -1,4 +1,5 @@
-"""The model behind HTTP: what a row may be, what was known when it was asked for, its score, and the log of it.
+"""The model behind HTTP: the schema of a request, the lookup of history, scoring, and the prediction log.
 
-`service.py` starts it under BentoML; here is only what answers.
+`service.py` defines the service for BentoML, `server.py` runs it, `start.py` loads the model. Nothing here is imported
+by the pipeline.
 """

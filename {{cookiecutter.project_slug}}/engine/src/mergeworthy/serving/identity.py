@@ -1,4 +1,7 @@
-"""Which model answers, and the metrics that name it."""
+"""The identity of the served model, and the metrics about it.
+
+The identity is read once, at the start; every answer, `/model` and `/metrics` report it. BentoML counts requests.
+"""
 
 import os
 import shutil
@@ -10,12 +13,13 @@ import bentoml
 from ..files import md5
 from ..paths import LOCK, MODEL
 
-# DOC serving.identity: Which model answers: read once, told by every answer, `/model` and `/metrics`.
+UNKNOWN = "unknown"
+SCORE_BUCKETS = [edge / 10 for edge in range(1, 11)]
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Commit, registered version, md5 of `dvc.lock` and of the model; `unknown` is what cannot be told here."""
+    """Commit, registered version, MD5 of `dvc.lock` and of the model; `unknown` if not to be determined."""
 
     commit: str
     version: str
@@ -23,16 +27,16 @@ class Identity:
     model: str
 
     def labels(self) -> dict[str, str]:
-        """As mapping."""
+        """Return the fields by name."""
         return asdict(self)
 
 
-def read() -> Identity:
-    """Ask files and git; an image, which has no git, is told by MODEL_COMMIT, MODEL_LOCK and MODEL_VERSION."""
+def read_identity() -> Identity:
+    """Return the identity from files and git; MODEL_COMMIT, MODEL_LOCK and MODEL_VERSION replace them in an image."""
     return Identity(
-        commit=os.environ.get("MODEL_COMMIT") or _head() or "unknown",
-        version=os.environ.get("MODEL_VERSION") or "unknown",
-        lock=os.environ.get("MODEL_LOCK") or (md5(LOCK) if LOCK.exists() else "unknown"),
+        commit=os.environ.get("MODEL_COMMIT") or _head() or UNKNOWN,
+        version=os.environ.get("MODEL_VERSION") or UNKNOWN,
+        lock=os.environ.get("MODEL_LOCK") or (md5(LOCK) if LOCK.exists() else UNKNOWN),
         model=md5(MODEL),
     )
 
@@ -43,24 +47,19 @@ def _head() -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
 
 
-# DOC serving.metrics: What Prometheus is told of the model, beside BentoML's own figures of requests.
-
-EDGES = [edge / 10 for edge in range(1, 11)]
-
-
 class ModelMetrics:
-    """Scores (their count is the rows), refused requests, answers lost to the log; gauges of model and age of data."""
+    """Metrics of the model: scores, refused requests, answers missing from the log, identity, age of the data."""
 
     def __init__(self, identity: Identity, until: float | None) -> None:
-        self._score = bentoml.metrics.Histogram("model_score", "Scores of the rows", buckets=EDGES)
+        self._score = bentoml.metrics.Histogram("model_score", "Scores of the rows", buckets=SCORE_BUCKETS)
         self.refused = bentoml.metrics.Counter("model_refused", "Requests refused, by status", ["status"])
         self.lost = bentoml.metrics.Counter("model_log_lost", "Answers that the prediction log could not take")
         names = list(identity.labels())
         info = bentoml.metrics.Gauge("model_info", "Always 1: which model answers", names, multiprocess_mode="max")
         info.labels(**identity.labels()).set(1)
         if until is not None:
-            data = "model_data_until_timestamp_seconds"
-            bentoml.metrics.Gauge(data, "Newest event in the history", multiprocess_mode="max").set(until)
+            name = "model_data_until_timestamp_seconds"
+            bentoml.metrics.Gauge(name, "Newest event in the history", multiprocess_mode="max").set(until)
 
     def scored(self, scores: list[float]) -> None:
         """Count the scores of one answer."""

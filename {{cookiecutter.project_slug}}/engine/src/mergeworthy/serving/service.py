@@ -1,8 +1,8 @@
-"""The service under BentoML: the same `models/model.onnx` that evaluation and gate judged, behind `serving/`'s API.
+"""The service for BentoML: the same `models/model.onnx` that the gate has judged, behind the API of `app.py`.
 
-The API is a small ASGI application, mounted, because BentoML's own endpoints cost half the throughput. BentoML gives
-health, readiness, metrics, packaging, and the page at `/`. `python -m mergeworthy.service` runs
-it (`serving/server.py`).
+The API is a small ASGI application, mounted, because BentoML's own endpoints cost half the throughput. BentoML adds
+health, readiness, metrics, packaging, and the page at `/`. `python -m mergeworthy.serving.service` runs it
+(`server.py`).
 """
 
 import bentoml
@@ -23,18 +23,18 @@ api = Starlette()
 )
 @bentoml.asgi_app(api)
 class Service:
-    """Scores rows of the main table as known at their own moment."""
+    """Scores rows of the main table, each as of its own moment."""
 
     def __init__(self) -> None:
-        # Only here: `bentoml build` loads this file too, without a model.
+        # Imported only here: `bentoml build` loads this file too, without a model.
         from .start import start
 
-        self._running = start(api)
+        self._started = start(api)
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        """Write what the log still holds."""
-        self._running.log.close()
+        """Write what the prediction log still holds."""
+        self._started.log.close()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from ..interface import Compute
 from ..paths import DATA, partitions
 from ..project import Project, registered
 from ..serving.schema import arrays
-from ..serving.scorer import Embedded, Scorer
+from ..serving.scorer import EmbeddedStore, Scorer
 from ..stages import features
 from .stages import check_stages
 
@@ -280,7 +280,7 @@ def _service(subject: _Subject) -> None:
             table.select(pl.col(time).min().alias("first"), pl.col(time).max().alias("last")).row(0) if time else None
         )
         features.write_history(lazy, span, subject.params, Path(folder))
-        store = Embedded(Path(folder), time)
+        store = EmbeddedStore(Path(folder), time)
         known = arrays(project.schema, dicts := requests.select(list(requested(project.schema))).to_dicts())
         _compare(subject, rows, known | store.lookup(known))
         served = Scorer(subject.session, store, project.schema)(dicts)

@@ -1,4 +1,9 @@
-"""The report on the pull request: by CML, or by `gh`, or in the summary of the job."""
+"""The report on the pull request: one comment, kept up to date, and the job's summary.
+
+CML sends the comment if `cml` is installed; if it is missing or fails, `gh` does. If both fail, the summary has the
+report and the job warns. Nothing is uploaded to a third party: CML is told not to publish, and the report links no
+picture.
+"""
 
 import hashlib
 import json
@@ -19,21 +24,30 @@ from ..render import within
 from ..report.sections import MARKER
 from ..text import annotation, say
 
-# DOC ci.comment: Put the report where it is read: one comment on the pull request, kept up to date, and the job's
-# summary. CML sends it where `cml` is there; where it is missing or fails, `gh` does; where both fail, the summary
-# has it and the job warns. Nothing is uploaded to a third party: CML is told not to publish, and the report names no
-# picture.
-
 TITLE = "pipeline report"
-WATERMARK = f"CML watermark {TITLE}"  # how CML knows its own; the same in every workflow, as the comment is
-CML_LOOKS_THROUGH = 30  # comments: the first page, the oldest
-LONG = 300  # characters of a reason
+WATERMARK = f"CML watermark {TITLE}"  # how CML recognizes its comment; the same in every workflow, like the comment
+CML_COMMENTS = 30  # comments that CML searches: the first page, the oldest
+MAX_REASON = 300  # characters
+
+# The comment after a failure
+MAX_FAILURES = 50_000  # bytes of all failures; GitHub refuses a comment of more than 65,536 characters
+MAX_ERROR = 2_000  # characters of one error
+DEPENDABOT = "dependabot[bot]"
+DEPENDABOT_HINT = (
+    "This run is Dependabot's, which reads secrets of its own alone: what a training needs (`DVC_CONFIG`) belongs "
+    "under Settings → Secrets and variables → Dependabot as well."
+)
+
+# The program `cml`
+VERSION = "v0.20.6"
+PROGRAM = Path(".tools/bin/cml")
+DIGESTS = Path(".github/cml.sha256")
 
 Comment = dict[str, Any]
 
 
 def run() -> None:
-    """Send `reports/report.md`; a report that cannot be sent never turns a verdict."""
+    """Send `reports/report.md`; a report that cannot be sent is a warning and does not change the verdict."""
     event, report = current(), _report()
     summarised = actions.summarise(report)
     if event.pull_request is None:
@@ -49,30 +63,30 @@ def run() -> None:
 
 
 def send(event: Event, report: str) -> None:
-    """Create our comment or update it in place, however many others there are; raise `UserError` if GitHub refuses."""
+    """Create or update our comment, however many others there are; raise `UserError` if GitHub refuses."""
     try:
         comments = _comments(event)
-    except github.MissingError:
-        if _with_cml(event):  # it finds its own comment among the first ones, and ours is that one
-            return
-        raise
-    if ours(comments) == cmls(comments):
+    except github.MissingError:  # without gh CML has to find our comment by itself
         if _with_cml(event):
             return
-        comments = _comments(event)  # CML may have failed with its work done
-    _with_gh(event, report, ours(comments))
+        raise
+    if our_comment(comments) == cml_comment(comments):
+        if _with_cml(event):
+            return
+        comments = _comments(event)  # CML may have failed after it posted
+    _with_gh(event, report, our_comment(comments))
 
 
-def ours(comments: list[Comment]) -> Comment | None:
-    """Find our comment, the newest of several. What an outsider posts is never ours, whatever it starts with."""
-    found = [comment for comment in comments if comment["body"].startswith(MARKER) and _by_us(comment)]
-    return found[-1] if found else None
+def our_comment(comments: list[Comment]) -> Comment | None:
+    """Return our newest comment; None if there is none. A comment by an outsider is never ours, whatever its text."""
+    matching = [comment for comment in comments if comment["body"].startswith(MARKER) and _by_us(comment)]
+    return matching[-1] if matching else None
 
 
-def cmls(comments: list[Comment]) -> Comment | None:
-    """Tell which comment CML would update; it would create one where this is None."""
-    found = [comment for comment in comments[:CML_LOOKS_THROUGH] if WATERMARK in comment["body"]]
-    return found[-1] if found else None
+def cml_comment(comments: list[Comment]) -> Comment | None:
+    """Return the comment that CML would update; None if CML would create one."""
+    matching = [comment for comment in comments[:CML_COMMENTS] if WATERMARK in comment["body"]]
+    return matching[-1] if matching else None
 
 
 def _report() -> str:
@@ -80,24 +94,24 @@ def _report() -> str:
 
 
 def _comments(event: Event) -> list[Comment]:
-    """All comments of the pull request, oldest first."""
+    """Return all comments of the pull request, oldest first."""
     path = f"repos/{event.repository}/issues/{event.pull_request}/comments?per_page=100"
     return github.api(path, paginate=True) or []
 
 
 def _by_us(comment: Comment) -> bool:
-    """Tell by the author: a workflow's token comments as a bot, a personal one as somebody who may write here."""
+    """Return if the author is a bot, as with a workflow's token, or a person who may write to the repository."""
     bot = (comment.get("user") or {}).get("type") == "Bot"
     return bot or comment.get("author_association") in ("OWNER", "MEMBER", "COLLABORATOR")
 
 
 def _with_cml(event: Event) -> bool:
-    """Let CML create or update its comment; False where it is missing or fails."""
+    """Let CML create or update its comment; return False if CML is missing or fails."""
     token = os.environ.get("GH_TOKEN")
     if not token:
         return False
     command = ["cml", "comment", "update", f"--target=pr/{event.pull_request}", "--no-publish"]
-    # CML writes `safe.directory=*` into the global git configuration: let that be a throw-away one.
+    # CML writes `safe.directory=*` into the global git configuration: a temporary home keeps it out of the real one.
     with tempfile.TemporaryDirectory() as home:
         environment = {"HOME": home, "ITERATIVE_DO_NOT_TRACK": "1", "REPO_TOKEN": token}
         try:
@@ -106,24 +120,24 @@ def _with_cml(event: Event) -> bool:
         except FileNotFoundError:
             return False
         except (OSError, UserError) as error:
-            _warn(f"cml did not send the report ({error}), gh does")
+            _warn(f"cml did not send the report ({error}), so gh sends it")
             return False
     if done.returncode:
-        _warn(f"cml did not send the report (exit code {done.returncode}, {_reason(done.stderr)}), gh does")
+        _warn(f"cml did not send the report (exit code {done.returncode}, {_reason(done.stderr)}), so gh sends it")
     return done.returncode == 0
 
 
 def _reason(stderr: str) -> str:
-    """Return CML's last words in at most LONG characters; its last line may be JSON with the whole request in it."""
-    last = (stderr.strip().splitlines() or ["no word why"])[-1]
+    """Return CML's last line, shortened; of JSON, which may hold the whole request, only name, status and message."""
+    last = (stderr.strip().splitlines() or ["no reason given"])[-1]
     try:
-        told = json.loads(last)
+        content = json.loads(last)
     except ValueError:
-        told = None
-    if isinstance(told, dict):
-        known = [str(told[key]) for key in ("name", "status", "message") if told.get(key)]
-        last = " ".join(known) or "no word why"
-    return last if len(last) <= LONG else f"{last[:LONG]}…"
+        content = None
+    if isinstance(content, dict):
+        parts = [str(content[key]) for key in ("name", "status", "message") if content.get(key)]
+        last = " ".join(parts) or "no reason given"
+    return last if len(last) <= MAX_REASON else f"{last[:MAX_REASON]}…"
 
 
 def _with_gh(event: Event, report: str, comment: Comment | None) -> None:
@@ -137,25 +151,13 @@ def _with_gh(event: Event, report: str, comment: Comment | None) -> None:
 
 
 def _warn(text: str) -> None:
-    """Say it as an annotation of the run, in one line, and without the token whoever let it slip."""
+    """Print an annotation of the run, without the token, which programs may repeat in their errors."""
     token = os.environ.get("GH_TOKEN")
     print(annotation("warning", text.replace(token, "***") if token else text))
 
 
-# DOC ci.failure: Where no model came to be judged, the pull request still learns why: the failed jobs' own words, in
-# the comment.
-
-LIMIT = 50_000  # bytes of them all; GitHub refuses a comment of more than 65,536 characters
-MOST = 2_000  # characters of one error
-DEPENDABOT = "dependabot[bot]"
-STORE = (
-    "This run is Dependabot's, which reads secrets of its own alone: what a training needs (`DVC_CONFIG`) belongs "
-    "under Settings → Secrets and variables → Dependabot as well."
-)
-
-
 def post_failure(event: Event) -> None:
-    """Put what the failed jobs of this run said in the report's place, and send it as the report is sent."""
+    """Write the errors of the failed jobs of this run in the report's place, and send them as the report is sent."""
     try:
         failures = github.failures(event)
     except UserError as error:
@@ -166,40 +168,30 @@ def post_failure(event: Event) -> None:
 
 
 def compose_failure(event: Event, failures: dict[str, list[str]]) -> str:
-    """Give the Markdown; what jobs said stands in code blocks, so that none of it is read as Markdown."""
+    """Return the Markdown; the errors of jobs are in code blocks, so that none of them is read as Markdown."""
     number = os.environ["GITHUB_RUN_ID"]
-    run = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
+    link = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
     head = f"{MARKER}\n## ⛔ No model was judged"
-    foot = f"<sub>Commit `{event.commit[:12]}` · the whole log is in {run}</sub>"
-    hint = [STORE] if os.environ.get("GITHUB_ACTOR") == DEPENDABOT else []
-    return "\n\n".join([head, *failure_of(failures), *hint, foot]) + "\n"
+    foot = f"<sub>Commit `{event.commit[:12]}` · the whole log is in {link}</sub>"
+    hint = [DEPENDABOT_HINT] if os.environ.get("GITHUB_ACTOR") == DEPENDABOT else []
+    return "\n\n".join([head, *describe_failures(failures), *hint, foot]) + "\n"
 
 
-def failure_of(failures: dict[str, list[str]]) -> list[str]:
-    """Give a paragraph for each failed job, with its own words."""
-    share = LIMIT // max(len(failures), 1)
+def describe_failures(failures: dict[str, list[str]]) -> list[str]:
+    """Return a paragraph for each failed job, with its errors; all jobs share the room of one comment."""
+    share = MAX_FAILURES // max(len(failures), 1)
     return [
-        "\n\n".join([f"**{name}** failed:", *within(share, map(_block, errors or ["it left no word why"]))])
+        "\n\n".join([f"**{name}** failed:", *within(share, map(_code_block, errors or ["it left no error message"]))])
         for name, errors in failures.items()
     ]
 
 
-def _block(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text[:MOST].splitlines())
-
-
-# DOC ci.cml: `make cml`: the program that sends the report, used only if it is the very file that this repository
-# recorded. GitHub keeps no digest of release files as old as CML's (October 2024), and a tag can be moved. So the
-# digest is the project's own: `make cml RECORD=1` writes it to `.github/cml.sha256` once, a reviewer approves that
-# line, and from then on another file is refused. Before that CML is left out, and `gh` sends the report.
-
-VERSION = "v0.20.6"
-PROGRAM = Path(".tools/bin/cml")
-DIGESTS = Path(".github/cml.sha256")
+def _code_block(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text[:MAX_ERROR].splitlines())
 
 
 def install_cml() -> None:
-    """Install CML, unless a `cml` of the machine's own is there, and say in a line what came of it."""
+    """Install CML, unless this machine has a `cml` of its own, and print the result."""
     if shutil.which("cml") and not PROGRAM.exists():
         say("this machine's own cml sends the report")
         return
@@ -209,27 +201,31 @@ def install_cml() -> None:
 def install(*, record: bool = False) -> str:
     """Download CML for this machine and keep it if its SHA-256 is the recorded one; with `record`, record it first.
 
-    Raise `UserError` if another digest is recorded: nothing is kept then.
+    GitHub keeps no digest of release files as old as CML's (October 2024), and a tag can be moved. So the digest is
+    the project's own: recorded once in `.github/cml.sha256`, approved by a reviewer, and from then on any other file
+    is refused. Without a recorded digest CML is not used.
+
+    Raises `UserError` if another digest is recorded; the file is not kept then.
     """
     name = f"cml-{_system()}"
-    wanted = _recorded().get(name)
-    if wanted is None and not record:
+    expected = _recorded().get(name)
+    if expected is None and not record:
         PROGRAM.unlink(missing_ok=True)
-        return f"gh sends the report: {DIGESTS} records no digest of {name} {VERSION}, `make cml RECORD=1` does"
-    if not PROGRAM.exists() or _sha256(PROGRAM) != wanted:
+        return f"gh sends the report: {DIGESTS} records no digest of {name} {VERSION}; `make cml RECORD=1` records it"
+    if not PROGRAM.exists() or _sha256(PROGRAM) != expected:
         part = PROGRAM.with_suffix(".part")
         part.parent.mkdir(parents=True, exist_ok=True)
         _download(name, part)
-        found = _sha256(part)
-        if wanted and found != wanted:
+        digest = _sha256(part)
+        if expected and digest != expected:
             part.unlink()
             raise UserError(
-                f"{name} {VERSION} is not the file that {DIGESTS} records (SHA-256 {found}, expected {wanted}): do not "
-                "use it; if a reviewer trusts the new one, delete that line and run `make cml RECORD=1`"
+                f"{name} {VERSION} is not the file that {DIGESTS} records (SHA-256 {digest}, expected {expected}): do "
+                "not use it; if a reviewer trusts the new one, delete that line and run `make cml RECORD=1`"
             )
         part.chmod(0o755)
         part.replace(PROGRAM)
-    if wanted is None:
+    if expected is None:
         with DIGESTS.open("a") as file:
             file.write(f"{_sha256(PROGRAM)}  {name}\n")
         return f"recorded the digest of {name} {VERSION} in {DIGESTS}: compare it with a colleague's, and commit it"
@@ -250,10 +246,10 @@ def _system() -> str:
     return f"{system}-{'x64' if platform.machine() == 'x86_64' else 'arm64'}"
 
 
-def _download(name: str, to: Path) -> None:
-    where = ["--repo", "iterative/cml", "--pattern", name, "--output", str(to), "--clobber"]
+def _download(name: str, path: Path) -> None:
+    options = ["--repo", "iterative/cml", "--pattern", name, "--output", str(path), "--clobber"]
     try:
-        done = call(["gh", "release", "download", VERSION, *where], f"GitHub ({name})", Deadline.EXCHANGE)
+        done = call(["gh", "release", "download", VERSION, *options], f"GitHub ({name})", Deadline.EXCHANGE)
     except FileNotFoundError:
         raise UserError("gh is not installed, and nothing else downloads cml: see infra/runner/README.md") from None
     if done.returncode:

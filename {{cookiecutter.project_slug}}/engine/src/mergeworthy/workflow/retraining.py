@@ -183,4 +183,4 @@ def failure_evidence(event: Event, runs: list[str]) -> str:
     """Return Markdown with links to the runs, and the errors of this run's failed jobs."""
     links = ", ".join(f"[run {run}]({event.server}/{event.repository}/actions/runs/{run})" for run in runs)
     head = f"The drift check failed twice in a row: {links}. Until it succeeds, new data is not checked."
-    return "\n\n".join([head, *comment.failure_of(github.failures(event))]) + "\n"
+    return "\n\n".join([head, *comment.describe_failures(github.failures(event))]) + "\n"
