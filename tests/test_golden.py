@@ -48,8 +48,8 @@ def test_a_changed_stage_is_named_and_no_stage_behind_it(project: Path, tmp_path
     # given an engine that knows rarer categories and draws fewer bins, and one stage with a comment more
     engine = Path(shutil.copytree(ENGINE, tmp_path / "src"))
     edits = {
-        "training/encoding.py": (">= minimum_category_rows", ">= minimum_category_rows - 10"),
-        "stages/plots.py": ("bins: int = 15", "bins: int = 14"),
+        "training.py": (">= minimum_category_rows", ">= minimum_category_rows - 10"),
+        "stages/evaluate.py": ("bins: int = 15", "bins: int = 14"),
         "stages/features.py": ("import shutil\n", "import shutil  # copies\n"),
     }
     for name, (before, after) in edits.items():

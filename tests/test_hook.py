@@ -55,10 +55,10 @@ FINE = {
 @pytest.mark.attempts("answer to a prompt")
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
 def test_bad_answers_get_one_sentence_each(problems: Problems, key: str, value: str) -> None:
-    found = problems(GOOD | {key: value})
-    assert found
-    assert all(line.startswith(f"{key}: ") and line.endswith(".") for line in found), found
-    for line in found:
+    sentences = problems(GOOD | {key: value})
+    assert sentences
+    assert all(line.startswith(f"{key}: ") and line.endswith(".") for line in sentences), sentences
+    for line in sentences:
         refused(line, f"{key}: {value!r}")
 
 
@@ -103,7 +103,7 @@ def test_a_refusal_lists_all_and_leaves_nothing(template: Path, tmp_path: Path) 
 def test_no_answer_breaks_out_of_the_hook(template: Path, tmp_path: Path, name: str) -> None:
     # when an answer looks like the end of the hook's own string, beside one that is to be refused
     result = cookiecutter(template, tmp_path, project_name=name, project_slug="fine", owner="@octo")
-    # then only the refusal speaks
+    # then only the refusal is printed
     assert result.stderr.count("  - ") == 1, result.stderr
     assert "  - owner: " in result.stderr
     works("it is text", f"project_name: {name!r}")
@@ -120,12 +120,12 @@ def test_a_cookiecutter_that_is_too_old_is_refused(template: Path, tmp_path: Pat
     done = run([*old, *options, str(template)], tmp_path, HOME=str(tmp_path), UV_CACHE_DIR=cache(uv))
     # then
     assert done.returncode != 0
-    told = "cookiecutter: this version is too old, the template needs 2.1 or later"
-    assert told in done.stdout + done.stderr
-    refused(told)
+    sentence = "cookiecutter: this version is too old, the template needs 2.1 or later"
+    assert sentence in done.stdout + done.stderr
+    refused(sentence)
     assert not [*(tmp_path / "out").glob("*")]
 
 
 def cache(uv: str) -> str:
-    """Where uv keeps packages, whatever HOME is."""
+    """Return the folder in which uv keeps packages, independent of HOME."""
     return run([uv, "cache", "dir"], ROOT).stdout.strip()

@@ -1,4 +1,4 @@
-"""Both Makefiles: red stays red under any make, values are text, order is kept, and the machine's habits do not matter.
+"""Both Makefiles: a failure ends the verb under any make, values are text, and the order is kept.
 
 `make .SHELLFLAGS=-c` behaves as GNU make 3.81 does, which macOS ships: it knows no .SHELLFLAGS, so no shell has -e.
 """
@@ -17,7 +17,7 @@ import pytest
 from tests.attempts import refused, works
 from tests.bake import ROOT, run
 
-# Stands for every program that a recipe calls: notes its arguments and variables, and fails if it is told to.
+# Replaces each program that a recipe calls: logs its arguments and variables, and fails if FAILS names one of them.
 PROGRAM = f"""#!{sys.executable} -SE
 import json, os, sys, time
 called = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
@@ -110,7 +110,7 @@ def test_what_fails_ends_the_verb(product: Folder, make: list[str], verb: str, f
 
 
 @pytest.mark.parametrize("make", MAKES)
-def test_the_templates_own_verbs_are_red_on_red(template_folder: Folder, make: list[str]) -> None:
+def test_the_templates_own_verbs_fail_if_a_step_fails(template_folder: Folder, make: list[str]) -> None:
     assert template_folder.make(*make, "test").returncode == 0
     assert template_folder.make(*make, "test", FAILS="format").returncode != 0
     assert template_folder.make(*make, "bench", FAILS="scripts.demo").returncode != 0
@@ -126,7 +126,7 @@ def test_an_environment_that_cannot_be_made_is_not_called_ready(product: Folder,
 
 
 @pytest.mark.parametrize("given", [None, "7"])
-def test_an_index_that_is_silent_is_given_up(product: Folder, template_folder: Folder, given: str | None) -> None:
+def test_an_index_that_does_not_answer_is_given_up(product: Folder, template_folder: Folder, given: str | None) -> None:
     for folder in (product, template_folder):
         (folder.path / ".venv/.ready").unlink()
         folder.make("check", **({"UV_HTTP_TIMEOUT": given} if given else {}))
@@ -203,8 +203,8 @@ def test_groups_are_words_and_never_commands(product: Folder) -> None:
 
 
 def test_verbs_do_not_depend_on_locale_or_on_what_is_active(product: Folder) -> None:
-    # given habits of many a shell: another encoding, an active environment, uv told to put its own elsewhere
-    habits = {
+    # given common settings of a shell: another encoding, an active environment, another place for uv's environment
+    settings = {
         "LC_ALL": "de_DE.ISO-8859-1",
         "PYTHONIOENCODING": "ascii",
         "PYTHONHOME": "/nowhere",
@@ -213,9 +213,9 @@ def test_verbs_do_not_depend_on_locale_or_on_what_is_active(product: Folder) -> 
         "CONDA_PREFIX": "/nowhere/conda",
     }
     (product.path / ".venv/.ready").unlink()
-    done = product.make("plan", **habits)
+    done = product.make("plan", **settings)
     assert done.returncode == 0, done.stderr
-    # then each program is told of UTF-8 and of this folder's environment alone
+    # then each program gets UTF-8, and this folder's environment alone
     for variables in product.variables():
         assert variables["PYTHONUTF8"] == "1"
         assert variables["UV_PROJECT_ENVIRONMENT"] == str(product.path / ".venv")

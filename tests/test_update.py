@@ -22,7 +22,7 @@ OURS = {  # what the team changed
 THEIRS = {  # what a later template changed
     "engine/src/mergeworthy/cli.py": "\n# theirs\n",
     "engine/src/mergeworthy/stages/train.py": "\n# theirs\n",
-    "engine/src/mergeworthy/stats/more.py": '"""A new module."""\n',
+    "engine/src/mergeworthy/more.py": '"""A new module."""\n',
     "engine/README.md": "\nTheirs.\n",
     "docs/drift.md": "\nTheirs.\n",
     "Makefile": "\ntheirs: ## a new verb\n\t@true\n",

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from mergeworthy import split_inputs
 from polars.testing import assert_frame_equal
+from ruamel.yaml import YAML
 
 from ml.features import LABEL, NOT_INPUTS, build_features
 from ml.params import Params
 from ml.schema import TABLES
 
 Tables = dict[str, pl.DataFrame]
-PARAMS = Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
+PARAMS = Params.model_validate(YAML(typ="safe").load(Path("params.yaml")))
 KEY = ["sched_dep", "carrier", "flight"]
 
 

@@ -10,17 +10,17 @@ import onnxruntime as ort
 import polars as pl
 import pytest
 import torch
-import yaml
 from mergeworthy import Compute, Dataset
 from mergeworthy.artifact import predict
 from mergeworthy.tasks.binary import METRICS
 from mergeworthy.training import Encoding, to_onnx
+from ruamel.yaml import YAML
 
 from ml.features import LABEL, NOT_INPUTS, build_features
 from ml.model import Probability, fit
 from ml.params import Params
 
-PARAMS = Params.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
+PARAMS = Params.model_validate(YAML(typ="safe").load(Path("params.yaml")))
 SMALL = PARAMS.model_copy(
     update={"train": PARAMS.train.model_copy(update={"epochs": 3, "width": 16, "batch_rows": 128})}
 )
