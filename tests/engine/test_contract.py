@@ -10,7 +10,7 @@ import pytest
 from tests.attempts import attempt, refusal
 
 from mergeworthy.data.contract import period, validate
-from mergeworthy.stages.features import within
+from mergeworthy.stages.features import in_partition
 
 MONTH = "2013-02"
 Tables = dict[str, pl.DataFrame]
@@ -150,7 +150,7 @@ def test_time_is_of_any_type_that_is_a_time(case: str) -> None:
     result = attempt(case, lambda: validate(MONTH, {"t": table}, {"t": schema}))
     assert result is None if message is None else re.search(message, str(result)), result
     if message is None:
-        assert table.filter(within("at", MONTH)).height == table.height
+        assert table.filter(in_partition("at", MONTH)).height == table.height
 
 
 NUMBERS = {"x": pa.Column(pl.Float64, nullable=True), "y": pa.Column(pl.String, nullable=True)}
