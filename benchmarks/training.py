@@ -122,7 +122,7 @@ def each_batch() -> list[float]:
 
 def worker() -> None:
     """Time them in one of several processes; the first one writes the figures down."""
-    with distributed.joined("cpu") as first:
+    with distributed.process_group("cpu") as first:
         figures = each_batch()
     if first:
         FIGURES.write_text("\n".join(map(str, figures)))
@@ -130,7 +130,7 @@ def worker() -> None:
 
 def nothing() -> None:
     """What several processes do before they train."""
-    with distributed.joined("cpu"):
+    with distributed.process_group("cpu"):
         distributed.once_per_machine(lambda: None)
 
 

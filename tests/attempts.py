@@ -1,8 +1,8 @@
-"""What was tried on the project, and what answered: `python -m tests.attempts` tries all and prints one table.
+"""Unusual and wrong uses of the project, and the outcome of each: `python -m tests.attempts` runs all, prints a table.
 
-The tests are the list. A test joins by its mark, `attempts("kind")`: each of its cases notes what answered, through
-`attempt`, `refusal`, `refused`, `warned` or `works`. A case that fails, is skipped or notes nothing is counted as
-wrong. Any run of pytest prints the counts of its attempts with `--attempts=table`, each answer with `--attempts=all`.
+A test takes part by its mark, `attempts("kind")`. Each of its cases records its outcome by `attempt`, `refusal`,
+`refused`, `warned` or `works`. A case that fails, is skipped or records nothing counts as wrong. Any run of pytest
+prints the counts with `--attempts=table`, and each outcome with `--attempts=all`.
 """
 
 import json
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 def attempt(name: str, action: Callable[[], Result]) -> Result | str:
-    """Return what `action` returns, or the line that refuses it; raises any error that is not the user's."""
+    """Return the result of `action`, or the message of its `UserError`; raise any other error."""
     from mergeworthy.errors import UserError
 
     try:
@@ -41,7 +41,7 @@ def attempt(name: str, action: Callable[[], Result]) -> Result | str:
 
 @contextmanager
 def refusal(match: str | None = None, name: str = "") -> Iterator["pytest.ExceptionInfo[Exception]"]:
-    """Expect one line that matches, as `pytest.raises` does, and note it."""
+    """Expect a `UserError` of one line that matches, as `pytest.raises` does, and record it."""
     from mergeworthy.errors import UserError
 
     with pytest.raises(UserError, match=match) as error:
@@ -50,21 +50,21 @@ def refusal(match: str | None = None, name: str = "") -> Iterator["pytest.Except
 
 
 def works(answer: object = "", name: str = "") -> None:
-    """Note that it worked, and how; the default name is that of the test's case."""
+    """Record that the attempt worked, and how; the default name is that of the test's case."""
     NOTES.append((name, WORKS, str(answer)))
 
 
 def refused(answer: object, name: str = "", outcome: str = REFUSED) -> str:
-    """Note the line that refuses it, and return it; fails if it is empty or more than a line."""
+    """Record the message that refuses the attempt, and return it; fail if it is not one line."""
     line = str(answer)
     NOTES.append((name, outcome, line))
-    assert line.strip(), f"{name}: nothing is said"
+    assert line.strip(), f"{name}: the message is empty"
     assert len(line.splitlines()) == 1, f"{name}: more than one line: {line}"
     return line
 
 
 def warned(answer: object, name: str = "") -> str:
-    """Note the line that warns of what is let through, and return it."""
+    """Record the warning of an attempt that is let through, and return it."""
     return refused(answer, name, WARNED)
 
 
@@ -74,7 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark; if the table is wanted, prepare for what tests run in a pytest of their own."""
+    """Register the mark; if the table is requested, create the file for runs of pytest that tests start."""
     if config.getoption("--attempts") and not hasattr(config, "workerinput"):
         os.environ[RECORD] = tempfile.mkstemp(prefix="attempts-")[1]
     config.addinivalue_line("markers", "attempts(kind): notes what answered; `python -m tests.attempts` counts it")
@@ -82,11 +82,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a marked test that notes nothing."""
+    """Fail a marked test that records nothing."""
     NOTES.clear()
     result = yield
     if item.get_closest_marker("attempts") and not NOTES:
-        pytest.fail("marked as an attempt, but notes no answer: call works(), warned() or refused()")
+        pytest.fail("marked as an attempt, but records no outcome: call works(), warned() or refused()")
     return result
 
 
@@ -94,7 +94,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: "pytest.CallInfo[None]"
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the attempts of a test into its report; if it did not pass, its last attempt is wrong."""
+    """Add the attempts of a test to its report; if the test did not pass, its last attempt is wrong."""
     report = yield
     mark = item.get_closest_marker("attempts")
     if mark and (call.when == "call" or not report.passed):
@@ -109,24 +109,24 @@ def pytest_runtest_makereport(
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Collect the attempts, from other processes too."""
+    """Collect the attempts, also those of other processes."""
     for name, rows in report.user_properties:
         if name == "attempts" and isinstance(rows, list):
             ROWS.extend(tuple(row) for row in rows)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was tried, and the counts; within another run, leave it to that one."""
+    """Print the attempts and their counts; a run within another run only saves them for that one."""
     if hasattr(config, "workerinput"):
-        return  # xdist's process that collects from the others says it
-    wanted, record = config.getoption("--attempts"), Path(os.environ.get(RECORD, os.devnull))
-    if not wanted:
+        return  # the process of xdist that collects from the others prints
+    output, record = config.getoption("--attempts"), Path(os.environ.get(RECORD, os.devnull))
+    if not output:
         with record.open("a") as file:
             file.writelines(json.dumps(row) + "\n" for row in ROWS)
         return
     ROWS.extend(tuple(json.loads(line)) for line in record.read_text().splitlines())
     record.unlink()
-    for line in [*(listed() if wanted == "all" else []), *table()]:
+    for line in [*(listed() if output == "all" else []), *table()]:
         terminalreporter.write_line(line)
 
 
@@ -152,7 +152,7 @@ def short(text: str, longest: int) -> str:
 
 
 def main() -> int:
-    """Run every test that is marked, and print the table; `--all` prints each attempt, the rest is pytest's."""
+    """Run every marked test, and print the table; `--all` prints each attempt, other arguments are for pytest."""
     arguments = [word for word in sys.argv[1:] if word != "--all"]
     shown = "all" if "--all" in sys.argv else "table"
     return int(pytest.main(["-m", "attempts", f"--attempts={shown}", *arguments]))

@@ -143,7 +143,7 @@ def test_a_killed_training_continues_on_the_cluster_with_the_same_result(small: 
     assert line.startswith("error: Ray at ray://127.0.0.1:")
     # and when it is run again, then it continues, and ends with the same bytes and the same lock
     lines = finish(start(small, *REPRO))
-    assert "going on where this training was stopped:" in lines
+    assert "resuming the training from its checkpoint:" in lines
     assert [line[:10] for line in lines if "epoch" in line] == [f"epoch {number}/4:" for number in range(1, 5)]
     assert (small / "models/model.onnx").read_bytes() == model
     assert yaml.safe_load((small / "dvc.lock").read_text()) == yaml.safe_load(lock)

@@ -1,4 +1,4 @@
-"""Two processes share the tests, and a test that measures waits until no other test runs."""
+"""Scheduling of the tests on two processes; a test that measures time runs while no other test runs."""
 
 import fcntl
 import os
@@ -16,21 +16,21 @@ Hook = Callable[[pytest.Item], Generator[None, object, object]]
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the file's lock, alone or with others that share it."""
+    """Hold the lock of a file, exclusively or shared."""
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
 
 def taking_turns(queue: Path, running: Path) -> Hook:
-    """Return a suite's hook around each test, `pytest_runtest_protocol`; of the two files only the locks matter.
+    """Return a suite's hook `pytest_runtest_protocol`, which locks the two files around each test.
 
-    A suite has two files of its own: a test that runs another suite would wait for ever for a test of that one.
+    Each suite has two files of its own: else a test that runs another suite would deadlock with that suite's tests.
     """
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-        """Run a test marked `alone` while no other runs; those that come later wait behind it."""
+        """Run a test marked `alone` while no other test runs; later tests wait for it."""
         with running.open() as file:
             with locked(queue):
                 alone = item.get_closest_marker("alone") is not None
@@ -41,21 +41,21 @@ def taking_turns(queue: Path, running: Path) -> Hook:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order cheap tests before dear ones."""
+    """Order cheap tests before expensive ones."""
     items.sort(key=lambda item: item.get_closest_marker("dear") is not None)
 
 
-class ByPlace(LoadScopeScheduling):
-    """Keep a folder's tests, or a file's of the suite's own folder, in one process: they share fixtures."""
+class ByFolder(LoadScopeScheduling):
+    """Keeps the tests of a folder, or of a file in the suite's own folder, in one process: they share fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.partition("::")[0])
         return str(path if path.parent in SUITES else path.parent)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:
     """Return the scheduler of this run."""
-    return ByPlace(config, log)
+    return ByFolder(config, log)
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL, thrown away after the session."""
+"""A real PostgreSQL, deleted after the session."""
 
 import os
 import shutil
@@ -18,9 +18,9 @@ DEBIAN = "/usr/lib/postgresql"
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """`postgresql://…` of an empty cluster on loopback.
+    """Yield the `postgresql://…` address of an empty cluster on loopback.
 
-    Skipped where PostgreSQL is not installed; with REQUIRE_TOOLS=1 that is a failure.
+    Skip the test if PostgreSQL is not installed; fail if REQUIRE_TOOLS=1.
     """
     programs = _programs()
     if programs is None:
@@ -47,9 +47,9 @@ def postgres_url() -> Iterator[str]:
 
 
 def _programs() -> Path | None:
-    found = shutil.which(INITDB)
+    initdb = shutil.which(INITDB)
     newest = sorted(Path(DEBIAN).glob(f"*/bin/{INITDB}"), key=lambda path: int(path.parts[-3]))
-    return Path(found).resolve().parent if found else newest[-1].parent if newest else None
+    return Path(initdb).resolve().parent if initdb else newest[-1].parent if newest else None
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""Where the product lies that these tests run in, and how another process finds its packages and these tests."""
+"""The folder of the product that is tested, and the paths by which another process imports it and these tests."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which project `mergeworthy.project.registered` finds, where it is to be another one than the product's."""
+"""Change the project that `mergeworthy.project.registered` returns, which else is the product's."""
 
 import os
 import sys
@@ -16,23 +16,23 @@ from mergeworthy import project
 
 @contextmanager
 def inside(folder: Path) -> Iterator[project.Project]:
-    """Work in a project's folder, with the registration and the code that it holds; then in the former folder again."""
-    here, path, product = Path.cwd(), sys.path.copy(), _without("ml")
+    """Change to a project's folder, with its registration and its code, and back afterwards."""
+    folder_before, path, product = Path.cwd(), sys.path.copy(), _forget("ml")
     os.chdir(folder)
     project._registration.cache_clear()
     sys.path.insert(0, str(folder / "src"))
     try:
         yield project.registered()
     finally:
-        _without("ml")
+        _forget("ml")
         sys.modules.update(product)
         sys.path[:] = path
         _register(PRODUCT)
-        os.chdir(here)
+        os.chdir(folder_before)
 
 
 def with_tables(tables: Mapping[str, DataFrameSchema], patch: pytest.MonkeyPatch) -> None:
-    """Let the product's registration have other tables, for one test."""
+    """Replace the tables of the product's registration for one test."""
     changed = replace(project.registered(), tables=tables)
     patch.setattr(project, "_registration", lambda: (changed, "ml"))
 
@@ -43,7 +43,7 @@ def _register(folder: Path) -> None:
     project.registered()
 
 
-def _without(package: str) -> dict[str, object]:
-    """Forget a package's modules, and return them by name."""
+def _forget(package: str) -> dict[str, object]:
+    """Remove a package's modules from `sys.modules`, and return them by name."""
     names = [name for name in sys.modules if name.partition(".")[0] == package]
     return {name: sys.modules.pop(name) for name in names}

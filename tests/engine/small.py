@@ -1,4 +1,4 @@
-"""A small project to train in: January's features, cut in two, to train on and to measure on."""
+"""A small project to train in: January's features in two partitions, for training and as the holdout."""
 
 import shutil
 from collections.abc import Callable
@@ -18,7 +18,7 @@ PARAMS = yaml.safe_load(Path("params.yaml").read_text())
 def january(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flights: dict[str, dict[str, pl.DataFrame]]
 ) -> Callable[..., None]:
-    """Called with what is to be other in `compute` of infra.yaml, and with epochs, it writes the settings."""
+    """Return a function that writes the settings; its arguments are the epochs, and keys of `compute` in infra.yaml."""
     tables = {name: table.lazy() for name, table in flights["2013-01"].items()}
     rows = registered().build_features(tables, registered().params.model_validate(PARAMS)).collect()
     monkeypatch.chdir(tmp_path)

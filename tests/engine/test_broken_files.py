@@ -45,7 +45,7 @@ NEWEST = f"features/{MONTHS[1]}.parquet"
 VERBS: dict[str, Callable[[], Any]] = {
     "validate": validate.main,
     "features": features.main,
-    "train": lambda: (base.params(), train.key(train.training_files(), base.params(), compute()), dealt()),
+    "train": lambda: (train.checkpoint_key(train.training_files(), base.params(), compute()), read_shards()),
     "evaluate": evaluate.main,
     "reference": reference.main,
     "plan": stale_stages,
@@ -67,9 +67,9 @@ def compute() -> settings.Compute:
     return settings.infra().compute
 
 
-def dealt() -> None:
+def read_shards() -> None:
     """What the stage `train` does before it fits."""
-    with files.whole(train.training_files(), "again"), distributed.dealt(train.training_files(), 8) as some:
+    with files.whole(train.training_files(), "again"), distributed.sharded(train.training_files(), 8) as some:
         pl.concat(some).collect()
 
 
@@ -154,7 +154,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         for month in MONTHS:
             pointer.rows[month] = pl.read_parquet(f"data/{month}/flights.parquet").height
             pointer.md5[month] = fetch.folder_md5(Path("data", month))
-        fetch.write(pointer)
+        fetch.write_pointer(pointer)
         for folder_ in (paths.MODELS, paths.REPORTS):
             folder_.mkdir(exist_ok=True)
         validate.main()

@@ -1,4 +1,4 @@
-"""Where the code speaks to anything outside, or prints: by the one module for it, or for a reason that is listed here."""
+"""Where the code calls anything outside, or prints: in the one module for it, or for a reason that is listed here."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Each way in which a delivery can be broken is one sentence that names partition, table, column and rule."""
+"""Each way in which a delivery can be broken is one message that names partition, table, column and rule."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from tests.attempts import attempt, refusal
 
 from mergeworthy.data.contract import period, validate
-from mergeworthy.stages.features import within
+from mergeworthy.stages.features import in_partition
 
 MONTH = "2013-02"
 Tables = dict[str, pl.DataFrame]
@@ -85,11 +85,11 @@ BROKEN: dict[str, tuple[Callable[[Tables], Tables], str]] = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_delivery_is_one_sentence(case: str, flights: dict[str, Tables]) -> None:
     # given a good month, broken in one way
-    change, sentence = BROKEN[case]
+    change, message = BROKEN[case]
     tables = change(flights[MONTH])
 
     # when it is validated / then one line says so
-    with refusal(sentence):
+    with refusal(message):
         validate(MONTH, tables)
 
 
@@ -141,16 +141,16 @@ TIMES: dict[str, tuple[pl.Series, str | None]] = {
 @pytest.mark.parametrize("case", TIMES)
 def test_time_is_of_any_type_that_is_a_time(case: str) -> None:
     # given a table whose rows have a time of some type
-    times, sentence = TIMES[case]
-    about = {"time": "at", "max_gap_hours": 24}
-    schema = pa.DataFrameSchema({"at": pa.Column(times.dtype)}, strict=True, metadata=about)
+    times, message = TIMES[case]
+    metadata = {"time": "at", "max_gap_hours": 24}
+    schema = pa.DataFrameSchema({"at": pa.Column(times.dtype)}, strict=True, metadata=metadata)
     table = times.alias("at").to_frame()
 
     # when it is validated / then it lies in its partition, or one line says what does not
-    told = attempt(case, lambda: validate(MONTH, {"t": table}, {"t": schema}))
-    assert told is None if sentence is None else re.search(sentence, str(told)), told
-    if sentence is None:
-        assert table.filter(within("at", MONTH)).height == table.height
+    result = attempt(case, lambda: validate(MONTH, {"t": table}, {"t": schema}))
+    assert result is None if message is None else re.search(message, str(result)), result
+    if message is None:
+        assert table.filter(in_partition("at", MONTH)).height == table.height
 
 
 NUMBERS = {"x": pa.Column(pl.Float64, nullable=True), "y": pa.Column(pl.String, nullable=True)}
@@ -184,7 +184,7 @@ SCHEMAS: dict[str, tuple[pa.DataFrameSchema, str]] = {
     ),
     "a check of the table that fails": (
         pa.DataFrameSchema(NUMBERS, checks=pa.Check(lambda _: 1 / 0)),
-        "ml/schema.py: a check of the table: .* cannot be checked: ZeroDivisionError",
+        "src/ml/schema.py: a check of the table: .* cannot be checked: ZeroDivisionError",
     ),
     "a time that is not there": (
         pa.DataFrameSchema(NUMBERS, metadata={"time": "at"}),
@@ -199,7 +199,7 @@ SCHEMAS: dict[str, tuple[pa.DataFrameSchema, str]] = {
     "a pattern of names": (pa.DataFrameSchema({**NUMBERS, "z.*": pa.Column(pl.Int8, regex=True)}), "needs a name"),
     "a check of another type": (
         pa.DataFrameSchema({**NUMBERS, "y": pa.Column(pl.String, pa.Check.in_range(1, 2))}),
-        "ml/schema.py: column y: in_range.* cannot be checked",
+        "src/ml/schema.py: column y: in_range.* cannot be checked",
     ),
     "a check that fails": (
         pa.DataFrameSchema({**NUMBERS, "y": pa.Column(pl.String, pa.Check(lambda _: 1 / 0))}),
@@ -211,12 +211,12 @@ SCHEMAS: dict[str, tuple[pa.DataFrameSchema, str]] = {
 @pytest.mark.attempts("contract")
 @pytest.mark.parametrize("case", SCHEMAS)
 def test_a_contract_that_cannot_be_kept_is_one_line(case: str) -> None:
-    schema, sentence = SCHEMAS[case]
+    schema, message = SCHEMAS[case]
     table = pl.DataFrame({"x": [1.0], "y": ["a"]})
 
-    told = attempt(case, lambda: validate(MONTH, {"t": table}, {"t": schema}))
+    result = attempt(case, lambda: validate(MONTH, {"t": table}, {"t": schema}))
 
-    assert re.search(sentence, str(told)), told
+    assert re.search(message, str(result)), result
 
 
 def test_a_contract_that_is_not_strict_lets_other_columns_be() -> None:

@@ -63,7 +63,7 @@ def zipped(*names: str) -> bytes:
 
 
 @pytest.fixture
-def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pl.DataFrame]:
+def read_delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pl.DataFrame]:
     """Write a delivery, and read it as `make data` does."""
     registration.with_tables({"trips": TRIPS}, monkeypatch)
 
@@ -82,7 +82,7 @@ def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pl.Da
 GERMAN_CSV = {"separator": ";", "decimal": ","}
 GERMAN = change(",", ";", "2.5", "2,5", "3.0", "3,0", "1000.25", "1000,25")
 US = change("2013-03-04", "03/04/2013", "2013-03-05", "03/05/2013", "2013-03-06", "03/06/2013")
-WORKS: dict[str, tuple[bytes, dict[str, Any]]] = {
+VALID: dict[str, tuple[bytes, dict[str, Any]]] = {
     "as the standard says": (GOOD, {}),
     "lines of Windows": (GOOD.replace(b"\n", b"\r\n"), {}),
     "lines of an old Mac": (GOOD.replace(b"\n", b"\r"), {}),
@@ -136,14 +136,14 @@ WORKS: dict[str, tuple[bytes, dict[str, Any]]] = {
 
 
 @pytest.mark.attempts("CSV")
-@pytest.mark.parametrize("case", WORKS)
-def test_a_file_is_read_as_it_is_meant(case: str, take: Callable[..., pl.DataFrame]) -> None:
-    content, csv = WORKS[case]
+@pytest.mark.parametrize("case", VALID)
+def test_a_file_is_read_as_it_is_meant(case: str, read_delivery: Callable[..., pl.DataFrame]) -> None:
+    content, csv = VALID[case]
 
-    came = attempt(case, lambda: take(content, **csv))
+    result = attempt(case, lambda: read_delivery(content, **csv))
 
-    assert not isinstance(came, str), came
-    assert came.select(TABLE.columns).equals(TABLE)
+    assert not isinstance(result, str), result
+    assert result.select(TABLE.columns).equals(TABLE)
 
 
 COMPRESSED = {
@@ -158,46 +158,50 @@ COMPRESSED = {
 
 @pytest.mark.attempts("CSV, compressed")
 @pytest.mark.parametrize("name", COMPRESSED)
-def test_a_compressed_file_is_known_by_its_ending(name: str, take: Callable[..., pl.DataFrame]) -> None:
-    came = attempt(name, lambda: take(COMPRESSED[name], name))
+def test_a_compressed_file_is_known_by_its_ending(name: str, read_delivery: Callable[..., pl.DataFrame]) -> None:
+    result = attempt(name, lambda: read_delivery(COMPRESSED[name], name))
 
-    assert not isinstance(came, str), came
-    assert came.equals(TABLE)
+    assert not isinstance(result, str), result
+    assert result.equals(TABLE)
 
 
 @pytest.mark.parametrize("names", [("a.csv", "b.csv"), (".DS_Store",)])
 def test_an_archive_of_other_than_one_file_is_refused(
-    names: tuple[str, ...], take: Callable[..., pl.DataFrame]
+    names: tuple[str, ...], read_delivery: Callable[..., pl.DataFrame]
 ) -> None:
-    came = attempt(f"archive of {names}", lambda: take(zipped(*names), "trips.csv.zip"))
+    result = attempt(f"archive of {names}", lambda: read_delivery(zipped(*names), "trips.csv.zip"))
 
-    assert isinstance(came, str)
-    assert "trips.csv.zip is a ZIP archive of " in came
-
-
-def test_a_quoted_line_end_is_kept(take: Callable[..., pl.DataFrame]) -> None:
-    came = attempt("a quoted line end of Windows", lambda: take(change("Orly", '"Or\r\nly"')))
-
-    assert not isinstance(came, str), came
-    assert came["place"][0] == "Or\r\nly"
+    assert isinstance(result, str)
+    assert "trips.csv.zip is a ZIP archive of " in result
 
 
-def test_a_long_text_beside_a_null_is_kept(take: Callable[..., pl.DataFrame]) -> None:
-    came = attempt(
-        "a long text", lambda: take(change("Orly", "x" * 140_000, "Cy,7,1000.25", "Cy,7,NA"), nulls=["", "NA"])
+def test_a_quoted_line_end_is_kept(read_delivery: Callable[..., pl.DataFrame]) -> None:
+    result = attempt("a quoted line end of Windows", lambda: read_delivery(change("Orly", '"Or\r\nly"')))
+
+    assert not isinstance(result, str), result
+    assert result["place"][0] == "Or\r\nly"
+
+
+def test_a_long_text_beside_a_null_is_kept(read_delivery: Callable[..., pl.DataFrame]) -> None:
+    result = attempt(
+        "a long text", lambda: read_delivery(change("Orly", "x" * 140_000, "Cy,7,1000.25", "Cy,7,NA"), nulls=["", "NA"])
     )
 
-    assert came == "2013-03/trips: column price is null in 33.3% (1 of 3 rows), max_null is 5.0%"
+    assert result == "2013-03/trips: column price is null in 33.3% (1 of 3 rows), max_null is 5.0%"
 
 
-UNPACKED = "cannot be unpacked as {}: it is cut off, or compressed otherwise, which source.csv.compression"
+UNPACKED = "cannot be unpacked as {}: it is cut off, or compressed in another way: set source.csv.compression"
 UNREADABLE = {
     "no gzip": ("trips.csv.gz", GOOD, UNPACKED.format("gzip")),
     "half of a gzip": ("trips.csv.gz", gzip.compress(GOOD)[:-12], UNPACKED.format("gzip")),
     "more behind a gzip": ("trips.csv.gz", gzip.compress(GOOD) + b"Oakley", UNPACKED.format("gzip")),
     "half of a bzip2": ("trips.csv.bz2", bz2.compress(GOOD)[:-12], UNPACKED.format("bz2")),
     "no xz": ("trips.csv.xz", GOOD, UNPACKED.format("xz")),
-    "compressed twice": ("trips.csv.gz", gzip.compress(gzip.compress(GOOD)), "is compressed twice, within by gzip"),
+    "compressed twice": (
+        "trips.csv.gz",
+        gzip.compress(gzip.compress(GOOD)),
+        "is compressed twice, the second time by gzip",
+    ),
     "a tar archive": ("trips.csv.gz", gzip.compress(b"x".ljust(257, b"\0") + b"ustar\0"), "is a tar archive"),
     "no ZIP": ("trips.csv.zip", GOOD, "is not a whole ZIP archive"),
 }
@@ -205,31 +209,31 @@ UNREADABLE = {
 
 @pytest.mark.attempts("CSV, compressed")
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_what_cannot_be_unpacked_is_one_line(case: str, take: Callable[..., pl.DataFrame]) -> None:
-    name, content, sentence = UNREADABLE[case]
+def test_what_cannot_be_unpacked_is_one_line(case: str, read_delivery: Callable[..., pl.DataFrame]) -> None:
+    name, content, message = UNREADABLE[case]
 
-    with refusal(sentence):
-        take(content, name)
+    with refusal(message):
+        read_delivery(content, name)
 
 
-def test_a_compression_can_be_named(take: Callable[..., pl.DataFrame]) -> None:
-    assert take(gzip.compress(GOOD), compression="gzip").equals(TABLE)
-    assert take(GOOD, "trips.csv.gz", compression="none").equals(TABLE)
+def test_a_compression_can_be_named(read_delivery: Callable[..., pl.DataFrame]) -> None:
+    assert read_delivery(gzip.compress(GOOD), compression="gzip").equals(TABLE)
+    assert read_delivery(GOOD, "trips.csv.gz", compression="none").equals(TABLE)
 
 
 @pytest.mark.attempts("CSV")
-def test_text_that_looks_like_null_stays_text(take: Callable[..., pl.DataFrame]) -> None:
+def test_text_that_looks_like_null_stays_text(read_delivery: Callable[..., pl.DataFrame]) -> None:
     # given a place that is called NA, and one whose name is empty and quoted
-    came = attempt("NA in a text", lambda: take(change("Orly", "NA", "Zoë", '""')))
+    result = attempt("NA in a text", lambda: read_delivery(change("Orly", "NA", "Zoë", '""')))
 
-    assert not isinstance(came, str), came
-    assert came["place"].to_list() == ["NA", "", None]
+    assert not isinstance(result, str), result
+    assert result["place"].to_list() == ["NA", "", None]
 
 
 PARTS_OF_SECONDS = change("04 10:00", "04 10:00:00.500000")
 MIDNIGHT = change("04 10:00", "04 23:59:60")
 FORM = "%Y-%m-%d %H:%M:%S"
-REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
+INVALID: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "UTF-8 where Latin-1 is set": (GOOD, {"encoding": "latin-1"}, "is UTF-8, and source.csv.encoding .* says latin-1"),
     "UTF-8 where Windows' is set": (b"\xef\xbb\xbf" + GOOD, {"encoding": "cp1252"}, "is UTF-8, and .* says cp1252"),
     "UTF-8 where UTF-16 is set": (GOOD, {"encoding": "utf-16"}, "is UTF-8, and source.csv.encoding .* says utf-16"),
@@ -239,16 +243,20 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
         "column start .* do not fit, e.g. .*: infra.yaml names the format '%m/%d/%Y %H:%M' for it",
     ),
     "a blank before a quote": (change(",Orly", ', "Orly"'), {}, "has a blank before a quote in column place"),
-    "a blank behind a quote": (change("Orly,", '"Orly" ,'), {}, "a quote is not closed or stands inside a field"),
-    "a quote that a backslash escapes": (change("Orly", r'"Or\"ly"'), {}, "a quote is not closed or stands inside"),
+    "a blank behind a quote": (change("Orly,", '"Orly" ,'), {}, "a quote is not closed, or is inside a field"),
+    "a quote that a backslash escapes": (change("Orly", r'"Or\"ly"'), {}, "a quote is not closed, or is inside"),
     "blanks between fields": (GOOD.replace(b",", b" "), {}, "separates by blanks: set source.csv.separator to ' '"),
     "Hive's separator": (GOOD.replace(b",", b"\x01"), {}, r"separates by '\\x01': set source.csv.separator"),
     "tildes": (GOOD.replace(b",", b"~"), {}, "separates by '~': set source.csv.separator to '~'"),
     "semicolons and blanks": (GOOD.replace(b",", b"; "), {}, "separates by semicolons"),
     "two bars": (GOOD.replace(b",", b"||"), {}, r"separates by '\|\|': export it with one character"),
-    "files joined": (GOOD + GOOD, {}, "column start .* e.g. 'start': it is the column's name, so the header stands"),
+    "files joined": (
+        GOOD + GOOD,
+        {},
+        "column start .* e.g. 'start': it is the column's name, so the file has its header more",
+    ),
     "a line of sums": (GOOD + b"Total,,,12,1005.75\n", {}, "column start .* e.g. 'Total'"),
-    "a remark at the end": (GOOD + b"# 3 rows\n", {}, "line 5 has 1 field, .*, or with a line that is none"),
+    "a remark at the end": (GOOD + b"# 3 rows\n", {}, "line 5 has 1 field, .*, or with a line that is no row"),
     "row names of R": (
         b"".join(b"%d,%s" % (n, line) if n else line for n, line in enumerate(GOOD.splitlines(keepends=True))),
         {},
@@ -257,11 +265,11 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "an error of a spreadsheet": (
         change("2.5", "#REF!"),
         {},
-        "'#REF!': it is the error of a spreadsheet's formula",
+        "'#REF!': it is the error of a formula in a spreadsheet",
     ),
-    "a typographic minus": (change("2.5", "\u22122.5"), {}, r"its minus is U\+2212"),
-    "a currency": (change("2.5", "$2.5"), {}, r"e.g. '\$2.5': a number is written as 5 or -2.5, without a unit"),
-    "a decimal point where a comma is set": (GOOD, {"decimal": ","}, "e.g. '2.5': source.csv.decimal .* is ',', and"),
+    "a typographic minus": (change("2.5", "\u22122.5"), {}, r"its minus sign is U\+2212"),
+    "a currency": (change("2.5", "$2.5"), {}, r"e.g. '\$2.5': write a number as 5 or -2.5, without a unit"),
+    "a decimal point where a comma is set": (GOOD, {"decimal": ","}, "e.g. '2.5': source.csv.decimal .* is ',', but"),
     "pandas' missing time": (change("2013-03-04 10:00", "NaT"), {}, "column start .* e.g. 'NaT': if it means null"),
     "a dash for null": (change("Zoë,Bob,,", "Zoë,Bob,\u2014,"), {}, "column count .* e.g. '\u2014': if it means null"),
     "an hour of one digit": (change("04 10:00", "04 9:00"), {}, "'2013-03-04 9:00': .*, as 2013-03-04 10:30, or"),
@@ -274,9 +282,9 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "lines to skip of a short file": (b"a\nb\n", {"skip_lines": 2}, "has no line after the 2 that .*skip_lines"),
     "lines of JSON": (b'{"start": "2013-03-04 10:00"}\n', {}, "is JSON: export it as CSV or parquet"),
     "a list of JSON": (b'[\n  {"start": 1}]', {}, "is JSON: export it as CSV or parquet"),
-    "a pickle": (b"\x80\x04\x95\x10\0\0", {}, "is a pickle of Python's"),
-    "HTML called CSV": (b"<table><tr><td>start</td></tr></table>", {}, "is a table of HTML"),
-    "a refusal of a store": (b"<Error><Code>AccessDenied</Code></Error>", {}, "is an XML document, maybe the error"),
+    "a pickle": (b"\x80\x04\x95\x10\0\0", {}, "is a Python pickle"),
+    "HTML called CSV": (b"<table><tr><td>start</td></tr></table>", {}, "is an HTML table"),
+    "a refusal of a store": (b"<Error><Code>AccessDenied</Code></Error>", {}, "is an XML document, perhaps the error"),
     "a merge that nobody finished": (b"<<<<<<< HEAD\n" + GOOD, {}, "has git's conflict markers"),
     "a name with a sign that is not seen": (change("place", "pla\u200bce"), {}, r"but there is 'pla\\u200bce'"),
     "a name with another alphabet's letter": (change("place", "pl\u0430ce"), {}, r"but there is 'pl\\u0430ce'"),
@@ -294,13 +302,13 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
         {},
         "column count .* e.g. '1.000': export numbers without signs between the thousands",
     ),
-    "a percentage": (change(",5,", ",5%,"), {}, "column count .* e.g. '5%': a whole number of this type"),
+    "a percentage": (change(",5,", ",5%,"), {}, "column count .* e.g. '5%': write a whole number of this type"),
     "a second 60": (MIDNIGHT, {}, "column start .* e.g. '2013-03-04 23:59:60'"),
     "a second 60 in a format": (MIDNIGHT, {"formats": {"trips.start": FORM}}, "column start .* e.g. '2013-03-04"),
     "Python's sign of a fraction": (
         PARTS_OF_SECONDS,
         {"formats": {"trips.start": FORM + ".%f"}},
-        "'%Y-%m-%d %H:%M:%S.%f' of start: write a point and fraction of a second as %.f",
+        "'%Y-%m-%d %H:%M:%S.%f' of start: write %.f for the point and fraction of a second",
     ),
     "more digits than microseconds": (
         change("04 10:00", "04 10:00:00.0000001"),
@@ -312,7 +320,11 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
         {"formats": {"trips.start": "%s"}},
         "%s counts seconds in UTC, but the column has no zone",
     ),
-    "a format of a text": (GOOD, {"formats": {"trips.place": "%Y"}}, "'trips.place' is of type String: formats are of"),
+    "a format of a text": (
+        GOOD,
+        {"formats": {"trips.place": "%Y"}},
+        "'trips.place' is of type String: only dates and times have formats",
+    ),
     "a year 0": (change("2013-03-04", "0000-03-04"), {}, "column start .* e.g. '0000-03-04 10:00'"),
     "semicolons": (GERMAN, {}, r"separates by semicolons: set source.csv.separator to ';' in infra.yaml"),
     "tabs": (GOOD.replace(b",", b"\t"), {}, r"separates by tabs: set source.csv.separator to '\\t'"),
@@ -332,12 +344,12 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "a pointer of Git LFS": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
         {},
-        "is a pointer of Git LFS .* run `git lfs pull`",
+        "is a pointer of Git LFS, .* run `git lfs pull`",
     ),
     "a web page": (b"<!DOCTYPE html><html><body>Log in</body></html>", {}, "is a web page"),
     "a compressed file": (gzip.compress(GOOD), {}, "is compressed by gzip: end its name in .csv.gz"),
     "an Excel workbook": (zipped(), {}, "is a ZIP archive or an Excel workbook"),
-    "nothing at all": (b"", {}, "is empty, it has not even a header"),
+    "nothing at all": (b"", {}, "is empty: it has no header"),
     "only a header": (HEADER.encode(), {}, "the table has no rows"),
     "an empty line first": (b"\n" + GOOD, {}, "begins with an empty line"),
     "a short line": (change("5,2.5\n", "5\n"), {}, "is damaged: line 2 has 4 fields, the header 5$"),
@@ -373,17 +385,21 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "a renamed key": (
         change("start", "begin"),
         {},
-        "column start is missing; what the contract does not know: 'begin'",
+        "column start is missing; columns that are not in the contract: 'begin'",
     ),
     "no header": (b"\n".join(GOOD.splitlines()[1:]), {}, "column start is missing, as is every other"),
-    "a blank before a number": (change(",5,", ", 5,"), {}, "column count .* e.g. ' 5': it has a blank at its edge"),
+    "a blank before a number": (change(",5,", ", 5,"), {}, "column count .* e.g. ' 5': it begins or ends with a blank"),
     "NA in a number": (change(",5,", ",NA,"), {}, "column count .* e.g. 'NA': if it means null, .*source.csv.nulls"),
     "NaN in a number": (change("2.5", "NaN"), {}, "column price .* e.g. 'NaN'"),
     "infinity": (change("2.5", "1e400"), {}, "column price .* e.g. '1e400'"),
     "a fraction of a count": (change(",5,", ",5.5,"), {}, "column count must be Int16, .* e.g. '5.5'"),
     "a count too large": (change(",5,", ",70000,"), {}, "column count must be Int16, .* e.g. '70000'"),
     "an Arabic digit": (change(",5,", ",\u0665,"), {}, "column count must be Int16, .* e.g. '\u0665'"),
-    "dates of the United States": (US, {}, "column start .* e.g. '03/04/2013 10:00': times are ISO 8601 .*csv.formats"),
+    "dates of the United States": (
+        US,
+        {},
+        "column start .* e.g. '03/04/2013 10:00': write times as ISO 8601 .*csv.formats",
+    ),
     "days before months": (
         US,
         {"formats": {"trips.start": "%d.%m.%Y %H:%M"}},
@@ -409,12 +425,12 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
 
 
 @pytest.mark.attempts("CSV")
-@pytest.mark.parametrize("case", REFUSED)
-def test_another_dialect_or_damage_is_one_line(case: str, take: Callable[..., pl.DataFrame]) -> None:
-    content, csv, sentence = REFUSED[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_another_dialect_or_damage_is_one_line(case: str, read_delivery: Callable[..., pl.DataFrame]) -> None:
+    content, csv, message = INVALID[case]
 
-    with refusal(sentence):
-        take(content, **csv)
+    with refusal(message):
+        read_delivery(content, **csv)
 
 
 @pytest.mark.attempts("private value")
@@ -431,10 +447,10 @@ def test_another_dialect_or_damage_is_one_line(case: str, take: Callable[..., pl
     ],
 )
 def test_no_refusal_shows_a_private_value(
-    content: bytes, csv: dict[str, Any], take: Callable[..., pl.DataFrame]
+    content: bytes, csv: dict[str, Any], read_delivery: Callable[..., pl.DataFrame]
 ) -> None:
     with refusal() as error:
-        take(content, **csv)
+        read_delivery(content, **csv)
 
     assert not any(word in str(error.value) for word in ("Oakley", "Bob", "A\xf1"))
 
@@ -455,9 +471,9 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_dialect_that_cannot_be_is_refused(case: str) -> None:
-    csv, sentence = SETTINGS[case]
+    csv, message = SETTINGS[case]
 
-    with pytest.raises(ValidationError, match=sentence):
+    with pytest.raises(ValidationError, match=message):
         FilesSource.model_validate({"kind": "files", "url": "{partition}/{table}.csv", "csv": csv})
 
 

@@ -1,4 +1,4 @@
-"""Rows made from a contract keep it, and what cannot be made is named."""
+"""Rows generated from a contract keep it, and what cannot be generated is named."""
 
 import re
 
@@ -13,11 +13,11 @@ from mergeworthy.project import registered
 
 
 def test_the_rows_of_the_sample_keep_its_contract_and_can_be_joined() -> None:
-    made = examples.tables(registered().schemas, 1_000)  # which validates them
-    assert made["flights"].height == 1_000
-    assert made["flights"].join(made["planes"], on="tailnum", how="semi").height > 900
+    generated = examples.tables(registered().schemas, 1_000)  # which validates them
+    assert generated["flights"].height == 1_000
+    assert generated["flights"].join(generated["planes"], on="tailnum", how="semi").height > 900
     again = examples.tables(registered().schemas, 1_000)
-    assert all(made[name].equals(again[name]) for name in made)
+    assert all(generated[name].equals(again[name]) for name in generated)
 
 
 @pytest.mark.parametrize("pattern", [r"^[A-Z0-9]{2,3}$", r"^\d{4}-[a-f]+$", "ab?c*", r"^[^a-z]{5}\.x$", r"^K{2,}$"])
@@ -27,7 +27,7 @@ def test_a_text_matches_its_pattern(pattern: str) -> None:
 
 
 def test_a_pattern_with_groups_and_a_type_without_values_are_named() -> None:
-    with pytest.raises(UserError, match=r"no text can be made for the pattern \^\(a\|b\)"):
+    with pytest.raises(UserError, match=r"no text can be generated for the pattern \^\(a\|b\)"):
         examples.matching("^(a|b)$", np.random.default_rng(0))
     schema = DataFrameSchema({"id": Column(pl.Int64), "picture": Column(pl.Binary)}, unique=["id"])
     with pytest.raises(UserError, match="table t: column picture has type Binary"):
@@ -39,6 +39,6 @@ def test_limits_that_exclude_their_ends_hold() -> None:
     schema = DataFrameSchema(
         {"n": Column(pl.Int32, checks), "x": Column(pl.Float64, Check.in_range(0, 1, False, False))}
     )
-    made = examples.tables({"t": schema}, 500)["t"]
-    assert made["n"].unique().to_list() == [4]
-    assert 0 < made["x"].min() < made["x"].max() < 1
+    generated = examples.tables({"t": schema}, 500)["t"]
+    assert generated["n"].unique().to_list() == [4]
+    assert 0 < generated["x"].min() < generated["x"].max() < 1

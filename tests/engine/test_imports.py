@@ -25,7 +25,7 @@ FORBIDDEN = [
     (f"{TEAM}/model.py", "from mergeworthy.adapters import git", "ml.model imports mergeworthy.adapters.git"),
     (f"{TEAM}/model.py", "import mergeworthy.gate", "ml.model imports mergeworthy.gate"),
     (f"{TEAM}/new.py", "import mergeworthy.cli", "ml.new imports mergeworthy.cli"),
-    (f"{ENGINE}/holdout.py", "from ml.features import LABEL", "mergeworthy.holdout imports ml"),
+    (f"{ENGINE}/holdout.py", "from ml.features import TARGET", "mergeworthy.holdout imports ml"),
     (f"{ENGINE}/gate/checks.py", "import ml", "mergeworthy.gate.checks -> ml"),
     (f"{ENGINE}/serving/service.py", "def f():\n    from ml import project\n", "mergeworthy.serving.service -> ml"),
     (

@@ -1,4 +1,4 @@
-"""A mistake in src/ml is one line that says which and what is expected, by the stage or check that meets it."""
+"""A mistake in src/ml is one line that names it and what is expected, from the stage or check that finds it."""
 
 import os
 import re
@@ -62,14 +62,14 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         INIT,
         "build_features, derive",
         "build_featuers, derive",
-        "src/ml/__init__.py, line 9: ImportError: cannot import name 'build_featuers'",
+        "src/ml/__init__.py, line 12: ImportError: cannot import name 'build_featuers'",
     ),
     "a missing module of the team": (
         BUILD,
         INIT,
         "from .params",
         "from .parms",
-        "src/ml/__init__.py, line 11: ModuleNotFoundError: No module named 'ml.parms'",
+        "src/ml/__init__.py, line 14: ModuleNotFoundError: No module named 'ml.parms'",
     ),
     "a missing library": (
         BUILD,
@@ -84,13 +84,13 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         INIT,
         "    time=",
         "    times=",
-        "src/ml/__init__.py, line 13: TypeError: Project.__init__() got an unexpected keyword argument 'times'",
+        "src/ml/__init__.py, line 16: TypeError: Project.__init__() got an unexpected keyword argument 'times'",
     ),
     "a task that is a text": (
         BUILD,
         INIT,
-        "task=Binary(LABEL, label)",
-        "task=LABEL",
+        "task=Binary(TARGET, label)",
+        "task=TARGET",
         'Project(task=…): expected a task, such as Binary("late", …)',
     ),
     "params that is no class": (
@@ -120,7 +120,7 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         PARAMS,
         "    features: Features\n",
         "    features: Features\n\n    def model_post_init(self, _: object) -> None:\n        [][1]\n\n",
-        "src/ml/params.py, line 49, in Params.model_post_init: IndexError: list index out of range",
+        "src/ml/params.py, line 52, in Params.model_post_init: IndexError: list index out of range",
     ),
     "features that raise": (BUILD, FEATURES, RETURN, "    return rows[undefined]", "src/ml/features.py, line "),
     "features that find no column": (
@@ -155,7 +155,7 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         BUILD,
         FEATURES,
         RETURN,
-        RETURN + ".drop(LABEL)",
+        RETURN + ".drop(TARGET)",
         "ml.features.build_features must return the label late",
     ),
     "no time": (
@@ -177,28 +177,28 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         BUILD,
         FEATURES,
         RETURN,
-        RETURN + ".with_columns(pl.col(LABEL).cast(pl.String))",
+        RETURN + ".with_columns(pl.col(TARGET).cast(pl.String))",
         "features of 2013-01: the label late is not binary (type String",
     ),
     "not_inputs that are none": (
         BUILD,
         FEATURES,
-        '"hour", LABEL}',
-        '"our", LABEL}',
+        '"hour", TARGET}',
+        '"our", TARGET}',
         "ml.features.build_features returns no column our, which Project(not_inputs=…) names",
     ),
     "history that is none": (
         BUILD,
         HISTORY,
-        "    return found\n",
-        '    return found | {"x": flights}\n',
+        '        "planes": aircraft(',
+        '        "x": flights,\n        "planes": aircraft(',
         "src/ml/features.py, line 44, in build_features: ValueError: expected a History, got a value of type LazyFrame",
     ),
     "history without its key": (
         BUILD,
         HISTORY,
-        "    return found\n",
-        '    return found | {"x": History(["gate"], found["planes"].table)}\n',
+        '        "planes": aircraft(',
+        '        "x": History(["gate"], aircraft(tables["planes"]).table),\n        "planes": aircraft(',
         "src/ml/features.py, line 44, in build_features: ValueError: the table of a History needs "
         "the columns of `by` and `at`, and has no gate",
     ),
@@ -221,7 +221,7 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         INIT,
         "Online(build_history",
         "Online(lambda tables, params: tables.nothing",
-        "src/ml/__init__.py, line 21, in <lambda>: AttributeError: 'dict' object has no attribute 'nothing'",
+        "src/ml/__init__.py, line 24, in <lambda>: AttributeError: 'dict' object has no attribute 'nothing'",
     ),
     "train that returns a text": (
         TRAIN,
@@ -326,8 +326,8 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
     "another label": (
         CHECK.format("features"),
         FEATURES,
-        "rows.with_columns(label(params).alias(LABEL)",
-        "rows.with_columns((pl.col('arr_delay') > 0).alias(LABEL)",
+        "rows.with_columns(label(params).alias(TARGET)",
+        "rows.with_columns((pl.col('arr_delay') > 0).alias(TARGET)",
         "ml.features.build_features: late is not what ml.features.label says in ",
     ),
     "a stage without a file": (
@@ -345,24 +345,24 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         "dvc.yaml: the stage validate uses src/ml/other.py: add it to its deps",
     ),
 }
-OTHER = '''"""An ONNX model whose input is called like no column."""
+OTHER = '''"""An ONNX model with an input that is not a column."""
 
 import onnx
 from onnx import TensorProto, helper
 
 
 def model() -> bytes:
-    """Return a model of one input."""
+    """Return a model with one input."""
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 1]) for name in ("nowhere", "score")]
     graph = helper.make_graph([helper.make_node("Identity", ["nowhere"], ["score"])], "g", ends[:1], ends[1:])
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return bytes(made.SerializeToString())
+    onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(onnx_model.SerializeToString())
 '''
 
 
 @pytest.fixture
 def team(tmp_path: Path, flights: dict[str, dict[str, pl.DataFrame]]) -> Path:
-    """The sample with a few rows of two months, and their features."""
+    """Return a copy of the sample project, with a few rows of two months."""
     for name in FILES:
         (tmp_path / name).write_text(re.sub(r"\{\{.*?\}\}", "o", Path(name).read_text()))  # as it is generated
     shutil.copytree("src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
@@ -387,8 +387,8 @@ def execute(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
 def test_a_mistake_is_one_line(team: Path, mistake: str) -> None:
     code, file, old, new, line = MISTAKES[mistake]
     if code == TRAIN:
-        made = execute(team, BUILD)
-        assert made.returncode == 0, made.stderr
+        features = execute(team, BUILD)
+        assert features.returncode == 0, features.stderr
     # given
     before = (team / file).read_text()
     assert old in before
@@ -397,13 +397,13 @@ def test_a_mistake_is_one_line(team: Path, mistake: str) -> None:
     result = execute(team, code)
     # then
     assert result.returncode == 1, result.stdout + result.stderr
-    said = result.stderr.strip()
-    if code not in (BUILD, VALIDATE, TRAIN):  # pytest shows the sentence of an assertion, and no frame of the engine
-        said = re.sub(r"(?s).*\nAssertionError: ", "error: ", said)
-    assert refused(said).startswith(f"error: {line}")
+    message = result.stderr.strip()
+    if code not in (BUILD, VALIDATE, TRAIN):  # pytest shows the sentence of a check, and no frame of the engine
+        message = re.sub(r"(?s).*\nAssertionError: ", "error: ", message)
+    assert refused(message).startswith(f"error: {line}")
 
 
-def test_the_sample_has_no_mistake(team: Path) -> None:
+def test_the_sample_without_a_mistake_passes(team: Path) -> None:
     for code in (BUILD, CHECK.format("features"), CHECK.format("future"), CHECK.format("stages")):
         result = execute(team, code)
         assert result.returncode == 0, result.stderr

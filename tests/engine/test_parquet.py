@@ -22,7 +22,7 @@ FILE = Path("2013-03/trips.parquet")
 
 
 @pytest.fixture
-def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], pl.DataFrame]:
+def read_delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], pl.DataFrame]:
     """Read what lies in `FILE`, as `make data` does."""
     registration.with_tables({"trips": TRIPS}, monkeypatch)
     monkeypatch.chdir(tmp_path)
@@ -56,7 +56,7 @@ def of_pandas(**options: Any) -> None:
 
 
 CENTS = pl.col("price").cast(pl.Decimal(12, 2))
-WORKS: dict[str, Callable[[], None]] = {
+VALID: dict[str, Callable[[], None]] = {
     "as it is": written(TABLE),
     "text as categories": written(TABLE.with_columns(pl.col("place", "rider").cast(pl.Categorical))),
     "text as an enumeration": written(TABLE.with_columns(pl.col("place").cast(pl.Enum(["Orly", "Zoë"])))),
@@ -80,14 +80,14 @@ WORKS: dict[str, Callable[[], None]] = {
 
 
 @pytest.mark.attempts("parquet")
-@pytest.mark.parametrize("case", WORKS)
-def test_a_file_is_read_as_it_is_meant(case: str, take: Callable[[], pl.DataFrame]) -> None:
-    WORKS[case]()
+@pytest.mark.parametrize("case", VALID)
+def test_a_file_is_read_as_it_is_meant(case: str, read_delivery: Callable[[], pl.DataFrame]) -> None:
+    VALID[case]()
 
-    came = attempt(case, take)
+    result = attempt(case, read_delivery)
 
-    assert not isinstance(came, str), came
-    assert came.select(TABLE.columns).equals(TABLE)
+    assert not isinstance(result, str), result
+    assert result.select(TABLE.columns).equals(TABLE)
 
 
 def nan_in(column: str) -> pl.DataFrame:
@@ -111,13 +111,13 @@ def twice() -> None:
     pq.write_table(table.append_column("price", table["price"]), FILE)
 
 
-REFUSED: dict[str, tuple[Callable[[], None], str]] = {
+INVALID: dict[str, tuple[Callable[[], None], str]] = {
     "nothing at all": (bytes_of(b""), "is not a whole parquet file: it is empty"),
-    "a text": (bytes_of(TABLE.select("count").write_csv().encode()), "is a text and no parquet file: if it is CSV"),
-    "an encrypted file": (bytes_of(b"PARE" + bytes(50) + b"PARE"), "is encrypted, which is not read"),
+    "a text": (bytes_of(TABLE.select("count").write_csv().encode()), "is text, not parquet: if it is CSV"),
+    "an encrypted file": (bytes_of(b"PARE" + bytes(50) + b"PARE"), "is encrypted, which is not supported"),
     "the first half": (bytes_of(b"PAR1" + bytes(50)), "is not a whole parquet file"),
     "a column twice": (twice, "2013-03/trips: .*: column with name 'price' has more than one occurrence"),
-    "folders of parts": (folders, "day=1 is a folder, where a part is expected: parts lie side by side"),
+    "folders of parts": (folders, "day=1 is a folder: put the parts directly into .*trips.parquet"),
     "finer than microseconds": (
         written(TABLE.with_columns(pl.col("start").cast(pl.Datetime("ns")) + pl.duration(nanoseconds=1))),
         "column start .* do not fit, e.g. '2013-03-04 10:00:00.000000001'",
@@ -170,18 +170,18 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
         lambda: parts(TABLE, TABLE.drop("price")),
         "part-00001.snappy.parquet has other columns or types than .*part-00000",
     ),
-    "a folder without parts": (lambda: parts(), "the folder .*trips.parquet holds no part"),
+    "a folder without parts": (lambda: parts(), "the folder .*trips.parquet has no parts"),
 }
 
 
 @pytest.mark.attempts("parquet")
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_the_table_is_one_line(case: str, take: Callable[[], pl.DataFrame]) -> None:
-    make, sentence = REFUSED[case]
-    make()
+@pytest.mark.parametrize("case", INVALID)
+def test_what_is_not_the_table_is_one_line(case: str, read_delivery: Callable[[], pl.DataFrame]) -> None:
+    write, message = INVALID[case]
+    write()
 
-    with refusal(sentence):
-        take()
+    with refusal(message):
+        read_delivery()
 
 
 @pytest.mark.attempts("private value")
@@ -207,7 +207,7 @@ def test_no_refusal_shows_a_private_value(rows: pl.DataFrame, unique: list[str],
 
 
 @pytest.mark.attempts("parquet")
-@pytest.mark.usefixtures("take")
+@pytest.mark.usefixtures("read_delivery")
 @pytest.mark.parametrize("zone", ["+05:30", "-03:00", "UTC"])
 def test_a_zone_that_is_an_offset_gives_its_moments(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # given times as pandas writes them, whose zone polars may not know
@@ -218,7 +218,7 @@ def test_a_zone_that_is_an_offset_gives_its_moments(zone: str, monkeypatch: pyte
     frame.to_parquet(FILE)
 
     source = open_source(FilesSource(kind="files", url="{partition}/{table}.parquet"))
-    came = attempt(f"zone {zone}", lambda: source.read("2013-03")["trips"])
+    result = attempt(f"zone {zone}", lambda: source.read("2013-03")["trips"])
 
-    assert not isinstance(came, str), came
-    assert came["start"].dt.replace_time_zone(None).to_list() == TABLE["start"].to_list()
+    assert not isinstance(result, str), result
+    assert result["start"].dt.replace_time_zone(None).to_list() == TABLE["start"].to_list()

@@ -1,4 +1,4 @@
-"""Each kind of source delivers the same month in the contract's types, or one sentence."""
+"""Each kind of source delivers the same month in the contract's types, or fails with one line."""
 
 import re
 from pathlib import Path
@@ -47,10 +47,10 @@ def sql(**changed: str | dict[str, str]) -> SqlSource:
     return SqlSource.model_validate(settings | changed)
 
 
-def same(one: Tables, other: Tables) -> None:
-    assert one.keys() == other.keys()
-    for table in one:
-        assert_frame_equal(one[table], other[table], check_row_order=False)
+def assert_same(left: Tables, right: Tables) -> None:
+    assert left.keys() == right.keys()
+    for table in left:
+        assert_frame_equal(left[table], right[table], check_row_order=False)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
@@ -72,7 +72,7 @@ def test_files_anywhere_give_the_rows_they_hold(
 
     # then it is the same month
     assert source.partitions() == ["2013-01"]
-    same(source.read("2013-01"), month)
+    assert_same(source.read("2013-01"), month)
 
 
 @pytest.mark.attempts("folder of files")
@@ -88,7 +88,7 @@ def test_a_folder_may_have_any_name(
     source = open_source(FilesSource(kind="files", url=f"{folder}/{{partition}}/{{table}}.parquet"))
 
     assert attempt(folder, source.partitions) == ["2013-01"]
-    same(source.read("2013-01"), month)
+    assert_same(source.read("2013-01"), month)
 
 
 @pytest.mark.attempts("folder of files")
@@ -99,7 +99,7 @@ def test_a_place_without_files_is_named(place: str, tmp_path: Path, monkeypatch:
 
     refused = attempt(place, source.partitions)
 
-    assert str(refused).startswith("infra.yaml: source.url: no file of the contract's tables lies at ")
+    assert str(refused).startswith("infra.yaml: source.url: there is no file of the contract's tables at ")
 
 
 def test_a_file_that_is_missing_empty_or_cut_short_is_named(month: Tables, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_database_gives_the_rows_it_holds(database: str, month: Tables, monkey
     source = open_source(sql())
 
     assert source.partitions() == ["2013-01"]
-    same(source.read("2013-01"), month)
+    assert_same(source.read("2013-01"), month)
 
 
 def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("url", "sentence"),
+    ("url", "message"),
     [
         ("", "variable SOURCE_URL must hold the address"),
         ("postgresql://me:hunter2@host:port/x", "variable SOURCE_URL must hold the address"),
@@ -149,18 +149,18 @@ def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeyp
     ],
 )
 def test_a_database_that_fails_never_tells_its_password(
-    url: str, sentence: str, database: str, monkeypatch: pytest.MonkeyPatch
+    url: str, message: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a wrong address with a password, or a query whose failure would repeat it
     if url == "DATABASE":
         url = database.replace("postgres@", "postgres:hunter2@")
     monkeypatch.setenv("SOURCE_URL", url)
 
-    with pytest.raises(UserError, match=sentence) as told:
+    with pytest.raises(UserError, match=message) as error:
         open_source(sql(queries=QUERIES | {"flights": "select hunter2 from flights"})).read("2013-01")
 
-    assert "hunter2" not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "hunter2" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_query_that_fails_over_a_private_value_does_not_show_it(
@@ -178,13 +178,13 @@ def test_a_query_that_fails_over_a_private_value_does_not_show_it(
 
 @pytest.mark.attempts("SQL")
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"url_env": "postgresql://me:hunter2@host/x"}, "source.url_env must be the name of an environment variable"),
         ({"url_env": ""}, "source.url_env must be the name of an environment variable"),
-        ({"url": "sqlite:///{}/none.db"}, "SOURCE_URL names the SQLite file '.*none.db', which is not there"),
-        ({"url": "sqlite://"}, "SOURCE_URL names the SQLite file ':memory:', which is not there"),
-        ({"partitions": "select null"}, "source.partitions returns null: leave it out"),
+        ({"url": "sqlite:///{}/none.db"}, "SOURCE_URL names the SQLite file '.*none.db', which does not exist"),
+        ({"url": "sqlite://"}, "SOURCE_URL names the SQLite file ':memory:', which does not exist"),
+        ({"partitions": "select null"}, "source.partitions returns null: exclude it"),
         ({"partitions": "-- nothing"}, "source.partitions returns no table: it must be one SELECT"),
         ({"query": ""}, "2013-01/flights: source.queries.flights returns no table: it must be one SELECT"),
         ({"query": "create table x (y int)"}, "2013-01/flights: source.queries.flights returns no table"),
@@ -193,20 +193,20 @@ def test_a_query_that_fails_over_a_private_value_does_not_show_it(
     ],
 )
 def test_a_database_that_delivers_no_table_is_one_line(
-    changed: dict[str, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changed: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a database with nothing in it, beside which there is no other
-    create_engine(f"sqlite:///{tmp_path}/some.db").connect().exec_driver_sql("vacuum")
-    monkeypatch.setenv("SOURCE_URL", changed.pop("url", "sqlite:///{}/some.db").format(tmp_path))
+    create_engine(f"sqlite:///{tmp_path}/source.db").connect().exec_driver_sql("vacuum")
+    monkeypatch.setenv("SOURCE_URL", changed.pop("url", "sqlite:///{}/source.db").format(tmp_path))
     registration.with_tables({"flights": TABLES["flights"]}, monkeypatch)
     query = changed.pop("query", "select 1 as flight")
     settings = sql(**{"partitions": "select '2013-01'", **changed, "queries": {"flights": query}})
 
-    came = attempt(f"{changed} {query}", lambda: [open_source(settings).partitions(), read_first(settings)])
+    result = attempt(f"{changed} {query}", lambda: [open_source(settings).partitions(), read_first(settings)])
 
-    assert re.search(told, came if isinstance(came, str) else "works")
-    assert "hunter2" not in str(came)
-    assert [path.name for path in tmp_path.iterdir()] == ["some.db"]
+    assert re.search(message, result if isinstance(result, str) else "works")
+    assert "hunter2" not in str(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.db"]
 
 
 def read_first(settings: SqlSource) -> Tables:
@@ -239,15 +239,15 @@ def test_queries_and_contract_name_the_same_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "message"),
     [
         (pl.Series([200, 70_000]), "m/flights: column air_time must be Int16, but 1 of 2 do not fit, e.g. 70000"),
         (pl.Series([200.0, 1.5]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. 1.5"),
         (pl.Series(["200", "NA"]), "column air_time must be Int16, but 1 of 2 do not fit, e.g. 'NA'"),
     ],
 )
-def test_a_value_that_does_not_fit_its_type_is_refused_not_bent(values: pl.Series, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
+def test_a_value_that_does_not_fit_its_type_is_refused_not_bent(values: pl.Series, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         conform("m/flights", pl.DataFrame({"air_time": values}), TABLES["flights"], text=True)
 
 

@@ -124,7 +124,7 @@ def decision(value: str) -> Decision:
 def test_drift_md_has_our_markup_alone(value: str) -> None:
     text = drift_report.decision_markdown(decision(value))
     assert_harmless(text)
-    # then each chart is a fence of its own, with text where text belongs
+    # then each chart is a fence of its own, with text in the place of text
     charts = re.findall(r"^```mermaid\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
     assert len(charts) == 2
     assert text.count("```") == 4

@@ -120,18 +120,18 @@ def read(text: str, like: Any) -> Any:
     return Decimal(text) if isinstance(like, int | float | Decimal) else text
 
 
-def same(given: Any, came: Any) -> bool:
-    if given is None or came is None:
-        return given is came
-    if isinstance(given, str) and not isinstance(came, str):
-        given = read(given, came)
-    if isinstance(came, float):
-        return math.isclose(float(given), came, rel_tol=1e-15)
-    if isinstance(came, datetime) and not isinstance(given, datetime):
+def same(given: Any, result: Any) -> bool:
+    if given is None or result is None:
+        return given is result
+    if isinstance(given, str) and not isinstance(result, str):
+        given = read(given, result)
+    if isinstance(result, float):
+        return math.isclose(float(given), result, rel_tol=1e-15)
+    if isinstance(result, datetime) and not isinstance(given, datetime):
         given = datetime.combine(given, time())
-    if isinstance(given, datetime) and not isinstance(came, datetime):
-        came = datetime.combine(came, time())
-    return bool(given == came)
+    if isinstance(given, datetime) and not isinstance(result, datetime):
+        result = datetime.combine(result, time())
+    return bool(given == result)
 
 
 def deliver(values: pl.Series, target: Any, *, text: bool) -> Callable[[], pl.Series]:
@@ -152,13 +152,13 @@ def test_a_delivered_type_gives_its_values_or_one_line(target: str) -> None:
     given |= {name: (pl.Series(values, dtype=pl.String), True) for name, values in TEXTS.items()}
     assert len(given) >= 27
     for name, (values, text) in given.items():
-        came = attempt(f"{name} as {target}", deliver(values, CONTRACT[target], text=text))
-        assert isinstance(came, str) == (name not in {"Null", *TAKES[target]}), (name, came)
-        if isinstance(came, str):
-            assert came.startswith("m/t: column x "), came
+        result = attempt(f"{name} as {target}", deliver(values, CONTRACT[target], text=text))
+        assert isinstance(result, str) == (name not in {"Null", *TAKES[target]}), (name, result)
+        if isinstance(result, str):
+            assert result.startswith("m/t: column x "), result
         else:
-            assert came.dtype == CONTRACT[target]
-            assert all(map(same, values.to_list(), came.to_list())), (name, values.to_list(), came.to_list())
+            assert result.dtype == CONTRACT[target]
+            assert all(map(same, values.to_list(), result.to_list())), (name, values.to_list(), result.to_list())
     assert TAKES[target] <= given.keys()
 
 

@@ -24,12 +24,12 @@ def test_the_doctor_reads_what_github_tells(home: Home, project: Path, monkeypat
     lines = done.stdout.splitlines()
     for topic in ("repository: acme/flight-delays on github.com", "GPU_RUNNER", "CPU_RUNNER", "runner: ", "token: "):
         assert [line for line in lines if line.startswith(f"✓ {topic}")], done.stdout + done.stderr
-    assert "✓ required check: the default branch takes nothing without `verdict`" in lines
-    assert "✓ up to date: the default branch takes only branches that hold all of it" in lines
+    assert "✓ required check: nothing is merged into the default branch without `verdict`" in lines
+    assert "✓ up to date: a branch must contain all of the default branch to be merged" in lines
     assert "✓ environment: `release` is open to main alone" in lines
     for warned in (
         "pull requests: GitHub Actions may not open them",
-        "code owners: no review",
+        "code owners: their review is not required",
         "forks: the rep",
     ):
         assert [line for line in lines if line.startswith(f"! {warned}")], done.stdout

@@ -1,4 +1,4 @@
-"""The sample, read once."""
+"""The packaged sample, read once per session."""
 
 import polars as pl
 import pytest
@@ -7,6 +7,6 @@ from mergeworthy.data.sources import Flights
 
 @pytest.fixture(scope="session")
 def flights() -> dict[str, dict[str, pl.DataFrame]]:
-    """Month → table → rows, of all of 2013. Frames are immutable; share them."""
+    """Return the tables of each month of 2013, by month and table; frames are immutable, so tests share them."""
     source = Flights()
     return {month: source.read(month) for month in source.partitions()}

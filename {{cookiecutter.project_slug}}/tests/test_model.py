@@ -1,4 +1,4 @@
-"""The network in plain PyTorch, and the ONNX file that is made of it."""
+"""The network in PyTorch, and the ONNX file that is exported from it."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from mergeworthy.tasks.binary import METRICS
 from mergeworthy.training import Encoding, to_onnx
 from ruamel.yaml import YAML
 
-from ml.features import LABEL, NOT_INPUTS, build_features
+from ml.features import NOT_INPUTS, TARGET, build_features
 from ml.model import Probability, fit
 from ml.params import Params
 
@@ -27,13 +27,13 @@ SMALL = PARAMS.model_copy(
 
 
 def dataset(rows: pl.DataFrame) -> Dataset:
-    return Dataset([rows.lazy()], LABEL, frozenset(NOT_INPUTS))
+    return Dataset([rows.lazy()], TARGET, frozenset(NOT_INPUTS))
 
 
 @pytest.fixture(scope="module")
 def rows(flights: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
     tables = {name: table.lazy() for name, table in flights["2013-01"].items()}
-    return build_features(tables, PARAMS).filter(pl.col(LABEL).is_not_null()).head(5_000).collect()
+    return build_features(tables, PARAMS).filter(pl.col(TARGET).is_not_null()).head(5_000).collect()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def session(fitted: tuple[Probability, Encoding]) -> ort.InferenceSession:
     return ort.InferenceSession(to_onnx(*fitted))
 
 
-def test_the_file_scores_as_the_network_does(
+def test_the_onnx_file_predicts_as_the_network_does(
     rows: pl.DataFrame, fitted: tuple[Probability, Encoding], session: ort.InferenceSession
 ) -> None:
     network, encoding = fitted
@@ -58,23 +58,23 @@ def test_the_file_scores_as_the_network_does(
 
 
 def test_the_network_learns(rows: pl.DataFrame, session: ort.InferenceSession) -> None:
-    score, late = predict(session, rows).astype(np.float64), rows[LABEL].to_numpy().astype(bool)
-    assert METRICS["auc"](late, score) > 0.65
+    predictions, targets = predict(session, rows).astype(np.float64), rows[TARGET].to_numpy().astype(bool)
+    assert METRICS["auc"](targets, predictions) > 0.65
 
 
-def test_what_was_never_seen_is_scored(rows: pl.DataFrame, session: ort.InferenceSession) -> None:
-    # given airlines that do not exist, no aircraft, and no number known
-    strange = rows.head(3).with_columns(
+def test_unknown_values_are_scored(rows: pl.DataFrame, session: ort.InferenceSession) -> None:
+    # given airlines that do not exist, no aircraft, and only missing numbers
+    unknown = rows.head(3).with_columns(
         pl.lit("??").alias("carrier"),
         pl.lit(None, pl.String).alias("manufacturer"),
         pl.selectors.float() * float("nan"),
     )
-    scores = predict(session, strange)
+    scores = predict(session, unknown)
     assert np.isfinite(scores).all()
     assert ((scores > 0) & (scores < 1)).all()
 
 
-def test_whoever_only_predicts_needs_no_torch() -> None:
+def test_prediction_needs_no_torch() -> None:
     code = "import sys, ml; sys.exit('torch' in sys.modules)"
     path = os.pathsep.join(sys.path)
     run = subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": path})

@@ -1,9 +1,9 @@
-"""What the engine expects of every project: see `mergeworthy.testing.project` for what each check asks."""
+"""The engine's checks of every project, run on src/ml; `mergeworthy.testing.project` documents each."""
 
 import pytest
 from mergeworthy.testing import CHECKS, check_project
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_project_keeps(check: str) -> None:
+def test_the_project_passes(check: str) -> None:
     check_project(check)

@@ -1,4 +1,4 @@
-"""The sample against its own contract, over all twelve months."""
+"""All twelve months of the sample keep the data contract."""
 
 import polars as pl
 import pytest
@@ -21,7 +21,7 @@ def test_keys_are_unique_over_the_year_not_only_in_a_month(flights: dict[str, di
         assert not rows.select(TABLES[table].unique).is_duplicated().any()
 
 
-def test_an_impossible_wind_is_unknown_and_the_repeated_hour_keeps_its_second_reading(
+def test_an_impossible_wind_is_null_and_a_repeated_hour_keeps_its_second_reading(
     flights: dict[str, dict[str, pl.DataFrame]],
 ) -> None:
     storm = flights["2013-02"]["weather"].filter(
@@ -35,7 +35,7 @@ def test_an_impossible_wind_is_unknown_and_the_repeated_hour_keeps_its_second_re
     assert repeated["temp"].to_list() == pytest.approx([50.0])  # the first reading was 51.98
 
 
-def test_clock_times_become_moments_and_minutes(flights: dict[str, dict[str, pl.DataFrame]]) -> None:
+def test_clock_times_become_datetimes_and_minutes_of_the_day(flights: dict[str, dict[str, pl.DataFrame]]) -> None:
     first = flights["2013-01"]["flights"].filter(pl.col("carrier") == "UA", pl.col("flight") == 1545).row(0, named=True)
 
     assert str(first["sched_dep"]) == "2013-01-01 05:15:00"  # 515 on the clock

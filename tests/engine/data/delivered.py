@@ -1,4 +1,4 @@
-"""Months as a source delivers them, and a real DVC project that takes them."""
+"""Months as a source delivers them, and a real DVC project that accepts them."""
 
 import shutil
 import subprocess
@@ -30,8 +30,8 @@ def make_project(folder: Path, source: dict[str, str]) -> None:
     subprocess.run(["git", "init", "-q", folder], check=True)
 
 
-def seen() -> dict[str, bytes]:
-    """Every byte of data/ and data.dvc."""
+def data_bytes() -> dict[str, bytes]:
+    """Return the content of data.dvc and of each file in data/, by path."""
     return {str(path): path.read_bytes() for path in [Path("data.dvc"), *HERE.rglob("*")] if path.is_file()}
 
 

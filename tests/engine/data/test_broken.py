@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from tests.attempts import refusal
-from tests.engine.data.delivered import NEW, seen
+from tests.engine.data.delivered import NEW, data_bytes
 
 from mergeworthy.data.fetch import fetch
 
@@ -65,33 +65,33 @@ BROKEN: dict[str, tuple[Callable[[], None], str]] = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_month_is_refused_and_nothing_changes(case: str, project: Path) -> None:
     # given two accepted months and a third that is broken
-    spoil, sentence = BROKEN[case]
+    spoil, message = BROKEN[case]
     spoil()
-    before = seen()
+    before = data_bytes()
 
     # when it is fetched
-    with refusal(sentence):
+    with refusal(message):
         fetch("2013-03")
 
     # then one line says why, and every byte is as it was
-    assert seen() == before
+    assert data_bytes() == before
     assert not Path("data/.incoming").exists()
 
 
 @pytest.mark.attempts("broken delivery")
 @pytest.mark.parametrize(
-    ("until", "sentence"),
+    ("until", "message"),
     [
-        ("2013-04", "2013-04 cannot follow 2013-02: the source lacks what lies between"),
+        ("2013-04", "2013-04 cannot follow 2013-02: the source lacks the partitions between them"),
         ("2013-9", "2013-9 is not a partition of the source in infra.yaml, which has 2013-01 to 2013-04"),
         ("../x", "../x is not a partition of the source"),
     ],
 )
-def test_a_month_out_of_order_or_unknown_is_refused(until: str, sentence: str, project: Path) -> None:
+def test_a_month_out_of_order_or_unknown_is_refused(until: str, message: str, project: Path) -> None:
     NEW.rename("source/2013-04")
-    before = seen()
+    before = data_bytes()
 
-    with refusal(sentence):
+    with refusal(message):
         fetch(until)
 
-    assert seen() == before
+    assert data_bytes() == before

@@ -1,4 +1,4 @@
-"""`make data` that is killed, has no room, or meets what other programs left: run again, it is right."""
+"""`make data` that is killed, meets a full disk, or files of other programs: the next run succeeds."""
 
 import fcntl
 import json
@@ -12,17 +12,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 from tests.attempts import refusal, works
-from tests.engine.data.delivered import Tables, recorded, seen
+from tests.engine.data.delivered import Tables, data_bytes, recorded
 from tests.engine.product import PACKAGES
 
 from mergeworthy import paths
 from mergeworthy.adapters.dvc import dvc
-from mergeworthy.data.fetch import STAGED, Pointer, fetch, folder_md5, heal, install, staging
+from mergeworthy.data.fetch import STAGED, Pointer, fetch, folder_md5, install, staging, undo_interrupted
 from mergeworthy.data.files import Files
 from mergeworthy.stages import features
 from mergeworthy.stages.validate import examine
 
-# Runs `make data ACCEPT=2013-02` and is killed for good when Python is about to do what is named.
+# Runs `make data ACCEPT=2013-02`, and kills itself when Python is about to do the operation that is named.
 KILLED = """
 import os, signal, sys
 from mergeworthy.data.fetch import fetch
@@ -58,14 +58,14 @@ def restated() -> None:
 def test_a_killed_run_heals(step: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # given a recorded month that is taken anew, and a kill in the middle
     restated()
-    before = seen()
+    before = data_bytes()
     killed(*STEPS[step])
 
     # when what comes next looks at data/
-    heal()
+    undo_interrupted()
 
     # then all is as it was, and nothing is left behind
-    assert seen() == before
+    assert data_bytes() == before
     assert not STAGED.exists()
     assert not Path("data.dvc.new").exists()
     works()
@@ -89,7 +89,7 @@ def test_the_same_command_goes_through_after_a_kill(project: Path) -> None:
 @pytest.mark.attempts("killed verb")
 def test_undoing_can_be_stopped_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given an installation that is stopped once the old month is away, and whose undoing is stopped too
-    before, rename, steps = seen(), Path.rename, 0
+    before, rename, steps = data_bytes(), Path.rename, 0
 
     def stopping(self: Path, target: Path) -> Path:
         nonlocal steps
@@ -107,13 +107,13 @@ def test_undoing_can_be_stopped_too(project: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     monkeypatch.setattr(Path, "rename", rename)
-    assert (steps, seen() == before) == (3, False)
+    assert (steps, data_bytes() == before) == (3, False)
 
     # when what comes next looks at data/
-    heal()
+    undo_interrupted()
 
     # then all is as it was
-    assert seen() == before
+    assert data_bytes() == before
     assert not STAGED.exists()
     works()
 
@@ -134,18 +134,18 @@ def test_a_dvc_that_outlived_its_make_data_is_waited_for(project: Path) -> None:
 def test_a_damaged_journal_is_one_line(journal: str, project: Path) -> None:
     STAGED.mkdir()
     (STAGED / "journal.json").write_text(journal)
-    before = seen()
+    before = data_bytes()
 
     with refusal(r"journal\.json"):
         fetch(None)
 
-    assert seen() == before
+    assert data_bytes() == before
 
 
 @pytest.mark.attempts("disk")
 def test_a_full_disk_is_one_line_and_changes_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given that no file may grow beyond 20 kB, once the month is read: as on a full disk, the system refuses to write
-    before, limits, read = seen(), resource.getrlimit(resource.RLIMIT_FSIZE), Files.read
+    before, limits, read = data_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE), Files.read
 
     def full(self: Files, name: str) -> Tables:
         tables = read(self, name)
@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_line_and_changes_nothing(project: Path, monkeypatch:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    assert seen() == before
+    assert data_bytes() == before
     assert not STAGED.exists()
 
 
@@ -167,23 +167,23 @@ def test_a_full_disk_is_one_line_and_changes_nothing(project: Path, monkeypatch:
 def test_a_folder_that_cannot_be_written_is_one_line(project: Path) -> None:
     # given that where the new month would be staged, a file lies
     STAGED.touch()
-    before = seen()
+    before = data_bytes()
 
     with refusal(r"data/.incoming: .*: data/ and data\.dvc are as they were"):
         fetch("2013-03")
 
-    assert seen() == before
+    assert data_bytes() == before
 
 
 @pytest.mark.attempts("disk")
 def test_a_linked_data_folder_is_refused_with_the_way_that_works(project: Path, tmp_path: Path) -> None:
     shutil.move("data", tmp_path / "other disk")
     Path("data").symlink_to(tmp_path / "other disk")
-    before = seen()
+    before = data_bytes()
 
     with refusal(r"data/ is a link to .* DVC tracks no linked folder: .*cache\.type symlink"):
         fetch("2013-03")
-    assert seen() == before
+    assert data_bytes() == before
 
     # and that way works
     Path("data").unlink()
@@ -213,7 +213,7 @@ LEFT = (*LEFT, "lost+found/x", "#recycle/x", "$RECYCLE.BIN/x", "System Volume In
 @pytest.mark.attempts("left behind by programs")
 def test_what_programs_leave_behind_is_no_data_for_any_verb(project: Path) -> None:
     # given what file managers, editors and office programs leave, in data/ and in a partition
-    before, digest = seen(), folder_md5(Path("data/2013-01"))
+    before, digest = data_bytes(), folder_md5(Path("data/2013-01"))
     for folder in (Path("data"), Path("data/2013-01"), Path("source"), Path("source/2013-03")):
         for name in LEFT:
             (folder / name).parent.mkdir(exist_ok=True)

@@ -108,7 +108,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def on_github(project: Path) -> Callable[[Answers], None]:
-    """Give the project a remote on GitHub with recorded answers."""
+    """Return a function that adds a remote on GitHub with recorded answers."""
 
     def answer(answers: Answers) -> None:
         recorded = project.parent / "answers.json"
@@ -181,7 +181,7 @@ def test_one_deviation_is_named_and_only_a_problem_fails(
 
 
 def test_a_remote_that_cannot_be_written_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project.parent / "remotes").touch()  # a file where the folder should be
+    (project.parent / "remotes").touch()  # a file in the place of the folder
     assert doctor.run() == 1
     output = capsys.readouterr().out
     assert "✗ DVC remote: " in output

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mergeworthy.data.predictions import logged
+from mergeworthy.data.predictions import logged_columns
 from mergeworthy.drift import check
 from mergeworthy.errors import UserError
 from ml.schema import TABLES
 
-COLUMNS = logged(TABLES["flights"])
+COLUMNS = logged_columns(TABLES["flights"])
 NOON = datetime(2013, 7, 1, 16, tzinfo=UTC)  # 12:00 in New York
 EARLY, LATE = NOON - timedelta(days=2), NOON + timedelta(days=40)
 

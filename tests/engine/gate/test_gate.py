@@ -143,7 +143,7 @@ def test_a_holdout_of_nine_days_blocks(project: Project) -> None:
         ({"floors": {"auc": {"min": 0.9, "max": 0.6}}}, "floors.auc: min is above max"),
         (
             {"slices": GATES["slices"] | {"columns": ["carrier", "carrier"]}},
-            "slices.columns: carrier stands there twice",
+            "slices.columns: carrier is listed twice",
         ),
         ({"bootstrap": {"block": "date", "resamples": 10**9}}, "bootstrap.resamples"),
     ],

@@ -19,12 +19,12 @@ from tests.engine.serving.conftest import Start, environment
 from tests.engine.serving.test_refusals import GOOD
 
 from mergeworthy.config.infra import PredictionLog
-from mergeworthy.data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log, read_predictions
+from mergeworthy.data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged_columns, read_log, read_predictions
 from mergeworthy.serving.log import MB, SENT, Log, Uploader
 from ml.schema import TABLES
 
 Golden = tuple[list[dict[str, Any]], list[float]]
-COLUMNS = logged(TABLES["flights"])
+COLUMNS = logged_columns(TABLES["flights"])
 ROW = GOOD | {"sched_dep": "2013-02-01T05:00:00", "tailnum": "N1"}
 FULL_DISK = """
 import resource, signal, sys
@@ -116,7 +116,7 @@ def test_a_torn_line_costs_only_that_line(tmp_path: Path, capsys: pytest.Capture
     log = read_log(str(tmp_path), "m0", {})
     assert log.rows["request_id"].to_list() == ["0", "3"]
     assert log.left_out == {DAMAGED: 3}
-    assert "3 torn or damaged lines are skipped" in capsys.readouterr().err
+    assert "3 damaged lines are skipped" in capsys.readouterr().err
 
 
 def test_a_full_disk_tears_no_line(tmp_path: Path) -> None:

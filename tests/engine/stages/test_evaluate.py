@@ -1,4 +1,4 @@
-"""What the stage writes of a small model, and that it needs no training library to do so."""
+"""What the stage `evaluate` writes for a small model, and that it needs no training library."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from mergeworthy.stages import evaluate
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Features of two months, a model and the history of its training."""
+    """Return a folder with features of two months, a model and the figures of its training."""
     monkeypatch.chdir(tmp_path)
     for name in ("features", "models", "reports"):
         (tmp_path / name).mkdir()
@@ -50,9 +50,9 @@ def test_the_same_model_gives_the_same_bytes(folder: Path) -> None:
         evaluate.main()
         return {path.name: path.read_bytes() for path in sorted((folder / "reports").rglob("*.*"))}
 
-    once = written()
-    assert {"roc.png", "calibration.png", "scores.png", "training.png"} < once.keys()
-    assert once == written()
+    first = written()
+    assert {"roc.png", "calibration.png", "scores.png", "training.png"} < first.keys()
+    assert first == written()
 
 
 def test_a_model_without_epochs_has_no_training_curve(folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_model_without_epochs_has_no_training_curve(folder: Path) -> None:
     assert not (folder / "reports/plots/training.png").exists()
 
 
-def test_says_what_is_missing(folder: Path) -> None:
+def test_a_missing_holdout_is_named(folder: Path) -> None:
     (folder / "features/2013-06.parquet").unlink()
     with pytest.raises(UserError, match="a holdout needs two"):
         evaluate.main()

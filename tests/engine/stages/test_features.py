@@ -1,4 +1,4 @@
-"""A new partition costs one partition."""
+"""The stage `features` builds each partition once: a new partition costs one partition."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def add(project: Path, month: str, tables: dict[str, pl.DataFrame]) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Run the stage as DVC does, which removes what it wrote before; name the partitions that were really built."""
+    """Run the stage as DVC does, which removes its outs first; return the partitions that were built."""
     for file in Path("features").glob("*"):
         file.unlink()
     names: list[str] = []
@@ -41,7 +41,7 @@ def contents() -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in Path("features").iterdir()}
 
 
-def test_a_new_month_is_built_alone_and_gives_what_a_whole_run_gives(
+def test_a_new_month_is_built_alone_and_equals_a_whole_run(
     project: Path, monkeypatch: pytest.MonkeyPatch, flights: dict[str, dict[str, pl.DataFrame]]
 ) -> None:
     assert run(monkeypatch) == ["2013-01", "2013-02"]
@@ -49,30 +49,28 @@ def test_a_new_month_is_built_alone_and_gives_what_a_whole_run_gives(
     add(project, "2013-03", flights["2013-03"])
     assert run(monkeypatch) == ["2013-03"]
     grown = contents()
-    for file in features.BUILT.iterdir():
+    for file in features.CACHE.iterdir():
         file.unlink()
     assert run(monkeypatch) == ["2013-01", "2013-02", "2013-03"]
     assert contents() == grown
 
 
-def test_what_a_file_is_made_from_decides_whether_it_is_built_again(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_built_again_if_its_inputs_change(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch)
-    # given a month delivered anew, the next one changes too: it looks back on it
+    # given a month that is delivered again, the next month is built again too: it looks back on the first
     january = project / "data/2013-01/flights.parquet"
     pl.read_parquet(january).head(1_000).write_parquet(january)
     assert run(monkeypatch) == ["2013-01", "2013-02"]
-    # and a parameter changes them all
+    # and a changed parameter builds all again
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("history_days: 14", "history_days: 7"))
     assert run(monkeypatch) == ["2013-01", "2013-02"]
-    assert len(list(features.BUILT.iterdir())) == 2  # nothing is kept that is not used
+    assert len(list(features.CACHE.iterdir())) == 2  # unused files are removed
 
 
-def test_a_run_that_was_killed_leaves_nothing_to_trust(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    features.BUILT.mkdir(parents=True)
-    name = f"2013-01-{features.key('2013-01', None, base.params())}.part"
-    (features.BUILT / name).write_bytes(b"PAR1 half")
+def test_the_unfinished_file_of_a_killed_run_is_not_used(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features.CACHE.mkdir(parents=True)
+    name = f"2013-01-{features.cache_key('2013-01', None, base.params())}.part"
+    (features.CACHE / name).write_bytes(b"PAR1 half")
     assert "2013-01" in run(monkeypatch)
-    assert not list(features.BUILT.glob("*.part"))
+    assert not list(features.CACHE.glob("*.part"))

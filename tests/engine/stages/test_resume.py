@@ -1,4 +1,4 @@
-"""A training that was killed in the middle ends with the same bytes as one that was not."""
+"""A training that was killed and started again ends with the same bytes as one that was not."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ RUN = "from mergeworthy.stages import train; train.main()"
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_goes_on_where_it_was_killed(
+def test_a_killed_training_resumes(
     january: Callable[..., None], capfd: pytest.CaptureFixture[str], processes: int
 ) -> None:
-    # given a training that is killed once an epoch is done
+    # given a training that is killed after an epoch
     january(processes=processes, epochs=6)
     paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     stopped = subprocess.Popen([sys.executable, "-c", RUN], env=paths)
@@ -34,16 +34,16 @@ def test_goes_on_where_it_was_killed(
     capfd.readouterr()
     # when it is started again
     train.main()
-    assert "going on" in capfd.readouterr().out
+    assert "resuming" in capfd.readouterr().out
     assert not distributed.CHECKPOINTS.exists()
     resumed = MODEL.read_bytes(), TRAINING.read_bytes()
     # then the model is that of a training which was never stopped
     train.main()
-    assert "going on" not in capfd.readouterr().out
+    assert "resuming" not in capfd.readouterr().out
     assert (MODEL.read_bytes(), TRAINING.read_bytes()) == resumed
 
 
-def test_what_belongs_to_another_training_is_left_alone(january: Callable[..., None]) -> None:
+def test_a_checkpoint_of_another_training_is_not_read(january: Callable[..., None]) -> None:
     january(epochs=1)
     distributed.Checkpoint("of other rows").save(b"not to be read")
     train.main()

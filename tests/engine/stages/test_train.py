@@ -1,4 +1,4 @@
-"""One process or several, in memory or in parts: the same model, within noise; a process that dies ends them all."""
+"""One process or several, in memory or in shards: the same model within noise; a process that dies ends them all."""
 
 import os
 import signal
@@ -10,14 +10,13 @@ import pytest
 
 from mergeworthy import artifact, holdout, paths
 from mergeworthy.errors import UserError
-from mergeworthy.stages import distributed as parts
-from mergeworthy.stages import distributed as workers
-from mergeworthy.stages import train
+from mergeworthy.stages import distributed, train
 
 FILES = [Path("features/2013-01.parquet")]
 
 
 def trained() -> dict[str, float | None]:
+    """Train, and return the metrics on the holdout."""
     train.main()
     newest = holdout.read()
     return holdout.figures(newest.label, artifact.predict(artifact.session(paths.MODEL.read_bytes()), newest.table))
@@ -25,29 +24,29 @@ def trained() -> dict[str, float | None]:
 
 def test_two_processes_train_the_same_model_within_noise(january: Callable[..., None]) -> None:
     january()
-    one = trained()
+    single = trained()
     january(processes=2)
-    two = trained()
+    double = trained()
     assert pl.read_csv("reports/training.csv")["epoch"].to_list() == [1, 2]  # written once
-    assert two["auc"] == pytest.approx(one["auc"], abs=0.005)
-    assert two["log_loss"] == pytest.approx(one["log_loss"], abs=0.005)
+    assert double["auc"] == pytest.approx(single["auc"], abs=0.005)
+    assert double["log_loss"] == pytest.approx(single["log_loss"], abs=0.005)
 
 
-def test_rows_that_do_not_fit_the_memory_are_read_in_parts(january: Callable[..., None]) -> None:
+def test_rows_that_do_not_fit_into_memory_are_read_in_shards(january: Callable[..., None]) -> None:
     january()
     whole = trained()
-    assert parts.needed(FILES, 8) == 1
+    assert distributed.shard_count(FILES, 8) == 1
     # given memory for a fifth of the rows
     january(memory_gb=0.004)
-    with parts.dealt(FILES, 0.004) as dealt:
-        tables = [part.collect() for part in dealt]
-    # then each row is in one part, and the model is as good
+    with distributed.sharded(FILES, 0.004) as shards:
+        tables = [shard.collect() for shard in shards]
+    # then each row is in one shard, and the model is as good
     assert len(tables) > 4
     assert pl.concat(tables).sort("sched_dep", "carrier", "flight").equals(pl.read_parquet(FILES))
-    in_parts = trained()
-    assert in_parts["auc"] == pytest.approx(whole["auc"], abs=0.005)
-    assert in_parts["log_loss"] == pytest.approx(whole["log_loss"], abs=0.005)
-    assert not parts.SHARDS.exists()
+    in_shards = trained()
+    assert in_shards["auc"] == pytest.approx(whole["auc"], abs=0.005)
+    assert in_shards["log_loss"] == pytest.approx(whole["log_loss"], abs=0.005)
+    assert not distributed.SHARDS.exists()
 
 
 def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,25 +55,25 @@ def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyP
     files = [tmp_path / f"{number}.parquet" for number in range(40)]
     for number, file in enumerate(files):
         pl.DataFrame({"n": range(number * 100, number * 100 + 100)}).write_parquet(file)
-    # when they are dealt / then each part has a file for each part, and a sample of all
-    with parts.dealt(files, 32e-6) as dealt:
-        assert len(dealt) == 4
-        assert len(list(parts.SHARDS.glob("*/*.parquet"))) == 4 * 4
-        tables = [part.collect()["n"] for part in dealt]
+    # when they are sharded / then each shard has one file per batch of files, and is a sample of all rows
+    with distributed.sharded(files, 32e-6) as shards:
+        assert len(shards) == 4
+        assert len(list(distributed.SHARDS.glob("*/*.parquet"))) == 4 * 4
+        tables = [shard.collect()["n"] for shard in shards]
     assert all(table.mean() == pytest.approx(2000, rel=0.05) for table in tables)
     assert sorted(number for table in tables for number in table) == list(range(4000))
 
 
 def killed() -> None:
-    """The second process dies in the middle, while the first one waits for it."""
-    with workers.joined("cpu"):
-        from torch import distributed
+    """Kill the second process in the middle, while the first one waits for it."""
+    with distributed.process_group("cpu"):
+        from torch.distributed import barrier, get_rank
 
-        if distributed.get_rank() == 1:
+        if get_rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        distributed.barrier()
+        barrier()
 
 
 def test_a_process_that_dies_ends_the_training_in_one_sentence() -> None:
     with pytest.raises(UserError, match=r"training process 1 of 2 ended by signal 9, all are stopped"):
-        workers.launch(2, killed)
+        distributed.launch(2, killed)

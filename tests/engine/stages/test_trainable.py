@@ -1,4 +1,4 @@
-"""Feature tables that nothing can be learned from, or measured on, are named before a training starts."""
+"""Feature files that no model can be fitted to, or measured on, are named before the training starts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ BOTH: dict[str, tuple[Change, str]] = {
         "all 3 inputs are null in every training row",
     ),
 }
-REFUSED |= {case: (change, change, sentence) for case, (change, sentence) in BOTH.items()}
+REFUSED |= {case: (change, change, message) for case, (change, message) in BOTH.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -66,15 +66,15 @@ def write(training: pl.DataFrame, holdout: pl.DataFrame) -> None:
 
 @pytest.mark.attempts("features to train on")
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_trained_on_is_one_line(case: str) -> None:
-    training, holdout, sentence = REFUSED[case]
+def test_untrainable_features_are_refused_in_one_line(case: str) -> None:
+    training, holdout, message = REFUSED[case]
     write(training(ROWS), holdout(ROWS))
 
-    with refusal(sentence):
+    with refusal(message):
         train.check_trainable(FILES[:1], FILES[1])
 
 
-def test_fewer_rows_than_processes_are_one_line() -> None:
+def test_fewer_rows_than_processes_are_refused() -> None:
     write(ROWS, ROWS)
 
     with pytest.raises(UserError, match=r"2 rows for 4 processes: lower compute\.processes"):
@@ -90,7 +90,7 @@ def test_a_column_without_values_is_a_warning(capsys: pytest.CaptureFixture[str]
     assert "warning: null in every training row, so of no use: distance" in capsys.readouterr().err
 
 
-def test_the_stage_looks_before_it_trains(january: Callable[..., None]) -> None:
+def test_the_stage_checks_before_it_trains(january: Callable[..., None]) -> None:
     january()
     for path in FILES:
         pl.read_parquet(path).with_columns(late=pl.lit(value=True)).write_parquet(path)

@@ -1,17 +1,20 @@
-"""The flights project: whether a flight arrives late, as known at its scheduled departure.
+"""The flights project: predict whether a flight arrives late, from what is known at its scheduled departure.
 
-`project` is the one registration: pyproject.toml names it under [tool.mergeworthy], and the engine knows this package
-only by it. Tables and tensors in, tables and tensors out: nothing here reads files, networks or settings.
+Read in this order: `schema` (the tables), `features` and `history` (a row per flight), `model` (the network and its
+training), `params` (the keys of params.yaml).
+
+`project` registers all of it. pyproject.toml names `project` under [tool.mergeworthy], and the engine calls this
+package through it alone. The code here computes from tables and tensors: it opens no file and no connection.
 """
 
 from mergeworthy import Binary, Online, Project
 
-from .features import LABEL, NOT_INPUTS, build_features, derive, label
+from .features import NOT_INPUTS, TARGET, build_features, derive, label
 from .history import build_history
 from .params import Params
 
 project = Project(
-    task=Binary(LABEL, label),
+    task=Binary(TARGET, label),
     tables="ml.schema:TABLES",
     params=Params,
     features=build_features,

@@ -1,8 +1,8 @@
-"""From the tables of the contract to one row per flight, with nothing that is unknown at its scheduled departure.
+"""Features: one row per flight, from nothing that is unknown at its scheduled departure.
 
-A row is what the flight's own columns say, what `history` knew by then, and what `derive` makes of both. Training
-builds them for all flights (`build_features`); the service looks history up for the flights of one request, and calls
-the same `derive`.
+A row has three sources: the flight's own columns, its history (`build_history`), and the inputs computed from both
+(`derive`). Training builds the rows of all flights with `build_features`. The service looks up the history of the
+flights in a request and calls the same `derive`.
 """
 
 from collections.abc import Mapping
@@ -15,56 +15,58 @@ from mergeworthy import asof, split_inputs
 from .history import QUEUES, build_history
 from .params import Params
 
-LABEL = "late"
-NOT_INPUTS = {"sched_dep", "flight", "tailnum", "date", "hour", LABEL}
-# what is no input itself: derive makes one of it
-RAW = ["sched_arr", "built", *(f"{name}_due" for name in QUEUES)]
-YEAR = 365.2425 * 1440  # minutes
+TARGET = "late"
+NOT_INPUTS = {"sched_dep", "flight", "tailnum", "date", "hour", TARGET}
+DERIVED_FROM = ["sched_arr", "built", *(f"{name}_due" for name in QUEUES)]  # inputs only through `derive`
+MINUTES_PER_DAY = 1440
+MINUTES_PER_YEAR = 365.2425 * MINUTES_PER_DAY
 
-NOW = pl.col("sched_dep")
+DEPARTURE = pl.col("sched_dep")
 
 
 def label(params: Params) -> pl.Expr:
-    """Return the label as an expression of the main table's columns: true, false, or null if it is not known.
+    """Return the label as an expression of the flights' columns: true, false, or null if it is not known.
 
-    The gate asks it of the table itself, so that no row with a label is lost on its way into the features.
+    The gate also evaluates it on the table itself, to check that the features have every labelled row.
     """
     return pl.col("arr_delay") > params.features.late_minutes
 
 
 def build_features(tables: Mapping[str, pl.LazyFrame], params: Params) -> pl.LazyFrame:
-    """Give a row per flight: keys, `date`, `hour`, the inputs, and the label where it is known.
+    """Return one row per flight: key, `date`, `hour`, inputs, and the target, which is null if it is not known.
 
-    Lazy, and for any subset of months, given the one before.
+    The rows are lazy. `tables` may hold any months: a month's rows are complete if the month before is there too.
     """
     rows = tables["flights"].sort("sched_dep", "carrier", "flight")
-    rows = rows.with_columns(label(params).alias(LABEL), date=NOW.dt.date(), hour=NOW.dt.hour())
+    rows = rows.with_columns(label(params).alias(TARGET), date=DEPARTURE.dt.date(), hour=DEPARTURE.dt.hour())
     rows = rows.drop("dep_delay", "arr_delay", "air_time")
     for history in build_history(tables, params).values():
         rows = rows.pipe(asof, "sched_dep", history)
-    rows = rows.with_columns(**derive({name: pl.col(name) for name in rows.collect_schema()})).drop(RAW)
+    rows = rows.with_columns(**derive({name: pl.col(name) for name in rows.collect_schema()})).drop(DERIVED_FROM)
     categories, numbers = split_inputs(rows.collect_schema(), NOT_INPUTS)
     return rows.with_columns(pl.col(categories).cast(pl.String), pl.col(numbers).cast(pl.Float32))
 
 
-def derive(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the inputs that follow from a row and its history: the one place, for training and for the service.
+def derive(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs that are computed from a flight and its history, by name; training and service both call it.
 
-    `known` maps columns to polars expressions (training) or to numpy arrays of shape (N,) (service), missing numbers
-    being null or NaN; so only plain arithmetic is used. No month: with less than some years of data it only misleads.
+    `columns` maps names to polars expressions (training) or to numpy arrays of shape (N,) (service), in which a missing
+    number is null or NaN. Both understand plain arithmetic, so use nothing else.
+
+    The month is no input: with less than a few years of data it stands for the weather of one year.
     """
-    now = minutes(known["sched_dep"])
-    minute = now % 1440
+    now = epoch_minutes(columns["sched_dep"])
+    minute = now % MINUTES_PER_DAY
     return {
         "minute": minute,
-        "weekday": (now // 1440 + 3) % 7 + 1,
-        "arrival_minute": known["sched_arr"],
-        "block_minutes": (known["sched_arr"] - minute) % 1440,
-        "age": (now - known["built"]) / YEAR,
-        **{f"{name}_overdue": now - known[f"{name}_due"] for name in QUEUES},
+        "weekday": (now // MINUTES_PER_DAY + 3) % 7 + 1,  # 1970 began on a Thursday
+        "arrival_minute": columns["sched_arr"],
+        "block_minutes": (columns["sched_arr"] - minute) % MINUTES_PER_DAY,
+        "age": (now - columns["built"]) / MINUTES_PER_YEAR,
+        **{f"{name}_overdue": now - columns[f"{name}_due"] for name in QUEUES},
     }
 
 
-def minutes(times: Any) -> Any:
-    """Whole minutes since 1970."""
+def epoch_minutes(times: Any) -> Any:
+    """Return whole minutes since 1970, of an expression or of an array of shape (N,)."""
     return times.dt.epoch("s") // 60 if isinstance(times, pl.Expr) else times.astype("datetime64[m]").astype(np.int64)

@@ -1,4 +1,7 @@
-"""What params.yaml may hold: each key, its type and range. No defaults: what a model was made with is written down."""
+"""The keys of params.yaml with their types and ranges; the file explains what each key does.
+
+No key has a default, so that params.yaml records every value that a model was made with.
+"""
 
 from typing import Annotated
 
@@ -9,19 +12,19 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
-    """A key that nothing reads is a typo, and a number is a number: what DVC records is what the model is made with."""
+    """Refuse unknown keys and values of another type, so that what DVC records is what the model is made with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Features(Strict):
-    """What a feature row looks back on."""
+    """Label and features."""
 
     late_minutes: Annotated[int, Field(ge=0, le=600)]
     weather_lag_hours: Annotated[int, Field(ge=1, le=48)]
     history_hours: Annotated[int, Field(ge=1, le=48)]
-    # The stage hands over one month before: 28 days in February, less the two that a flight may leave late, by the
-    # contract, and the one until its arrival counts as known.
+    # A feature row sees the month before, which has at least 28 days. A flight may leave up to 2 days late (see
+    # schema.py), and its arrival counts as known 1 day later: 25 days remain.
     history_days: Annotated[int, Field(ge=1, le=25)]
 
 
@@ -41,7 +44,7 @@ class Train(Strict):
 
 
 class Params(Strict):
-    """All of params.yaml."""
+    """The whole of params.yaml."""
 
     features: Features
     train: Train

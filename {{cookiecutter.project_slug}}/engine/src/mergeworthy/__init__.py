@@ -1,6 +1,6 @@
-"""The public names: all that a team's code in `src/ml` imports, beside `mergeworthy.training` for models in PyTorch.
+"""The public names, which a team's code in `src/ml` imports; `mergeworthy.training` adds helpers for PyTorch.
 
-A name is imported when it is asked for, so that a verb does not wait for polars if it needs none.
+A name is imported from its module at first use, so that a command that needs no polars does not wait for it.
 """
 
 import os
@@ -46,9 +46,9 @@ _MODULES = {
     "split_inputs": "interface",
 }
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it when it is imported
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it at import
 
-if not TYPE_CHECKING:  # a type checker knows the names above, and no others
+if not TYPE_CHECKING:  # so that a type checker knows only the names above
 
     def __getattr__(name: str) -> Any:
         """Import a public name from its module."""

@@ -1,4 +1,4 @@
-"""`python -m mergeworthy` is `mergeworthy`."""
+"""Run the command line with `python -m mergeworthy`."""
 
 from .cli import main
 

@@ -1,6 +1,7 @@
-"""Rows made from the contract alone, for checks that have no data: in its types and limits, and the same each time.
+"""Example rows generated from the contract alone, for checks that have no data.
 
-Columns of one name have the same values in all tables, so that they can be joined.
+They have the contract's types, are within its limits, and are the same each time. Columns of the same name have the
+same values in all tables, so that the tables can be joined.
 """
 
 import re
@@ -19,12 +20,14 @@ from pandera.polars import Check, Column, DataFrameSchema
 from .data.contract import validate
 from .errors import BrokenDataError, UserError
 
-PARTITION = "2024-01"  # the month in which the rows lie
+PARTITION = "2024-01"  # the month of the rows
 START, DAYS = datetime(2024, 1, 1), 31
-DISTINCT = 40  # values of a text, or of a column that several tables have
-REPEATED = 5  # longest run of a pattern's `*` and `+`
+DISTINCT = 40  # distinct values of a text column, or of a column that several tables have
+MAX_REPEATED = 5  # repetitions for a pattern's `*` and `+`
+# A character or a set of characters, and how often it is repeated.
 ATOM = re.compile(r"(\[\^?\]?(?:\\.|[^\]\\])*\]|\\.|[^()|?*+{}\[\]\\])(?:\{(\d+)(,?)(\d*)\}|([?*+]))?")
 CHARACTERS = string.ascii_letters + string.digits + "-_ .:/@#"
+# Check of pandera → name of its limit, and the step from the limit to the nearest allowed number: 0 if it is allowed.
 BOUNDS = {
     "greater_than_or_equal_to": ("min_value", 0),
     "greater_than": ("min_value", 1),
@@ -34,39 +37,41 @@ BOUNDS = {
 
 
 def tables(schemas: Mapping[str, DataFrameSchema], rows: int) -> dict[str, pl.DataFrame]:
-    """Return about so many rows of each table; raise `UserError` naming a column for which none can be made."""
-    shared = {
-        name for name, count in Counter(name for each in schemas.values() for name in each.columns).items() if count > 1
-    }
-    made = {name: _table(name, schema, rows, shared) for name, schema in schemas.items()}
+    """Return up to `rows` rows of each table; raise `UserError` naming a column that cannot be generated."""
+    counts = Counter(column for schema in schemas.values() for column in schema.columns)
+    shared = {column for column, count in counts.items() if count > 1}
+    generated = {name: _table(name, schema, rows, shared) for name, schema in schemas.items()}
     try:
-        validate(PARTITION, made, schemas)
+        validate(PARTITION, generated, schemas)
     except BrokenDataError as error:
-        raise UserError(f"no rows can be made from the contract: {error}") from None
-    return made
+        raise UserError(f"no rows can be generated from the contract: {error}") from None
+    return generated
 
 
 def matching(pattern: str, random: np.random.Generator) -> str:
     """Return a text that matches a pattern of characters, sets and repetitions; raise `UserError` for any other."""
-    place, text = 0, ""
+    position, text = 0, ""
     inner = pattern.removeprefix("^").removesuffix("$")
-    while place < len(inner):
-        atom = ATOM.match(inner, place)
+    while position < len(inner):
+        atom = ATOM.match(inner, position)
         if atom is None:
-            raise UserError(f"no text can be made for the pattern {pattern}: it is not only sets and repetitions")
-        place = atom.end()
+            raise UserError(
+                f"no text can be generated for the pattern {pattern}: use only characters, sets and repetitions"
+            )
+        position = atom.end()
         allowed = [character for character in CHARACTERS if re.fullmatch(atom[1], character)] or [atom[1][-1]]
-        text += "".join(random.choice(allowed, random.integers(*_times(atom), endpoint=True)))
+        text += "".join(random.choice(allowed, random.integers(*_repetitions(atom), endpoint=True)))
     if not re.match(pattern, text):
-        raise UserError(f"no text can be made for the pattern {pattern}")
+        raise UserError(f"no text can be generated for the pattern {pattern}")
     return text
 
 
-def _times(atom: re.Match[str]) -> tuple[int, int]:
+def _repetitions(atom: re.Match[str]) -> tuple[int, int]:
+    """Return how often an atom is repeated, at least and at most."""
     _, least, comma, most, sign = atom.groups()
     if least:
-        return int(least), int(most) if most else int(least) + REPEATED * bool(comma)
-    return {None: (1, 1), "?": (0, 1), "*": (0, REPEATED), "+": (1, REPEATED)}[sign]
+        return int(least), int(most) if most else int(least) + MAX_REPEATED * bool(comma)
+    return {None: (1, 1), "?": (0, 1), "*": (0, MAX_REPEATED), "+": (1, MAX_REPEATED)}[sign]
 
 
 def _table(table: str, schema: DataFrameSchema, rows: int, shared: set[str]) -> pl.DataFrame:
@@ -77,25 +82,24 @@ def _table(table: str, schema: DataFrameSchema, rows: int, shared: set[str]) -> 
         if name == time:
             values = _moments(column, np.arange(rows) * DAYS * 86_400 // rows)
         elif column.dtype.type == pl.String or name in shared:
-            alike = np.random.default_rng(zlib.crc32(name.encode()))
-            pool = _values(table, name, column, DISTINCT if name in shared or key != [name] else rows, alike).unique(
-                maintain_order=True
-            )
+            same_in_all_tables = np.random.default_rng(zlib.crc32(name.encode()))
+            count = DISTINCT if name in shared or key != [name] else rows
+            pool = _values(table, name, column, count, same_in_all_tables).unique(maintain_order=True)
             values = pool.gather(random.integers(0, len(pool), rows)) if key != [name] else pool
             if len(values) < rows:
                 values = values.extend_constant(None, rows - len(values))
         else:
             values = _values(table, name, column, rows, random)
         columns.append(_with_nulls(values, column, random).alias(name))
-    made = pl.DataFrame(columns)
-    return made.drop_nulls(key).unique(key, keep="first", maintain_order=True) if key else made
+    generated = pl.DataFrame(columns)
+    return generated.drop_nulls(key).unique(key, keep="first", maintain_order=True) if key else generated
 
 
 def _values(table: str, name: str, column: Column, rows: int, random: np.random.Generator) -> pl.Series:
     dtype, checks = column.dtype.type, {check.name: check for check in column.checks}
     if "isin" in checks:
         allowed = list(checks["isin"].statistics["allowed_values"])
-        return pl.Series([allowed[place] for place in random.integers(0, len(allowed), rows)], dtype=dtype)
+        return pl.Series([allowed[index] for index in random.integers(0, len(allowed), rows)], dtype=dtype)
     if dtype == pl.String:
         return pl.Series([_text(name, checks.get("str_matches"), random, row) for row in range(rows)], dtype=dtype)
     if dtype == pl.Boolean:
@@ -106,7 +110,7 @@ def _values(table: str, name: str, column: Column, rows: int, random: np.random.
         return pl.Series(random.choice(dtype.categories.to_list(), rows), dtype=dtype)
     if dtype.is_integer() or dtype.is_float():
         return pl.Series(_numbers(column, rows, random)).cast(dtype)
-    raise UserError(f"no rows can be made from the contract: table {table}: column {name} has type {dtype}")
+    raise UserError(f"no rows can be generated from the contract: table {table}: column {name} has type {dtype}")
 
 
 def _text(name: str, check: Check | None, random: np.random.Generator, row: int) -> str:
@@ -117,7 +121,7 @@ def _text(name: str, check: Check | None, random: np.random.Generator, row: int)
 
 
 def _numbers(column: Column, rows: int, random: np.random.Generator) -> NDArray[Any]:
-    """Return numbers within the limits; if the median has some too, half lie there and a quarter on each side."""
+    """Return numbers within the limits; if the median has limits too, half of the numbers are within those."""
     whole = column.dtype.type.is_integer()
     low, high = _limits(column, whole=whole)
     median = (column.metadata or {}).get("median")
@@ -137,20 +141,18 @@ def _between(low: float, high: float, rows: int, random: np.random.Generator, *,
 
 
 def _limits(column: Column, *, whole: bool) -> tuple[float, float]:
+    """Return the least and the greatest number that the checks of a column allow, at most 100 apart by default."""
     low, high = -np.inf, np.inf
     for check in column.checks:
-        told = check.statistics or {}
+        limits = check.statistics or {}
         step = 1 if whole else 1e-6
         if check.name == "in_range":
-            low = max(low, told["min_value"] + step * (not told["include_min"]))
-            high = min(high, told["max_value"] - step * (not told["include_max"]))
+            low = max(low, limits["min_value"] + step * (not limits["include_min"]))
+            high = min(high, limits["max_value"] - step * (not limits["include_max"]))
         elif check.name in BOUNDS:
             key, sign = BOUNDS[check.name]
-            low, high = (
-                (max(low, told[key] + sign * step), high)
-                if sign > 0 or key == "min_value"
-                else (low, min(high, told[key] + sign * step))
-            )
+            limit = limits[key] + sign * step
+            low, high = (max(low, limit), high) if key == "min_value" else (low, min(high, limit))
     if low == -np.inf:
         low = high - 100 if high < np.inf else 0
     return low, high if high < np.inf else low + 100
@@ -169,5 +171,5 @@ def _moments(column: Column, seconds: NDArray[np.int64]) -> pl.Series:
 
 def _with_nulls(values: pl.Series, column: Column, random: np.random.Generator) -> pl.Series:
     share = (column.metadata or {}).get("max_null", 0.1) / 2 if column.nullable else 0
-    unknown = pl.Series(random.permutation(len(values)) < int(share * len(values)))
-    return values.set(unknown, None) if unknown.any() else values
+    is_null = pl.Series(random.permutation(len(values)) < int(share * len(values)))
+    return values.set(is_null, None) if is_null.any() else values

@@ -1,7 +1,9 @@
-"""Readers of the project's files, one per kind. A file that cannot be read is one line: its name, the cause, the fix.
+"""Readers of the project's files, one per format, and the hashes of files.
 
-YAML is version 1.2, as DVC reads it, so that what `dvc.lock` records is what a stage was run with: `010` is ten, `no`
-and `17:04` are texts. A key that stands twice is refused.
+A file that cannot be read is a `UserError` of one line: its name, the cause, and how to fix it (the parameter `fix`).
+
+YAML is version 1.2, as DVC reads it, so that a stage runs with the values that `dvc.lock` records: `010` is ten, `no`
+and `17:04` are texts. A duplicate key is refused.
 """
 
 import hashlib
@@ -28,26 +30,27 @@ if TYPE_CHECKING:
     import polars as pl
     from pydantic_core import ErrorDetails
 
-DEPTH, VALUES = 50, 1_000_000  # more is no file of ours: an alias that holds itself, or one that multiplies
-UNVALUED = ("missing", "extra_forbidden", "json_invalid")  # violations that are about no value
-OLD = re.compile(r"y|n|yes|no|on|off|[-+]?[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?|[-+]?0b[01_]+", re.IGNORECASE)
-MARKERS = ("<<<<<<< ", ">>>>>>> ")
+MAX_DEPTH, MAX_VALUES = 50, 1_000_000  # no file of ours has more; an alias that holds itself, or multiplies, has
+WITHOUT_VALUE = ("missing", "extra_forbidden", "json_invalid")  # types of violations that concern no value
+# What YAML 1.1 reads as a boolean, a sexagesimal or a binary number.
+YAML_1_1 = re.compile(r"y|n|yes|no|on|off|[-+]?[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?|[-+]?0b[01_]+", re.IGNORECASE)
+CONFLICT_MARKERS = ("<<<<<<< ", ">>>>>>> ")
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class ConflictError(UserError):
-    """A merge that nobody finished: the content is that of two commits."""
+    """A file has the conflict markers of an unfinished merge."""
 
 
 class Record(BaseModel):
-    """What a verb or a stage writes as JSON, once; NaN is not JSON, so what cannot be computed is null."""
+    """Base of what a verb or a stage writes as JSON; NaN is not JSON, so a value that cannot be computed is null."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def read_bytes(path: Path, fix: str) -> bytes:
-    """Return the content; raise `UserError` if the file is missing, a folder or unreadable. `fix` ends the line."""
+    """Return the content; raise `UserError`, which ends with `fix`, if the file is missing, a folder or unreadable."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -55,7 +58,7 @@ def read_bytes(path: Path, fix: str) -> bytes:
 
 
 def read_text(path: Path, fix: str) -> str:
-    """Return UTF-8 text; raise `UserError` if the file cannot be read or is something else."""
+    """Return the content as text; raise `UserError` if the file cannot be read or is not UTF-8."""
     return _decoded(read_bytes(path, fix), str(path), fix)
 
 
@@ -65,7 +68,7 @@ def read_yaml(path: Path, fix: str = "run this in the project's folder, or resto
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """Return the content of YAML text; `name` is what an error calls it."""
+    """Return the content of YAML text; raise `UserError` that calls it `name` if it is invalid."""
     _refuse_conflict(text, name)
     yaml = YAML(typ="safe", pure=True)
     yaml.Scanner, yaml.Constructor = _Scanner, _Constructor
@@ -73,20 +76,20 @@ def parse_yaml(text: str, name: str) -> Any:
         content = yaml.load(text)
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        problem = _line(error.problem or error)
-        if isinstance(error, DuplicateKeyError):  # which also shows both values
+        problem = _first_line(error.problem or error)
+        if isinstance(error, DuplicateKeyError):  # its message shows both values, which may be secret
             problem = re.sub(r'^found duplicate key "(.*?)" with value.*', r"\1 stands there twice", problem)
         raise UserError(f"{name}{line}: not valid YAML: {problem}") from None
     except (YAMLError, ValueError) as error:
-        raise UserError(f"{name} is not valid YAML: {_line(error)}") from None
-    _refuse_endless(content, name)
+        raise UserError(f"{name} is not valid YAML: {_first_line(error)}") from None
+    _refuse_large(content, name)
     return content
 
 
 def dump_yaml(content: Any) -> str:
-    """Return YAML text in block style, keys in their order; every reader gets the same texts back.
+    """Return YAML text in block style, keys in their order.
 
-    What YAML 1.1 would take for a yes, a no or a time of day is quoted: Kubernetes' tools read that version.
+    A text that YAML 1.1 would read as a boolean or a number is quoted: Kubernetes' tools read that version.
     """
     yaml, text = YAML(), io.StringIO()
     yaml.default_flow_style, yaml.width = False, 4096
@@ -108,13 +111,13 @@ def read_mapping(path: Path, fix: str) -> dict[str, Any]:
 
 
 def read_record(path: Path, kind: type[Kind], what: str, fix: str) -> Kind:
-    """Return a JSON file as `kind`; raise `UserError` if it is not `what`, e.g. "a verdict"."""
+    """Return a JSON file as `kind`; raise `UserError` if it is not; `what` names the kind, e.g. "a verdict"."""
     text = read_text(path, fix)
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
         raise UserError(
-            f"{path} is not {what} as this version writes it ({_line(explain(error, None))}): {fix}"
+            f"{path} is not {what} as this version writes it ({_first_line(explain(error, None))}): {fix}"
         ) from None
 
 
@@ -123,7 +126,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path, "restore it from git"))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid TOML: {_line(error)}: restore it from git") from None
+        raise UserError(f"{path} is not valid TOML: {_first_line(error)}: restore it from git") from None
 
 
 def read_parquet(path: Path, fix: str, columns: Iterable[str] | None = None) -> "pl.DataFrame":
@@ -134,21 +137,21 @@ def read_parquet(path: Path, fix: str, columns: Iterable[str] | None = None) -> 
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path} is not a whole parquet file ({_line(error)}): {fix}") from None
+        raise UserError(f"{path} is not a whole parquet file ({_first_line(error)}): {fix}") from None
 
 
 def parse_parquet(content: bytes, name: str, fix: str) -> "pl.DataFrame":
-    """Return the rows of a parquet file's content; raise `UserError`, which calls it `name`, if it is damaged."""
+    """Return the rows in the content of a parquet file; raise `UserError` that calls it `name` if it is damaged."""
     import polars as pl
 
     try:
         return pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{name} is not a whole parquet file ({_line(error)}): {fix}") from None
+        raise UserError(f"{name} is not a whole parquet file ({_first_line(error)}): {fix}") from None
 
 
 def scan_parquet(paths: Iterable[Path], fix: str, columns: Iterable[str] | None = None) -> "pl.LazyFrame":
-    """Return the rows of parquet files, one after the other; every file's footer is read and checked first."""
+    """Return the rows of parquet files, one after the other; raise `UserError` if the footer of one cannot be read."""
     import polars as pl
 
     paths = list(paths)
@@ -159,7 +162,7 @@ def scan_parquet(paths: Iterable[Path], fix: str, columns: Iterable[str] | None 
 
 @contextmanager
 def whole(paths: Iterable[Path], fix: str) -> Iterator[None]:
-    """Raise `UserError` naming the file if rows of one of `paths` cannot be read: a footer alone does not tell."""
+    """Raise `UserError` naming the file if the rows of one of `paths` cannot be read, although its footer could."""
     import polars as pl
 
     try:
@@ -171,36 +174,51 @@ def whole(paths: Iterable[Path], fix: str) -> Iterator[None]:
 
 
 def read_csv(path: Path, fix: str, *, empty: bool = False) -> "pl.DataFrame":
-    """Return the rows of a CSV file; raise `UserError` if it is no CSV, or has no header and may not be `empty`."""
+    """Return the rows of a CSV file; raise `UserError` if it is not CSV, or if it has no header and is not `empty`."""
     import polars as pl
 
     text = read_text(path, fix)
     try:
         return pl.read_csv(text.encode(), raise_if_empty=not empty)
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path} is not a whole CSV file ({_line(error)}): {fix}") from None
+        raise UserError(f"{path} is not a whole CSV file ({_first_line(error)}): {fix}") from None
 
 
 def md5(path: Path, fix: str = "run `make pipeline`") -> str:
-    """Return the hash by which DVC knows a file; that of `dvc.lock` itself identifies a training."""
+    """Return the MD5 of a file, as DVC computes it; the MD5 of `dvc.lock` identifies a training."""
     return hashlib.md5(read_bytes(path, fix), usedforsecurity=False).hexdigest()
 
 
+def digest(values: Iterable[str], files: Iterable[Path]) -> str:
+    """Return one SHA-256 of texts and of the content of files; raise `UserError` if a file cannot be read."""
+    parts = list(values)
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                parts.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): restore it from git, or run `make pipeline`"
+            ) from None
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def explain(error: ValidationError, content: object) -> str:
-    """Return the first violation as `key: what was expected, not the value`; the key is one of `content`, the input."""
+    """Return the first violation as `key: expected, not value`; `content` is the input, whose keys are shown."""
     violations = [(_key(violation, content), violation) for violation in error.errors()]
     key, first = violations[0]
-    tried = [
-        each for name, each in violations if name == key and (each["type"] in UNVALUED) == (first["type"] in UNVALUED)
+    without_value = first["type"] in WITHOUT_VALUE
+    alternatives = [
+        each for name, each in violations if name == key and (each["type"] in WITHOUT_VALUE) == without_value
     ]
-    expected = "; or ".join(dict.fromkeys(_expected(each) for each in tried))
-    whole = first["type"] == "value_error" and isinstance(first["input"], dict | list)
-    found = "" if whole or first["type"] in UNVALUED else f", not {_value(first['input'])}"
-    return f"{key or '(top level)'}: {expected}{found}"
+    expected = "; or ".join(dict.fromkeys(_expected(each) for each in alternatives))
+    is_mapping = first["type"] == "value_error" and isinstance(first["input"], dict | list)
+    value = "" if is_mapping or without_value else f", not {_value(first['input'])}"
+    return f"{key or '(top level)'}: {expected}{value}"
 
 
 def _expected(violation: "ErrorDetails") -> str:
-    """Return pydantic's words without what only its users know."""
+    """Return pydantic's message without its own terms."""
     if violation["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return "a mapping of keys is expected"
     if violation["type"] == "union_tag_not_found":
@@ -209,16 +227,16 @@ def _expected(violation: "ErrorDetails") -> str:
 
 
 class _Scanner(Scanner):
-    """Stops at the depth that no file of ours has: reading it on would take minutes, and more stack than there is."""
+    """Refuses deep nesting, which would take minutes to read and overflow the stack."""
 
     def fetch_more_tokens(self) -> Any:
-        if self.flow_level + len(self.indents) > DEPTH:
-            raise ScannerError(problem=f"nested more than {DEPTH} levels deep", problem_mark=self.reader.get_mark())
+        if self.flow_level + len(self.indents) > MAX_DEPTH:
+            raise ScannerError(problem=f"nested more than {MAX_DEPTH} levels deep", problem_mark=self.reader.get_mark())
         return super().fetch_more_tokens()
 
 
 class _Constructor(SafeConstructor):
-    """Names line and value if a scalar cannot be held: a date that is none, a number without end."""
+    """Names line and value of a scalar that cannot be constructed, such as an impossible date."""
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         try:
@@ -232,12 +250,12 @@ def _parquet_schema(path: Path, fix: str, columns: Iterable[str] | None) -> None
     import polars as pl
 
     try:
-        found = pl.read_parquet_schema(path)
+        schema = pl.read_parquet_schema(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} {_cause(error)}: {fix}") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path} is not a whole parquet file ({_line(error)}): {fix}") from None
-    if missing := [name for name in columns or () if name not in found]:
+        raise UserError(f"{path} is not a whole parquet file ({_first_line(error)}): {fix}") from None
+    if missing := [name for name in columns or () if name not in schema]:
         raise UserError(f"{path} has no column {missing[0]!r}: {fix}")
 
 
@@ -246,20 +264,20 @@ def _quoted(content: Any) -> Any:
         return {_quoted(key): _quoted(value) for key, value in content.items()}
     if isinstance(content, list):
         return [_quoted(value) for value in content]
-    return SingleQuotedScalarString(content) if isinstance(content, str) and OLD.fullmatch(content) else content
+    return SingleQuotedScalarString(content) if isinstance(content, str) and YAML_1_1.fullmatch(content) else content
 
 
 def _decoded(content: bytes, name: str, fix: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{name} is not a text in UTF-8 (byte {error.start}): {fix}") from None
+        raise UserError(f"{name} is not UTF-8 text (byte {error.start}): {fix}") from None
 
 
 def _refuse_conflict(text: str, name: str) -> None:
-    if any(marker in text for marker in MARKERS):
+    if any(marker in text for marker in CONFLICT_MARKERS):
         for number, line in enumerate(text.splitlines(), 1):
-            if line.startswith(MARKERS):
+            if line.startswith(CONFLICT_MARKERS):
                 file = name.split(" at ")[0]
                 raise ConflictError(
                     f"{name}, line {number}: git's conflict markers: keep one side with `git checkout --ours {file}` "
@@ -267,42 +285,44 @@ def _refuse_conflict(text: str, name: str) -> None:
                 )
 
 
-def _refuse_endless(content: Any, name: str) -> None:
+def _refuse_large(content: Any, name: str) -> None:
+    """Raise `UserError` if the content is nested too deeply, or endlessly by an alias, or has too many values."""
     level, values = [content], 0
-    for _ in range(DEPTH):
-        level = [value for item in level if isinstance(item, dict | list) for value in _below(item)]
+    for _ in range(MAX_DEPTH):
+        level = [
+            value
+            for item in level
+            if isinstance(item, dict | list)
+            for value in (item.values() if isinstance(item, dict) else item)
+        ]
         values += len(level)
         if not level:
             return
-        if values > VALUES:
+        if values > MAX_VALUES:
             break
-    raise UserError(f"{name} is nested too deeply: at most {DEPTH} levels and {VALUES:,} values")
-
-
-def _below(item: dict[Any, Any] | list[Any]) -> Iterable[Any]:
-    return item.values() if isinstance(item, dict) else item
+    raise UserError(f"{name} is nested too deeply: at most {MAX_DEPTH} levels and {MAX_VALUES:,} values are read")
 
 
 def _key(violation: "ErrorDetails", content: object) -> str:
-    """Return the dotted key; pydantic's place also names the member of a union that was tried, which is no key."""
+    """Return the dotted key; pydantic's `loc` also names the members of unions, which are no keys of `content`."""
     keys: list[str] = []
     *above, last = violation["loc"] or ("",)
     for part in above:
-        if _holds(content, part):
+        if _has_key(content, part):
             content = content[part]  # type: ignore[index]
             keys.append(_shown(part))
-    if violation["type"] == "missing" or _holds(content, last):
+    if violation["type"] == "missing" or _has_key(content, last):
         keys.append(_shown(last))
     return ".".join(keys)
 
 
 def _shown(key: int | str) -> str:
-    """Return a key, in quotes if blanks or signs that are not seen are part of it, or if it is empty."""
+    """Return a key, in quotes if it is empty or has blanks or invisible characters."""
     text = str(key)
     return text if text and text.isprintable() and not re.search(r"\s", text) else repr(text)
 
 
-def _holds(content: object, part: int | str) -> bool:
+def _has_key(content: object, part: int | str) -> bool:
     if isinstance(content, list):
         return isinstance(part, int) and part < len(content)
     return isinstance(content, dict) and part in content
@@ -312,7 +332,7 @@ def _cause(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "is missing"
     if isinstance(error, IsADirectoryError):
-        return "is a folder, where a file is expected"
+        return "is a folder, but a file is expected"
     return f"cannot be read ({error.strerror or type(error).__name__})"
 
 
@@ -321,22 +341,5 @@ def _value(value: object) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
 
 
-def _line(error: object) -> str:
+def _first_line(error: object) -> str:
     return " ".join((str(error) or type(error).__name__).splitlines()[0].split())
-
-
-# DOC digest: What something was made from, as one hash.
-
-
-def digest(values: Iterable[str], files: Iterable[Path]) -> str:
-    """Return the SHA-256 of texts and of files' content, in this order; raise `UserError` if one is unreadable."""
-    parts = list(values)
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                parts.append(hashlib.file_digest(file, "sha256").hexdigest())
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be read ({error.strerror}): bring it back, from git or with a verb"
-            ) from None
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,4 +1,8 @@
-"""What a training function is given (`Dataset`, `Compute`), and what becomes known over time (`History`)."""
+"""What the team's functions receive and return: `Dataset` and `Compute` for training, `History` for features.
+
+A `History` is a table of what becomes known over time. Training joins it to all rows (`asof`); the service looks the
+same table up row by row.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +12,13 @@ from typing import Protocol
 
 import polars as pl
 
-# DOC dataset: What a training function is given: the rows (`Dataset`), and where and how to compute (`Compute`).
-
-TEXT = (pl.String, pl.Categorical, pl.Enum)
+TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 
 
 def split_inputs(columns: Mapping[str, pl.DataType], leave_out: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """Return the names of a model's categories and of its numbers: all columns but those to be left out."""
+    """Return the names of the categories (text) and of the numbers among `columns`, without those in `leave_out`."""
     names = [name for name in columns if name not in leave_out]
-    categories = [name for name in names if columns[name] in TEXT]
+    categories = [name for name in names if columns[name] in TEXT_TYPES]
     return categories, [name for name in names if name not in categories]
 
 
@@ -24,8 +26,8 @@ def split_inputs(columns: Mapping[str, pl.DataType], leave_out: Collection[str] 
 class Dataset:
     """Feature rows to train on.
 
-    Several `parts`, each a random sample of all rows, are read one after the other in each epoch: they need not fit
-    into memory together. `not_inputs` are columns that no model reads, among them `target`.
+    If there are several `parts`, each is a random sample of all rows, and each epoch reads one after the other: they
+    need not fit into memory together. `not_inputs` are the columns that the model must not read, `target` included.
     """
 
     parts: Sequence[pl.LazyFrame]
@@ -34,7 +36,7 @@ class Dataset:
 
     @cached_property
     def rows(self) -> pl.LazyFrame:
-        """The rows of all parts whose target is known."""
+        """Rows of all parts with a known target."""
         return pl.concat(self.parts).filter(pl.col(self.target).is_not_null())
 
     @cached_property
@@ -44,50 +46,46 @@ class Dataset:
 
     @cached_property
     def count(self) -> int:
-        """How many rows have a known target."""
+        """Number of rows with a known target."""
         counts = [part.select(pl.col(self.target).count()) for part in self.parts]
         return int(pl.concat(counts).sum().collect().item())
 
 
 class Checkpoint(Protocol):
-    """One place for the state of one training, as bytes."""
+    """Storage for the state of one training."""
 
     def load(self) -> bytes | None:
-        """Return what was saved last; None at the start."""
+        """Return the state that was saved last; None if none was saved."""
 
     def save(self, state: bytes) -> None:
-        """Replace what was saved before."""
+        """Replace the saved state."""
 
 
-def _silent(_: Mapping[str, float]) -> None:
-    """Report nothing."""
+def report_nothing(_: Mapping[str, float]) -> None:
+    """Ignore the figures of an epoch."""
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how to compute, as infra.yaml says it.
+    """Where and how to compute, as set in infra.yaml.
 
-    `progress` takes each epoch's figures, `epoch` and `epochs` among them; `checkpoint` keeps the state of the
-    training, so that one that was killed goes on from there.
+    `progress` is called with the figures of each epoch, `epoch` and `epochs` among them. `checkpoint` stores the state
+    of the training, from which a killed training resumes.
     """
 
     device: str = "cpu"
     precision: str = "float32"
     threads: int = 2
     checkpoint: Checkpoint | None = None
-    progress: Callable[[Mapping[str, float]], None] = _silent
-
-
-# DOC history: What becomes known over time, as tables that a row is joined to by key and moment. Training joins whole
-# tables (`asof`); the service looks the same tables up, row by row.
+    progress: Callable[[Mapping[str, float]], None] = report_nothing
 
 
 @dataclass(frozen=True)
 class History:
-    """Rows of `by`, `at` and values, sorted by `at`: from just after that moment on, the values hold for that key.
+    """What is known of each key over time: `table` has the columns `by` (the key), `at` and values, sorted by `at`.
 
-    They do until the key's next row, and at most for `within`. If none holds, an integer (a count) is 0 and anything
-    else is missing.
+    The values of a row hold from just after `at` until the key's next row, and at most for `within`. If no row holds,
+    an integer (a count) is 0, and any other value is missing.
     """
 
     by: list[str]
@@ -96,7 +94,7 @@ class History:
 
 
 def problem(history: object) -> str | None:
-    """Return what is wrong with a `History`, and what is expected; None if nothing is."""
+    """Return what is wrong with a `History`, and what is expected; None if it is valid."""
     if not isinstance(history, History):
         return f"expected a History, got a value of type {type(history).__name__}"
     if not isinstance(history.table, pl.LazyFrame):
@@ -109,9 +107,9 @@ def problem(history: object) -> str | None:
 
 
 def asof(rows: pl.LazyFrame, time: str, history: History) -> pl.LazyFrame:
-    """Join what was known strictly before `time`; `rows` are sorted by it, and stay so.
+    """Join to each row what was known strictly before its `time`; `rows` must be sorted by `time`, and stay sorted.
 
-    Raise `ValueError` if `history` is none, or lacks a column.
+    Raise `ValueError` if `history` is not a `History`, or lacks a column.
     """
     if wrong := problem(history):
         raise ValueError(wrong)

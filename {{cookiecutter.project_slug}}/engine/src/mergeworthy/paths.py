@@ -1,4 +1,4 @@
-"""Where the pipeline's files lie, relative to the project's folder: the one list that stages and ops share."""
+"""The files that stages and verbs share, relative to the project's folder, and the names of partitions."""
 
 import re
 from pathlib import Path
@@ -24,9 +24,8 @@ DRIFT = REPORTS / "drift.json"
 LOCK = Path("dvc.lock")
 DATA_DVC = Path("data.dvc")
 
-
-# What file managers, editors, office programs and disks leave behind is not data; .dvcignore says the same to DVC.
-LEFT_BEHIND = re.compile(
+# Names that file managers, editors, office programs and file systems create; .dvcignore has the same list for DVC.
+IGNORED = re.compile(
     r"[.~].*|.*~|#.*#|.*\.(tmp|part|partial|crdownload|crc|swp|bak|orig)|.*:Zone\.Identifier|Icon\r|Thumbs\.db|ehthumbs\.db"
     r"|desktop\.ini|__MACOSX|__pycache__|CVS|lost\+found|@eaDir|#recycle|\$RECYCLE\.BIN"
     "|System Volume Information",
@@ -35,29 +34,27 @@ LEFT_BEHIND = re.compile(
 PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,99}")
 
 
-def left_behind(name: str) -> bool:
-    """Return whether a file or folder of this name is what a program left, and no data."""
-    return LEFT_BEHIND.fullmatch(name) is not None
+def is_ignored(name: str) -> bool:
+    """Return whether a file or folder of this name was left by a program, and is not data."""
+    return IGNORED.fullmatch(name) is not None
 
 
 def partition(name: str, where: str) -> str:
-    """Return `name` if it can name a partition, and so a folder; raise `UserError` naming `where` it came from."""
+    """Return `name` if it is a valid name of a partition; raise `UserError`, which begins with `where`, if not."""
     if not PARTITION.fullmatch(name):
         raise UserError(
-            f"{where}: {name!r} cannot name a partition: up to 100 letters a to z, digits, '_', '.', '-' and '=' can, "
-            "and the first is a letter, a digit or '_'"
+            f"{where}: {name!r} cannot name a partition: use up to 100 letters a to z, digits, '_', '.', '-' and '=', "
+            "and begin with a letter, a digit or '_'"
         )
     return name
 
 
 def partitions(root: Path = DATA) -> list[str]:
-    """Return the names of the accepted partitions, oldest first; raise `UserError` for a folder that cannot be one."""
-    folders = (
-        [path.name for path in root.iterdir() if path.is_dir() and not left_behind(path.name)] if root.is_dir() else []
-    )
-    return sorted(partition(name, f"{root}/") for name in folders)
+    """Return the accepted partitions, oldest first; raise `UserError` for a folder with an invalid name."""
+    folders = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    return sorted(partition(name, f"{root}/") for name in folders if not is_ignored(name))
 
 
 def tables(folder: Path) -> list[Path]:
-    """Return the table files of a partition's folder, in the order of their names."""
-    return sorted(path for path in folder.glob("*.parquet") if not left_behind(path.name))
+    """Return the table files in a partition's folder, sorted by name."""
+    return sorted(path for path in folder.glob("*.parquet") if not is_ignored(path.name))

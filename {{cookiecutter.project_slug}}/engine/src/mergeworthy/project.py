@@ -1,4 +1,8 @@
-"""The one registration of a team's code: what is predicted, from which tables, by which functions."""
+"""The registration of a team's code: what is predicted, from which tables, by which functions.
+
+The engine calls the team's functions through `Project`, which checks what they return. What they raise becomes one line
+that names the team's file, line and function (`running`).
+"""
 
 import importlib
 import os
@@ -29,16 +33,18 @@ PYPROJECT = Path("pyproject.toml")
 TABLE = "[tool.mergeworthy]"
 EXAMPLE = f'{PYPROJECT}: {TABLE} needs project = "ml:project", the module and the name of the registration'
 
+LONGEST_MESSAGE = 300  # characters shown of the team's exception
+
 Tables = Mapping[str, pl.LazyFrame]
 
 
 @dataclass(frozen=True)
 class Online:
-    """Features at serving time, made by the same functions as for training.
+    """The functions that make features at serving time, which are the same as for training.
 
-    `history` returns what becomes known over time, by name, from the tables; `derive` returns the inputs that follow
-    from a row and its history, from a mapping of columns: polars expressions in training, numpy arrays of shape (N,)
-    in the service.
+    `history` takes the tables and returns every `History` by name. `derive` takes the columns of a row and its history
+    by name, and returns the inputs computed from them. The columns are polars expressions in training, and numpy arrays
+    of shape (N,) in the service.
     """
 
     history: Callable[[Tables, Any], dict[str, History]]
@@ -47,14 +53,20 @@ class Online:
 
 @dataclass(frozen=True)
 class Project:
-    """What the engine knows of a team's code.
+    """A team's code, as the engine sees it.
 
-    `tables` are the contract: name → pandera schema; the first is the main table, whose rows are the examples and
-    whose `unique` columns are the key. `features` returns one row per row of the main table, with key, target and
-    inputs. `time` is the column of the main table that says when a row was; None if partitions are not of time.
-    `not_inputs` are feature columns that the model does not read. `train` returns the bytes of an ONNX file that takes
-    inputs by column name. `tables` and `train` may be given as "module:name", which is imported only when it is
-    needed: pandera and PyTorch take seconds, and the service has no PyTorch.
+    `task` is what is predicted, with its metrics; `metrics` are further ones.
+    `tables` is the data contract: a pandera schema for each table by name. The first is the main table: its rows are
+    the examples, and its `unique` columns are the key.
+    `features` takes the tables and the parameters (an instance of `params`), and returns one row per row of the main
+    table, with key, target and inputs.
+    `train` takes a `Dataset`, the parameters and a `Compute`, and returns the bytes of an ONNX file, whose inputs are
+    feature columns by name.
+    `time` is the column of the main table with the moment of a row; None if partitions are not of time.
+    `not_inputs` are feature columns that the model does not read.
+
+    `tables` and `train` may be given as "module:name". The module is then imported only when it is needed, because
+    pandera and PyTorch take seconds, and the service has no PyTorch.
     """
 
     task: Binary
@@ -89,9 +101,9 @@ class Project:
                 "a mapping of names to Metric",
             ),
         }
-        for name, (right, what) in expected.items():
-            if not right:
-                raise UserError(f"Project({name}=…): expected {what}, got {getattr(self, name)!r}")
+        for name, (valid, description) in expected.items():
+            if not valid:
+                raise UserError(f"Project({name}=…): expected {description}, got {getattr(self, name)!r}")
 
     @property
     def target(self) -> str:
@@ -106,17 +118,17 @@ class Project:
     @cached_property
     def schemas(self) -> "dict[str, DataFrameSchema]":
         """The contract of every table by name, the main one first."""
-        found = _named(self.tables, "tables") if isinstance(self.tables, str) else self.tables
-        if not isinstance(found, Mapping) or not found:
-            raise UserError(f"Project(tables=…): expected at least one table by name, got {_kind(found)}")
+        tables = _resolve(self.tables, "tables") if isinstance(self.tables, str) else self.tables
+        if not isinstance(tables, Mapping) or not tables:
+            raise UserError(f"Project(tables=…): expected at least one table by name, got {_kind(tables)}")
         from pandera.polars import DataFrameSchema
 
-        for name, schema in found.items():
+        for name, schema in tables.items():
             if not isinstance(schema, DataFrameSchema):
                 raise UserError(
                     f"Project(tables=…): {name} must be a pandera.polars.DataFrameSchema, got {_kind(schema)}"
                 )
-        return dict(found)
+        return dict(tables)
 
     @property
     def main(self) -> str:
@@ -130,24 +142,23 @@ class Project:
 
     @property
     def key(self) -> list[str]:
-        """The columns of the main table that name a row; raise `UserError` if the contract names none."""
+        """The columns of the main table that identify a row; raise `UserError` if the contract names none."""
         if not self.schema.unique:
             raise UserError(f"the contract of {self.main}: the main table needs a key: unique=[…] names its columns")
         return list(self.schema.unique)
 
     def inputs(self, columns: Mapping[str, pl.DataType]) -> tuple[list[str], list[str]]:
-        """Return the names of the model's categories and numbers among feature columns."""
+        """Return the names of the categories and of the numbers among feature columns, without `not_inputs`."""
         return split_inputs(columns, {*self.not_inputs, self.target})
 
     def dataset(self, parts: list[pl.LazyFrame]) -> Dataset:
-        """Return feature rows as the training function takes them."""
+        """Return feature rows as the argument of the training function."""
         return Dataset(parts, self.target, frozenset({*self.not_inputs, self.target}))
 
     def build_features(self, tables: Tables, params: BaseModel) -> pl.LazyFrame:
         """Call `features`; raise `UserError` unless it returns a lazy frame with target, time and an input.
 
-        What polars evaluates later is not called yet: whoever collects the rows does so within
-        `team.running(project.features)`.
+        polars evaluates the rows only when they are collected: do so within `running(project.features)`.
         """
         name = full_name(self.features)
         with running(self.features):
@@ -161,47 +172,49 @@ class Project:
         return rows
 
     def _check_features(self, schema: Mapping[str, pl.DataType], name: str) -> None:
-        have = f"it has {_listed(schema)}"
+        columns = f"it has {_listed(schema)}"
         if self.target not in schema:
-            raise UserError(f"{name} must return the label {self.target} (null where it is not known yet): {have}")
+            raise UserError(f"{name} must return the label {self.target} (null if it is not known yet): {columns}")
         if self.time is not None:
             if self.time not in schema:
-                raise UserError(f"{name} must return the column {self.time}, which Project(time=…) names: {have}")
+                raise UserError(f"{name} must return the column {self.time}, which Project(time=…) names: {columns}")
             if schema[self.time] not in (pl.Datetime, pl.Date):
                 raise UserError(f"{name}: {self.time} must be Datetime or Date, and is {schema[self.time]}")
         if unknown := sorted(set(self.not_inputs) - set(schema)):
-            raise UserError(f"{name} returns no column {unknown[0]}, which Project(not_inputs=…) names: {have}")
+            raise UserError(f"{name} returns no column {unknown[0]}, which Project(not_inputs=…) names: {columns}")
         if not any(self.inputs(schema)):
-            raise UserError(f"{name} returns no column that is an input: all are the label or in Project(not_inputs=…)")
+            raise UserError(f"{name} returns no column that is an input: each is the label or in Project(not_inputs=…)")
 
     def build_history(self, tables: Tables, params: BaseModel) -> dict[str, History]:
-        """Return every history by name; none if the features of a row need no other rows."""
+        """Return every history by name; an empty dict if the features of a row need no other rows."""
         if self.online is None:
             return {}
         name = full_name(self.online.history)
         with running(self.online.history):
-            found = self.online.history(tables, params)
-            if not isinstance(found, Mapping):
-                raise UserError(f"{name} must return a mapping of names to History, got {_kind(found)}")
-            for key, each in found.items():
-                if wrong := problem(each):
+            histories = self.online.history(tables, params)
+            if not isinstance(histories, Mapping):
+                raise UserError(f"{name} must return a mapping of names to History, got {_kind(histories)}")
+            for key, history in histories.items():
+                if wrong := problem(history):
                     raise UserError(f"{name}: {key}: {wrong}")
-        return dict(found)
+        return dict(histories)
 
-    def derive(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs that follow from a row and its history; raise `UserError` if that is no mapping."""
+    def derive(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs computed from rows and their history; raise `UserError` if the result is not a dict."""
         if self.online is None:
             return {}
         with running(self.online.derive):
-            found = self.online.derive(known)
-        if not isinstance(found, dict):
-            raise UserError(f"{full_name(self.online.derive)} must return a dict of inputs by name, got {_kind(found)}")
-        return found
+            inputs = self.online.derive(columns)
+        if not isinstance(inputs, dict):
+            raise UserError(
+                f"{full_name(self.online.derive)} must return a dict of inputs by name, got {_kind(inputs)}"
+            )
+        return inputs
 
-    def derive_arrays(self, known: Mapping[str, "NDArray[Any]"], count: int) -> "dict[str, NDArray[Any]]":
-        """Return what `derive` makes of arrays, each of shape (count,); raise `UserError` if one has another shape."""
-        found = self.derive(known)
-        for name, values in found.items():
+    def derive_arrays(self, columns: Mapping[str, "NDArray[Any]"], count: int) -> "dict[str, NDArray[Any]]":
+        """Return the result of `derive` for arrays of shape (count,); raise `UserError` if one has another shape."""
+        inputs = self.derive(columns)
+        for name, values in inputs.items():
             if not isinstance(values, np.ndarray):
                 got = f"got {_kind(values)}"
             elif values.shape != (count,):
@@ -210,11 +223,11 @@ class Project:
                 continue
             derive = full_name(cast("Online", self.online).derive)
             raise UserError(f"{derive}: {name} must be an array of shape ({count},) for {count} rows, {got}")
-        return found
+        return inputs
 
     def fit(self, data: Dataset, params: BaseModel, compute: Compute) -> bytes:
         """Train, and return the ONNX file's bytes; raise `UserError` if the training function returns anything else."""
-        train = _named(self.train, "train") if isinstance(self.train, str) else self.train
+        train = _resolve(self.train, "train") if isinstance(self.train, str) else self.train
         if not callable(train):
             raise UserError(f"Project(train={self.train!r}): expected a function of (data, params, compute)")
         with running(train):
@@ -227,20 +240,20 @@ class Project:
 def registered() -> Project:
     """Return the project that pyproject.toml names under [tool.mergeworthy]; raise `UserError` if there is none.
 
-    It is looked for once, in the folder that is the current one at the first call.
+    The result is that of the first call: the current folder counts only then.
     """
     return _registration()[0]
 
 
 def team_code() -> list[Path]:
-    """Return the files of the package that holds the registration, sorted: the team's own code."""
+    """Return the files of the team's package, which holds the registration, sorted."""
     _, module = _registration()
     return sorted(Path(cast("str", sys.modules[module].__file__)).parent.rglob("*.py"))
 
 
 @cache
 def _registration() -> tuple[Project, str]:
-    """Return the registered project, and the name of the module that it is in."""
+    """Return the registered project and the name of its module."""
     try:
         content = tomllib.loads(PYPROJECT.read_text())
     except FileNotFoundError:
@@ -252,29 +265,30 @@ def _registration() -> tuple[Project, str]:
     reference = table.get("project") if isinstance(table, dict) else None
     if not isinstance(reference, str) or reference.count(":") != 1:
         raise UserError(EXAMPLE)
-    found = _import(reference, f'{PYPROJECT}: {TABLE} project = "{reference}"')
-    if not isinstance(found, Project):
+    project = _import(reference, f'{PYPROJECT}: {TABLE} project = "{reference}"')
+    if not isinstance(project, Project):
         raise UserError(
-            f"{reference} must be a mergeworthy.Project, and is {type(found).__name__}: see src/ml/__init__.py"
+            f"{reference} must be a mergeworthy.Project, and is {type(project).__name__}: see src/ml/__init__.py"
         )
-    return found, reference.partition(":")[0]
+    return project, reference.partition(":")[0]
 
 
-def _named(reference: str, argument: str) -> Any:
+def _resolve(reference: str, argument: str) -> Any:
+    """Return the object that an argument of `Project` names as "module:name"."""
     if reference.count(":") != 1:
         raise UserError(f'Project({argument}={reference!r}): expected "module:name"')
     return _import(reference, f"Project({argument}={reference!r})")
 
 
 def _import(reference: str, where: str) -> Any:
-    """Import "module:name"; raise `UserError` that begins with `where` if there is no such module or name."""
+    """Return the object "module:name"; raise `UserError` beginning with `where` if there is no such module or name."""
     module, _, name = reference.partition(":")
-    source = os.path.abspath("src")  # noqa: PTH100 - as it stands on sys.path
+    source = os.path.abspath("src")  # noqa: PTH100 - in the form that sys.path has
     if source not in sys.path:
         sys.path.insert(0, source)
     try:
         with importing(module):
-            found = importlib.import_module(module)
+            imported = importlib.import_module(module)
     except UserError as error:
         cause = error.__cause__
         if not isinstance(cause, ModuleNotFoundError) or cause.name is None:
@@ -282,26 +296,22 @@ def _import(reference: str, where: str) -> Any:
         if module == cause.name or module.startswith(f"{cause.name}."):
             raise UserError(f"{where}: there is no module {cause.name} in src/") from None
         if cause.name.partition(".")[0] == module.partition(".")[0]:
-            raise  # a module of the team's own
+            raise  # one of the team's own modules
         raise UserError(f"{where}: {module} imports {cause.name}, which is not installed: run `make setup`") from None
-    if not hasattr(found, name):
+    if not hasattr(imported, name):
         raise UserError(f"{where}: the module {module} has no {name}")
-    return getattr(found, name)
+    return getattr(imported, name)
 
 
 def _kind(value: object) -> str:
-    """Return what a value is, in an error's words."""
+    """Return the kind of a value, for an error message."""
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
 def _listed(columns: Iterable[str], most: int = 8) -> str:
+    """Return the first `most` names, and how many more there are."""
     names = list(columns)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-# DOC team: Errors of the team's own code: what it raises becomes one line that names its file, line and function.
-
-LONGEST = 300  # characters of an error's own words that are shown
 
 
 def full_name(function: Any) -> str:
@@ -313,15 +323,15 @@ def full_name(function: Any) -> str:
 def running(function: Any) -> Iterator[None]:
     """Turn an exception of the team's `function` into a `UserError`, even if polars evaluates its result only later.
 
-    The line names the last call within the team's package. The exception stays the cause of the `UserError`, and
-    TRACEBACK=1 prints it.
+    The message names the last call within the team's package. The exception stays the cause of the `UserError`;
+    TRACEBACK=1 prints its traceback.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if _refused(error):
+        if _is_disk_error(error):
             raise
         package = str(getattr(function, "__module__", "")).partition(".")[0]
         where = _last_call(error, package) or f"{_file(function)}what {full_name(function)} returns"
@@ -343,34 +353,36 @@ def importing(module: str) -> Iterator[None]:
 
 
 def words(error: Exception) -> str:
-    """Return type and first line of an exception."""
-    said = " ".join((str(error).strip().splitlines() or [""])[0].split())
+    """Return the type and the first line of an exception."""
+    message = " ".join((str(error).strip().splitlines() or [""])[0].split())
     if isinstance(error, SyntaxError):
-        said = error.msg
-    if len(said) > LONGEST:
-        said = f"{said[:LONGEST]}…"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+        message = error.msg
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[:LONGEST_MESSAGE]}…"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _refused(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in REFUSED  # a full disk is no fault of the team's code
+def _is_disk_error(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in REFUSED  # such as a full disk: not an error of the team's code
 
 
 def _last_call(error: Exception, package: str) -> str | None:
     """Return file, line and function of the last call within `package`, or None if the exception passed none."""
-    found = None
+    last_call = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
             function = frame.f_code.co_qualname if frame.f_code.co_name != "<module>" else ""
-            found = f"{_shown(frame.f_code.co_filename)}, line {line}{f', in {function}' if function else ''}"
-    return found
+            last_call = f"{_shown(frame.f_code.co_filename)}, line {line}{f', in {function}' if function else ''}"
+    return last_call
 
 
 def _file(function: Any) -> str:
+    """Return file and first line of a function, as the beginning of a message; "" if it has no code."""
     code = getattr(function, "__code__", None)
     return f"{_shown(code.co_filename)}, line {code.co_firstlineno}: " if code else ""
 
 
 def _shown(file: str) -> str:
+    """Return a path relative to the current folder, if it is within it."""
     path = Path(file)
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else file

@@ -52,7 +52,7 @@ COMMON_VALUES = 30  # categories with a bin of their own
 MAX_VALUES = 10_000  # categories that are stored
 
 SMALLEST_WINDOW, WINDOW_GROWTH = 250, 4  # rows of the smallest calibrated window, and the factor to the next size
-HISTORY_PER_WINDOWS = 2  # all windows that must agree take at most one such part of the history
+MIN_HISTORY_RATIO = 2  # the history is at least this many times as long as all windows that must agree
 
 Labelled = pl.DataFrame  # with the columns of `LABELLED_SCHEMA`: rows whose label is known
 LABELLED_SCHEMA = {"block": pl.String, "label": pl.Boolean, "score": pl.Float32}
@@ -216,7 +216,7 @@ def deterioration(metric: str, holdout: Figure, now: Figure) -> Difference:
 def sizes(rows: int) -> list[int]:
     """Return the calibrated window sizes, in rows, of a history of `rows`: each four times the one before."""
     calibrated = [SMALLEST_WINDOW]
-    while calibrated[-1] * WINDOW_GROWTH <= rows // HISTORY_PER_WINDOWS:
+    while calibrated[-1] * WINDOW_GROWTH <= rows // MIN_HISTORY_RATIO:
         calibrated.append(calibrated[-1] * WINDOW_GROWTH)
     return calibrated
 
@@ -258,7 +258,7 @@ def limit(limits: list[float], rows: int, window: int) -> float:
 def _windows(rows: Ints, size: int, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
     """Draw consecutive windows of about `size` rows each: which blocks they hold, shape (draws, windows, blocks)."""
     draws, windows = shape
-    length = min(max(1, round(size / rows.mean())), max(1, len(rows) // (windows * HISTORY_PER_WINDOWS)))
+    length = min(max(1, round(size / rows.mean())), max(1, len(rows) // (windows * MIN_HISTORY_RATIO)))
     first = rng.integers(0, max(1, len(rows) - windows * length + 1), (draws, 1, 1))
     starts = first + np.arange(windows)[:, None] * length
     block = np.arange(len(rows))

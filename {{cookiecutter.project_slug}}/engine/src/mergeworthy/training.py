@@ -1,6 +1,15 @@
-"""What a model in PyTorch is trained with: encodings of columns, batches, devices and processes, checkpoints, ONNX.
+"""Helpers for training a model in PyTorch, which a team's `train` may use.
 
-A team's `train` uses what it needs of it. Nothing else in the engine imports it, because it imports PyTorch.
+- `Encoding` learns vocabularies and quantiles, and turns columns into tensors;
+- `Run` sets up seeds, device and processes, and loops over epochs with checkpoints;
+- `Batches` yields shuffled batches, from memory or from several parts in turn;
+- `Dropout` is faster than PyTorch's on a CPU;
+- `to_onnx` exports one ONNX file that takes the feature columns by name.
+
+If torch.distributed is initialised, each process takes its share of every batch and gradients are averaged: the batches
+are those of a single process, and only the dropout differs.
+
+No other module of the engine imports this one, because it imports PyTorch.
 """
 
 import io
@@ -20,45 +29,41 @@ from torch.nn.functional import dropout
 
 from .interface import Compute, Dataset
 
-# DOC training.dropout: Dropout (Srivastava et al. 2014) that is cheap on a CPU, where torch's own takes a fifth of a
-# training.
+Tensors = tuple[Tensor, ...]  # of N rows each
 
-LEVELS = 256  # of a byte
+BYTE_LEVELS = 256
+QUANTILE_ROWS = 500_000  # at most, from which quantiles are computed
+OPSET, ML_OPSET = 20, 4
 
 
 class Dropout(nn.Module):
-    """Set a share of the values to 0 while training, and scale the others up to keep the mean.
+    """Set a share of the values to 0 in training, and scale the others up to keep the mean (Srivastava et al. 2014).
 
-    On a CPU a value costs a byte of the generator and the share is a whole number of 256ths; torch draws 64 bits for
-    each, one after the other.
+    On a CPU it draws one byte per value, so the share is rounded to a multiple of 1/256. PyTorch draws 64 bits per
+    value, one after the other, which takes a fifth of a training.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.share, self.dropped = share, round(share * LEVELS)
+        self.share, self.dropped = share, round(share * BYTE_LEVELS)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Give the same tensor, changed, on a CPU; no gradient of what made it may need its values."""
+        """Return `values` with dropout; on a CPU in place, so no earlier operation may need them for its gradient."""
         if not (self.training and self.dropped):
             return values
         if not values.is_cpu:
             return dropout(values, self.share)
-        drawn = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        drawn = drawn.view(torch.uint8)[: values.numel()].view(values.shape)
-        kept = torch.ge(drawn, self.dropped, out=torch.empty_like(values))  # no booleans: they cost eight times that
-        return values.mul_(kept.mul_(LEVELS / (LEVELS - self.dropped)))
-
-
-# DOC training.encoding: How columns become tensors: vocabularies and quantiles learned from the training rows.
-
-SAMPLE = 500_000  # rows, of a table that has more
+        random = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        random = random.view(torch.uint8)[: values.numel()].view(values.shape)
+        kept = torch.ge(random, self.dropped, out=torch.empty_like(values))  # as floats: Booleans take 8 times as long
+        return values.mul_(kept.mul_(BYTE_LEVELS / (BYTE_LEVELS - self.dropped)))
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Names and order of the inputs: each category's vocabulary, and the numbers with their quantiles.
+    """Names and order of the inputs: the vocabulary of each category, and the numbers with their quantiles.
 
-    A word is encoded as its place in the vocabulary, counted from 1; 0 is unknown. `edges` has the shape (F, bins + 1).
+    A word is encoded as its index in the vocabulary, counted from 1; 0 is unknown. `edges` has the shape (F, bins + 1).
     """
 
     vocabularies: dict[str, list[str]]
@@ -67,9 +72,9 @@ class Encoding:
 
     @classmethod
     def learn(cls, data: Dataset, *, bins: int, minimum_category_rows: int) -> "Encoding":
-        """Learn vocabularies and quantiles from the rows with a target; values in fewer rows than that stay unknown.
+        """Return the encoding of the rows with a target; values in fewer than `minimum_category_rows` rows are unknown.
 
-        Quantiles are those of every n-th row, so that there are no more than `SAMPLE`.
+        Quantiles are computed from every n-th row, from `QUANTILE_ROWS` rows at most.
         """
         (categories, numbers), table = data.inputs, data.rows
         vocabularies = {}
@@ -77,7 +82,7 @@ class Encoding:
             counted = table.select(pl.col(name).drop_nulls()).group_by(name).len().collect(engine="streaming")
             vocabularies[name] = sorted(counted.filter(pl.col("len") >= minimum_category_rows)[name])
         rows = table.select(pl.len()).collect(engine="streaming").item()
-        sample = table.select(numbers).gather_every(max(-(-rows // SAMPLE), 1)).collect(engine="streaming")
+        sample = table.select(numbers).gather_every(max(-(-rows // QUANTILE_ROWS), 1)).collect(engine="streaming")
         edges = np.zeros((len(numbers), bins + 1), np.float32)
         for row, name in enumerate(numbers):
             edges[row] = quantiles(sample[name].drop_nulls().to_numpy(), bins)
@@ -85,11 +90,11 @@ class Encoding:
 
     @property
     def sizes(self) -> list[int]:
-        """How many values each category has, the unknown one included."""
+        """Number of values of each category, the unknown one included."""
         return [len(words) + 1 for words in self.vocabularies.values()]
 
     def categories(self, table: pl.DataFrame) -> Tensor:
-        """Return places in the vocabularies, shape (N, C)."""
+        """Return indices in the vocabularies, shape (N, C)."""
         return matrix(
             table,
             [
@@ -107,7 +112,7 @@ class Encoding:
 
 
 def matrix(table: pl.DataFrame, columns: list[pl.Expr], dtype: type[np.generic]) -> Tensor:
-    """Return columns side by side, shape (N, columns), which may be none."""
+    """Return columns side by side, shape (N, columns); there may be no column."""
     values = table.select(columns).to_numpy().astype(dtype, order="C", copy=False)
     return torch.from_numpy(values.reshape(table.height, len(columns)))
 
@@ -123,32 +128,26 @@ def quantiles(values: np.ndarray, bins: int) -> np.ndarray:
     return np.interp(np.linspace(0, len(distinct) - 1, bins + 1), np.arange(len(distinct)), distinct)
 
 
-# DOC training.run: One training: its device, its place among several processes, its random generators and its state
-# after each epoch. If torch.distributed was initialised each process takes its share of every batch, and gradients
-# are averaged: the batches are those of a single process, and only the dropout differs. A training that goes on from
-# a checkpoint ends as if nothing had happened.
-
-
 class Stateful(Protocol):
-    """Network, optimiser or schedule."""
+    """A network, optimiser or schedule."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that changes in training."""
+        """Return everything that training changes."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
-        """Take it back."""
+        """Restore a state."""
 
 
 @dataclass
 class Epoch:
-    """One pass over the rows, counted from 1; `add` takes the loss of each batch."""
+    """One pass over the rows, counted from 1; call `add` with the loss of each batch."""
 
     number: int
     _total: Tensor
     _batches: int = field(default=0)
 
     def add(self, loss: Tensor) -> None:
-        """Count a batch."""
+        """Add the loss of a batch."""
         self._total += loss.detach()
         self._batches += 1
 
@@ -160,34 +159,39 @@ class Epoch:
 
 
 class Run:
-    """Seeds PyTorch, and knows device and processes; `shuffle` is the same in all processes, unlike the dropout."""
+    """One training: device, rank among the processes, random generators, and the state after each epoch.
+
+    The generator `shuffle` is the same in all processes, unlike that of the dropout. A training that resumes from a
+    checkpoint ends with the same result as one that was never stopped.
+    """
 
     def __init__(self, compute: Compute, seed: int) -> None:
         torch.manual_seed(seed)
         torch.set_num_threads(compute.threads)
-        joined = distributed.is_initialized()
-        self.rank, self.processes = (distributed.get_rank(), distributed.get_world_size()) if joined else (0, 1)
+        several = distributed.is_initialized()
+        self.rank, self.processes = (distributed.get_rank(), distributed.get_world_size()) if several else (0, 1)
         self.device = _device(compute.device)
         self.shuffle = torch.Generator().manual_seed(seed)
         self._compute, self._seed = compute, seed
-        # The generator that dropout draws from.
+        # The module with the generator that dropout draws from.
         self._random: Any = torch if self.device.type == "cpu" else torch.get_device_module(self.device)
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Return the network such that the gradients of all processes are averaged, if there are several."""
+        """Return the network; with several processes, wrapped so that their gradients are averaged."""
         if self.processes == 1:
             return network
         return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
     def autocast(self) -> torch.autocast:
-        """Return the context in which infra.yaml's precision holds."""
+        """Return the context of the precision that infra.yaml sets."""
         enabled = self._compute.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def epochs(self, count: int, **parts: Stateful) -> Iterator[Epoch]:
-        """Yield each epoch that is still to be done; report its mean loss, and save `parts`, once it is done.
+        """Yield each epoch that is not done yet; after each, report its mean loss and save a checkpoint.
 
-        `parts` are network, optimiser and whatever else changes: they are restored from the checkpoint first.
+        `parts` are the network, the optimiser and whatever else training changes. They are restored from the checkpoint
+        first.
         """
         torch.manual_seed(self._seed + self.rank)
         done = self._load(parts)
@@ -201,7 +205,7 @@ class Run:
             self._save(done, parts)
 
     def _load(self, parts: Mapping[str, Stateful]) -> list[dict[str, float]]:
-        """Restore the state, and return the figures of the epochs that are done."""
+        """Restore the state from the checkpoint, and return the figures of the epochs that are done."""
         checkpoint = self._compute.checkpoint
         saved = [checkpoint.load() if checkpoint and self.rank == 0 else None]
         if self.processes > 1:
@@ -217,7 +221,7 @@ class Run:
         return figures
 
     def _save(self, figures: list[dict[str, float]], parts: Mapping[str, Stateful]) -> None:
-        """Save everything, with the generators of all processes; the first process writes."""
+        """Save the state, with the generators of all processes; the first process writes it."""
         if self._compute.checkpoint is None:
             return
         random = [self._random.get_rng_state()] * self.processes
@@ -226,36 +230,31 @@ class Run:
         if self.rank > 0:
             return
         state: Mapping[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-        written = io.BytesIO()
-        torch.save({**state, "shuffle": self.shuffle.get_state(), "random": random, "figures": figures}, written)
-        self._compute.checkpoint.save(written.getvalue())
+        buffer = io.BytesIO()
+        torch.save({**state, "shuffle": self.shuffle.get_state(), "random": random, "figures": figures}, buffer)
+        self._compute.checkpoint.save(buffer.getvalue())
 
 
 def _device(name: str) -> torch.device:
-    """Return the device asked for; `auto` is an accelerator if there is one."""
+    """Return the device of that name; `auto` is an accelerator if there is one."""
     if name != "auto":
         return torch.device(name)
-    found = torch.accelerator.current_accelerator()
-    return found if found and torch.accelerator.is_available() else torch.device("cpu")
-
-
-# DOC training.batches: Training rows as tensors, batch by batch: one part of them in memory for good, or several in
-# turn.
-
-Tensors = tuple[Tensor, ...]  # of N rows each
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator if accelerator and torch.accelerator.is_available() else torch.device("cpu")
 
 
 class Batches:
-    """The rows with a target, one epoch for each iteration.
+    """The rows with a target as batches of tensors; each iteration over them is one epoch.
 
-    `encode` returns the tensors of a table; each batch holds these and the target, as float32 of shape (rows,). A batch
-    has `rows` rows, less this process's share of a remainder; with several processes each gets its share of it.
+    `encode` returns the tensors of a table. A batch holds these tensors and the target, float32 of shape (rows,). A
+    batch of `rows` rows is divided among the processes. A dataset of one part stays in memory; several parts are read
+    in turn.
     """
 
     def __init__(self, data: Dataset, encode: Callable[[pl.DataFrame], Tensors], run: Run, rows: int) -> None:
         self._data, self._encode, self._run = data, encode, run
         self.rows = min(rows, data.count) // run.processes * run.processes
-        self._kept = self._read(data.parts[0]) if len(data.parts) == 1 else None
+        self._in_memory = self._read(data.parts[0]) if len(data.parts) == 1 else None
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -264,47 +263,45 @@ class Batches:
     def __iter__(self) -> Iterator[Tensors]:
         """Yield one shuffled epoch; rows that do not fill the last batch are dropped."""
         share, shuffle = slice(self._run.rank, None, self._run.processes), self._run.shuffle
-        left: Tensors | None = None
-        for read in self._parts():
-            columns = read if left is None else tuple(torch.cat(pair) for pair in zip(left, read, strict=True))
+        rest: Tensors | None = None  # rows of the parts before, which filled no batch
+        for part in self._parts():
+            columns = part if rest is None else tuple(torch.cat(pair) for pair in zip(rest, part, strict=True))
             count = len(columns[-1])
             order = torch.randperm(count, generator=shuffle).to(self._run.device)
             whole = count // self.rows * self.rows
             for batch in order[:whole].view(-1, self.rows)[:, share]:
                 yield tuple(column.index_select(0, batch) for column in columns)
-            left = tuple(column[order[whole:]] for column in columns)
+            rest = tuple(column[order[whole:]] for column in columns)
 
     def _parts(self) -> Iterator[Tensors]:
-        if self._kept:
-            yield self._kept
+        if self._in_memory:
+            yield self._in_memory
             return
         for number in torch.randperm(len(self._data.parts), generator=self._run.shuffle).tolist():
             yield self._read(self._data.parts[number])
 
     def _read(self, part: pl.LazyFrame) -> Tensors:
         target, (categories, numbers) = self._data.target, self._data.inputs
-        known = part.select(*categories, *numbers, target).filter(pl.col(target).is_not_null())
-        rows = known.collect()
+        rows = part.select(*categories, *numbers, target).filter(pl.col(target).is_not_null()).collect()
         columns = *self._encode(rows), torch.from_numpy(rows[target].to_numpy()).float()
         return tuple(column.to(self._run.device) for column in columns)
 
 
-# DOC training.export: One ONNX file that takes the feature columns by name: strings are looked up and numbers
-# normalised inside.
-
-OPSET, ML_OPSET = 20, 4
-
-
 def to_onnx(network: nn.Module, encoding: Encoding) -> bytes:
-    """Return the ONNX file of a network that scores categories (N, C), integers, and numbers (N, F), NaN if missing.
+    """Return the bytes of an ONNX file that encodes columns as `encoding` does, and feeds them to the network.
 
-    Every input of the file is a column, shape (N, 1); its one output has the shape (N,). A column may have any name:
-    whatever else the graph names begins as no column does. The output is called `score` unless a column is.
+    The network takes categories (N, C), integers, and numbers (N, F), NaN if missing, and returns scores (N,). Each
+    input of the file is a feature column by name, shape (N, 1); its one output has the shape (N,).
+
+    A column may have any name, because all other names in the graph get a prefix with which no column begins. The
+    output is named `score`, unless a column has that name.
     """
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists the packages that it can do without
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it logs optional packages that are not installed
     rows = torch.export.Dim("rows", min=1)
     example = (torch.zeros(2, len(encoding.vocabularies), dtype=torch.int64), torch.zeros(2, len(encoding.numbers)))
-    with warnings.catch_warnings(category=UserWarning, action="ignore"):  # that both inputs have as many rows is meant
+    with warnings.catch_warnings(
+        category=UserWarning, action="ignore"
+    ):  # of two inputs that share a dimension, as intended
         program = torch.onnx.export(
             network.eval(),
             example,
@@ -315,7 +312,7 @@ def to_onnx(network: nn.Module, encoding: Encoding) -> bytes:
             dynamo=True,
             verbose=False,
         )
-    if program is None:  # only ever with options that are not used here
+    if program is None:  # only with options that are not used here
         raise RuntimeError("torch exported no program")
     core = program.model_proto
     clean(core)
@@ -324,21 +321,21 @@ def to_onnx(network: nn.Module, encoding: Encoding) -> bytes:
     edges = [(f"{own}{name}",) * 2 for name in ("categories", "numbers")]
     joined = compose.merge_models(columns(encoding, core.ir_version, own), core, edges)
     if "score" not in (*encoding.vocabularies, *encoding.numbers):
-        call_output(joined, "score")
+        rename_output(joined, "score")
     onnx.checker.check_model(joined, full_check=True)
     return bytes(joined.SerializeToString(deterministic=True))
 
 
 def prefix(columns: Sequence[str]) -> str:
-    """Return the shortest run of underscores, behind "graph", with which no column begins."""
-    found = "graph_"
-    while any(name.startswith(found) for name in columns):
-        found += "_"
-    return found
+    """Return "graph_", with as many more underscores as it takes that no column begins with it."""
+    start = "graph_"
+    while any(name.startswith(start) for name in columns):
+        start += "_"
+    return start
 
 
-def call_output(model: onnx.ModelProto, name: str) -> None:
-    """Give the one output another name, wherever the graph speaks of it."""
+def rename_output(model: onnx.ModelProto, name: str) -> None:
+    """Rename the one output, wherever the graph refers to it."""
     (output,) = model.graph.output
     for node in model.graph.node:
         node.input[:] = [name if edge == output.name else edge for edge in node.input]
@@ -347,11 +344,11 @@ def call_output(model: onnx.ModelProto, name: str) -> None:
 
 
 def columns(encoding: Encoding, ir_version: int, own: str) -> onnx.ModelProto:
-    """Return the graph before the network, from columns to `categories` and `numbers`; `own` is before its names."""
+    """Return the graph that turns columns into `categories` and `numbers`; all its own names begin with `own`."""
     inputs, nodes = [], []
     for name, words in encoding.vocabularies.items():
         inputs.append(helper.make_tensor_value_info(name, TensorProto.STRING, ["rows", 1]))
-        # Without any word the operator is not valid: the empty string is the unknown one anyhow.
+        # The operator needs at least one key: the empty string, which is an unknown value in any case.
         keys, values = ["", *words], list(range(len(words) + 1))
         nodes.append(
             helper.make_node(
@@ -381,7 +378,7 @@ def columns(encoding: Encoding, ir_version: int, own: str) -> onnx.ModelProto:
 
 
 def side_by_side(names: list[str], joined: str, dtype: int, *, like: str, own: str) -> list[onnx.NodeProto]:
-    """Columns as one matrix, shape (rows, names); where there are none, an empty one as long as the matrix `like`."""
+    """Return nodes that join columns to a matrix (rows, names); without columns, an empty one as long as `like`."""
     if names:
         return [helper.make_node("Concat", names, [joined], axis=1)]
     nothing, none = f"{own}nothing", f"{own}none"
@@ -393,7 +390,7 @@ def side_by_side(names: list[str], joined: str, dtype: int, *, like: str, own: s
 
 
 def clean(model: onnx.ModelProto) -> None:
-    """Remove stack traces and paths: the same training must give the same bytes wherever it runs."""
+    """Remove stack traces and paths, so that the same training gives the same bytes wherever it runs."""
     del model.metadata_props[:]
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         part.doc_string = ""

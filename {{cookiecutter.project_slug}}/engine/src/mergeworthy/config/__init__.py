@@ -1,6 +1,6 @@
-"""params.yaml, gates.yaml and infra.yaml as typed, validated settings.
+"""params.yaml, gates.yaml, infra.yaml and sweep.yaml as typed, validated settings.
 
-What the model may be tuned by is declared beside the model, in `ml/params.py`.
+The keys of params.yaml are declared by the team, in `ml/params.py`.
 """
 
 from .base import PARAMS, SWEEP, Range, Search, Sweep, params, sweep

@@ -1,4 +1,4 @@
-"""What every settings file shares, and the two small ones: params.yaml and sweep.yaml."""
+"""What all settings files share (strict types, and errors that name file and key), and params.yaml and sweep.yaml."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -9,7 +9,8 @@ from .. import files, project
 from ..errors import UserError
 from ..project import registered
 
-# DOC config.base: What every settings file shares: strict types, and errors that name file and key.
+PARAMS = Path("params.yaml")
+SWEEP = Path("sweep.yaml")
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -17,7 +18,7 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class Strict(BaseModel):
-    """Unknown keys are mistakes: a typo must never switch a check off. A number is never a text or a yes or no."""
+    """Refuse unknown keys, so that a typo never switches a check off, and convert no text or Boolean to a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
@@ -34,44 +35,32 @@ def load(path: Path, model: type[Model]) -> Model:
         raise UserError(f"{path}: {files.explain(error, content)}") from None
 
 
-# DOC config.metric: Names of metrics in settings: one that the project has, and one with a better and a worse end.
-
-
-def _known(metric: str) -> str:
+def _check_metric(metric: str) -> str:
     if metric not in registered().all_metrics:
         raise ValueError(f"no such metric, the project has {', '.join(registered().all_metrics)}")
     return metric
 
 
-def _directed(metric: str) -> str:
-    if registered().all_metrics[_known(metric)].greater_is_better is None:
-        raise ValueError("a value in between is best, so there is no worse by a margin: give it a floor instead")
+def _check_directed(metric: str) -> str:
+    if registered().all_metrics[_check_metric(metric)].greater_is_better is None:
+        raise ValueError("a value in between is best, so it cannot have a margin: give it a floor instead")
     return metric
 
 
-MetricName = Annotated[str, AfterValidator(_known)]
-DirectedMetric = Annotated[str, AfterValidator(_directed)]
-
-
-# DOC config.params: params.yaml: what the model is made with. The project declares its keys, beside the model.
-
-PARAMS = Path("params.yaml")
+# Names of metrics: any of the project's, and one of which greater, or smaller, is better.
+MetricName = Annotated[str, AfterValidator(_check_metric)]
+DirectedMetric = Annotated[str, AfterValidator(_check_directed)]
 
 
 def params() -> BaseModel:
-    """Return what the model is made with."""
+    """Return the parameters of features and model, from params.yaml."""
     model = registered().params
-    with project.running(model):  # a validator is the team's own code
+    with project.running(model):  # its validators are the team's code
         return load(PARAMS, model)
 
 
-# DOC config.sweep: sweep.yaml: what a search over params.yaml tries.
-
-SWEEP = Path("sweep.yaml")
-
-
 class Range(Strict):
-    """Numbers from `low` to `high`, both included; whole ones where params.yaml holds a whole one."""
+    """Numbers from `low` to `high`, both included; integers if the value in params.yaml is one."""
 
     low: float
     high: float
@@ -82,21 +71,21 @@ class Range(Strict):
         if not self.low < self.high:
             raise ValueError("low must be below high")
         if self.log and self.low <= 0:
-            raise ValueError("a log scale begins above 0")
+            raise ValueError("low must be above 0 on a log scale")
         return self
 
     def extremes(self, *, whole: bool) -> list[Any]:
-        """The lowest and the highest value."""
+        """Return the lowest and the highest value; integers if `whole`."""
         return [int(end) if whole else end for end in (self.low, self.high)]
 
 
 class Choices(Strict):
-    """These values and no others."""
+    """A list of values."""
 
     choices: Annotated[list[float | int | str | bool], Field(min_length=2)]
 
-    def extremes(self, *, whole: bool) -> list[Any]:  # noqa: ARG002 (as of a range)
-        """All of them: among choices there is no order."""
+    def extremes(self, *, whole: bool) -> list[Any]:  # noqa: ARG002 (as `Range.extremes`)
+        """Return all values, because choices have no order."""
         return self.choices
 
 
@@ -104,7 +93,7 @@ Search = Annotated[dict[str, Range | Choices], Field(min_length=1)]
 
 
 class Sweep(Strict):
-    """The whole file."""
+    """sweep.yaml: what a search over params.yaml tries, and which metric it optimises."""
 
     metric: DirectedMetric
     trials: Count
@@ -113,5 +102,5 @@ class Sweep(Strict):
 
 
 def sweep() -> Sweep:
-    """Return what a search tries."""
+    """Return the settings of sweep.yaml."""
     return load(SWEEP, Sweep)

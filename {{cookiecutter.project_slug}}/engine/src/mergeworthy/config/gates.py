@@ -1,4 +1,4 @@
-"""gates.yaml: what a model must show before it may be merged, and when drift calls for a new one."""
+"""gates.yaml: the limits of a model that may be merged, and of the drift that starts a retraining."""
 
 from datetime import date
 from math import ceil
@@ -9,14 +9,13 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from .base import Count, DirectedMetric, MetricName, Positive, Share, Strict, load
 
-# DOC config.drift: The block `drift` of gates.yaml: what must have changed, and how surely, before a new model is
-# called for.
+GATES = Path("gates.yaml")
 
 Days = Annotated[int, Field(ge=0)]
 
 
 class Performance(Strict):
-    """How much worse than on its holdout a champion may be, and how surely that must be shown."""
+    """How much worse than on its holdout a champion may become, and the confidence of that finding."""
 
     confidence: Share = 0.99
     windows: Count = 4
@@ -26,7 +25,7 @@ class Performance(Strict):
 
 
 class Window(Strict):
-    """The stretch that one comparison is about, and how many in a row must agree."""
+    """The size of one comparison, and how many successive ones must agree (`persistence`)."""
 
     blocks: Count = 7
     minimum_rows: Count = 1000
@@ -34,7 +33,7 @@ class Window(Strict):
 
 
 class Distance(Strict):
-    """Jensen-Shannon distances: the least that counts, and how often one check may flag any input by chance."""
+    """Jensen-Shannon distances: the smallest that counts, and the probability of a flag by chance in one check."""
 
     floor: Share = 0.05
     level: Share = 0.002
@@ -42,14 +41,14 @@ class Distance(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _can_be_told(self) -> Self:
+    def _enough_draws(self) -> Self:
         if self.draws * self.level < 1:
             raise ValueError(f"a level of {self.level:g} takes at least {ceil(1 / self.level)} draws, not {self.draws}")
         return self
 
 
 class Drift(Strict):
-    """All of it; lengths are in the blocks that `bootstrap.block` names, of data and not of the calendar."""
+    """When drift starts a retraining; lengths count blocks (`bootstrap.block`) of data, not days of the calendar."""
 
     performance: Performance = Performance()
     window: Window = Window()
@@ -60,19 +59,14 @@ class Drift(Strict):
     cooldown_days: Days = 7
 
 
-# DOC config.gates: gates.yaml: what a model must show before it may be merged.
-
-GATES = Path("gates.yaml")
-
-
-def _once(names: list[str]) -> list[str]:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{twice[0]} stands there twice")
+def _check_unique(names: list[str]) -> list[str]:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{repeated[0]} is listed twice")
     return names
 
 
 class Bound(Strict):
-    """What a metric must stay within, on the holdout."""
+    """The range of a metric on the holdout."""
 
     min: float | None = None
     max: float | None = None
@@ -87,10 +81,10 @@ class Bound(Strict):
 
 
 class Champion(Strict):
-    """Non-inferiority: with this confidence the challenger is at most `margins` worse, metric by metric.
+    """Non-inferiority: with this confidence, the challenger is at most `margins` worse than the champion.
 
-    `minutes` is how long the code of former commits may take in all; `if_code_fails` says what follows if that of the
-    champion cannot be run any more.
+    `minutes` is the time limit for running the code of former commits, all together. `if_code_fails` decides what
+    happens if the champion's code cannot be run any more.
     """
 
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
@@ -100,9 +94,9 @@ class Champion(Strict):
 
 
 class Anchor(Strict):
-    """Non-inferiority to the best of the last `champions`; `margins` are twice those of `champion` if not given.
+    """Non-inferiority to the best of the last `champions`, so that many small losses do not add up.
 
-    Champions up to and including the commit `after` do not count.
+    `margins` are twice those of `champion` by default. Champions up to and including the commit `after` do not count.
     """
 
     champions: Count = 10
@@ -111,32 +105,32 @@ class Anchor(Strict):
 
 
 class Slices(Strict):
-    """Parts of the holdout on which a challenger must not be shown worse than the champion.
+    """Slices of the holdout, on none of which the challenger may be significantly worse than the champion.
 
-    Values of a column with fewer than `minimum_rows` rows are judged together, as one part.
+    Values of a column with fewer than `minimum_rows` rows form one slice together.
     """
 
-    columns: Annotated[list[str], AfterValidator(_once)]
+    columns: Annotated[list[str], AfterValidator(_check_unique)]
     metric: DirectedMetric
     margin: Positive
     minimum_rows: Count
 
 
 class Plausibility(Strict):
-    """What is too good to be believed at once: it warns, and names the column that it rests on."""
+    """Results that are too good to be plausible: the gate warns, and names the column that they depend on."""
 
     jump: dict[DirectedMetric, Positive] = Field(default_factory=dict)
     single_input_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.85
 
 
 class Provenance(Strict):
-    """Who must have made what dvc.lock names; with `ci` a pull request with a person's outputs is trained anew."""
+    """Who may have made the outs in dvc.lock; with `ci`, CI trains again if a person committed them."""
 
     trained_by: Literal["anyone", "ci"] = "anyone"
 
 
 class Bootstrap(Strict):
-    """Resampling of whole blocks (days), so that what rows of a day share does not look like evidence."""
+    """Resampling of whole blocks (such as days), because rows of one block are correlated."""
 
     block: str
     resamples: Annotated[int, Field(ge=200, le=100_000)] = 1000
@@ -144,14 +138,14 @@ class Bootstrap(Strict):
 
 
 class Cost(Strict):
-    """What the shipped artifact may weigh, and how long one row may take."""
+    """Limits of the size of the model file, and of the time to predict one row."""
 
     model_mb: Positive
     latency_p95_ms: Positive
 
 
 class Accepted(Strict):
-    """A known vulnerability that may be released, up to and including a day; by any id that lists give it."""
+    """A known vulnerability that may be released until a day, included; `id` is any of its identifiers."""
 
     id: Annotated[str, Field(pattern=r"^[A-Z]+-[\w-]+$")]
     reason: Annotated[str, Field(min_length=10)]
@@ -159,7 +153,7 @@ class Accepted(Strict):
 
 
 class ImageLimits(Strict):
-    """What the service's container may cost and hold, and how far its answers may be from the offline predictions."""
+    """Limits of the service's container: size, memory, times, and distance of its scores from offline predictions."""
 
     parity: Positive = 1e-5
     latency_p95_ms: Positive = 30
@@ -170,10 +164,10 @@ class ImageLimits(Strict):
 
 
 class Gates(Strict):
-    """gates.yaml: what a model must show before it may be merged."""
+    """The whole of gates.yaml."""
 
     floors: Annotated[dict[MetricName, Bound], Field(min_length=1)]
-    beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1), AfterValidator(_once)]
+    beats_baseline: Annotated[list[DirectedMetric], Field(min_length=1), AfterValidator(_check_unique)]
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     champion: Champion
     anchor: Anchor = Anchor()
@@ -187,15 +181,15 @@ class Gates(Strict):
 
     @model_validator(mode="after")
     def _jumps_are_compared(self) -> Self:
-        if other := sorted(self.plausibility.jump.keys() - self.champion.margins.keys()):
+        if missing := sorted(self.plausibility.jump.keys() - self.champion.margins.keys()):
             raise ValueError(
-                f"plausibility.jump: {other[0]} is not compared with the champion, champion.margins lacks it"
+                f"plausibility.jump: {missing[0]} is not compared with the champion, champion.margins lacks it"
             )
         return self
 
 
 class Policy(Strict):
-    """The part of gates.yaml that is asked before anything is judged; mistakes in the rest are the gate's to name."""
+    """The part of gates.yaml that is read before a training; the gate reports mistakes in the rest."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -203,10 +197,10 @@ class Policy(Strict):
 
 
 def gates() -> Gates:
-    """Return what a model must show."""
+    """Return the settings of gates.yaml."""
     return load(GATES, Gates)
 
 
 def provenance() -> Provenance:
-    """Return who must have made what dvc.lock names."""
+    """Return who may have made the outs in dvc.lock."""
     return load(GATES, Policy).provenance

@@ -11,28 +11,34 @@ from .base import Count, Positive, Strict, load
 INFRA = Path("infra.yaml")
 
 
-def _says_yes_or_no(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Refuse what YAML 1.1 took for true or false: it is a text, and any text is true."""
+# Codecs of Python that are not encodings of files.
+NOT_FILE_ENCODINGS = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}  # by the ending of a file
+ENDINGS = (".parquet", ".csv", *(f".csv{ending}" for ending in COMPRESSIONS))
+
+
+def _refuse_old_booleans(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse the Booleans of YAML 1.1, such as `no`: in YAML 1.2 they are texts, and any text counts as true."""
     for name, value in options.items():
         if isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
             raise ValueError(f"{name}: {value!r} is a text in YAML 1.2: write true or false")
     return options
 
 
-Options = Annotated[dict[str, JsonValue], AfterValidator(_says_yes_or_no)]
+Options = Annotated[dict[str, JsonValue], AfterValidator(_refuse_old_booleans)]
 
 
 class FlightsSource(Strict):
-    """The packaged sample: the 2013 flights of New York's airports, a month a partition."""
+    """The packaged sample: the flights of New York's airports in 2013, with a partition for each month."""
 
     kind: Literal["flights"]
 
 
 class Csv(Strict):
-    """How CSV files are written. The defaults are RFC 4180 in UTF-8, with nothing between two separators as null.
+    """The format of CSV files; by default RFC 4180 in UTF-8, with an empty field as null.
 
-    `nulls` are the words that mean null, in columns of every type. `formats` maps `table.column` to the format of its
-    dates or times (`%m/%d/%Y %H:%M`); without one they must be ISO 8601. `skip_lines` stand before the header.
+    `nulls` are the values that mean null, in columns of every type. `formats` maps `table.column` to the format of its
+    dates or times (`%m/%d/%Y %H:%M`), which is ISO 8601 by default. `skip_lines` counts the lines before the header.
     """
 
     separator: str = ","
@@ -45,7 +51,7 @@ class Csv(Strict):
 
     @field_validator("separator")
     @classmethod
-    def _is_one_character(cls, separator: str) -> str:
+    def _check_character(cls, separator: str) -> str:
         separator = "\t" if separator == r"\t" else separator
         if len(separator) != 1 or not separator.isascii() or separator in '\0\n\r"':
             raise ValueError(r"must be one ASCII character other than a quote or a line's end: ';', '|', '\t', …")
@@ -53,25 +59,19 @@ class Csv(Strict):
 
     @field_validator("encoding")
     @classmethod
-    def _is_known(cls, encoding: str) -> str:
-        known = encoding.lower().replace("_", "-") not in NO_FILES
+    def _check_encoding(cls, encoding: str) -> str:
+        valid = encoding.lower().replace("_", "-") not in NOT_FILE_ENCODINGS
         try:
             "x".encode(encoding)
         except (LookupError, ValueError):
-            known = False
-        if not known:
+            valid = False
+        if not valid:
             raise ValueError("must be an encoding that Python knows: utf-8, latin-1, cp1252, utf-16, …")
         return encoding
 
 
-# Codecs of Python's that are no encoding of files.
-NO_FILES = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
-ENDINGS = (".parquet", ".csv", *(f".csv{ending}" for ending in COMPRESSED))
-
-
 class FilesSource(Strict):
-    """A folder or bucket; `url` names `{partition}` and `{table}` and ends in one of `ENDINGS`, in any case."""
+    """A folder or bucket; `url` contains `{partition}` and `{table}`, and ends in one of `ENDINGS`, in any case."""
 
     kind: Literal["files"]
     url: str
@@ -80,32 +80,32 @@ class FilesSource(Strict):
 
     @field_validator("url")
     @classmethod
-    def _names_every_file(cls, url: str) -> str:
+    def _check_url(cls, url: str) -> str:
         if "{partition}" in url and "{table}" in url and url.lower().endswith(ENDINGS):
             return url
-        raise ValueError(f"must hold {{partition}} and {{table}} and end in {', '.join(ENDINGS)}")
+        raise ValueError(f"must contain {{partition}} and {{table}} and end in {', '.join(ENDINGS)}")
 
     @model_validator(mode="after")
-    def _says_nothing_of_csv_in_vain(self) -> "FilesSource":
+    def _csv_needs_csv_files(self) -> "FilesSource":
         if not self.is_csv and self.csv != Csv():
             raise ValueError("csv describes CSV files, and url ends in .parquet: remove one of them")
         return self
 
     @property
     def is_csv(self) -> bool:
-        """Whether the files are CSV; else they are parquet."""
+        """Whether the files are CSV; otherwise they are parquet."""
         return not self.url.lower().endswith(".parquet")
 
     @property
     def compression(self) -> str | None:
-        """How the files are compressed as a whole, in fsspec's words."""
+        """Compression of the files, as fsspec names it; None if they are not compressed."""
         if self.csv.compression != "auto":
             return None if self.csv.compression == "none" else self.csv.compression
-        return COMPRESSED.get(Path(self.url.lower()).suffix)
+        return COMPRESSIONS.get(Path(self.url.lower()).suffix)
 
 
 class SqlSource(Strict):
-    """A database; `queries` holds one SELECT per table, with `:partition` bound; `partitions` lists the names."""
+    """A database; `queries` has a SELECT for each table, with the parameter `:partition`; `partitions` lists names."""
 
     kind: Literal["sql"]
     url_env: str
@@ -117,7 +117,7 @@ Source = Annotated[FlightsSource | FilesSource | SqlSource, Field(discriminator=
 
 
 class Tracking(Strict):
-    """Where runs are mirrored to: a database or a server. Not `required`: one that is down is a warning."""
+    """MLflow: the database or server that runs are mirrored to; if not `required`, a failure is only a warning."""
 
     uri: Annotated[str, Field(min_length=1)]
     experiment: Annotated[str, Field(min_length=1)]
@@ -125,12 +125,12 @@ class Tracking(Strict):
 
     @property
     def address(self) -> str:
-        """`uri`, unless MLflow's own variable names another; it may hold credentials."""
+        """`uri`, or the variable MLFLOW_TRACKING_URI if it is set; it may contain credentials."""
         return os.environ.get("MLFLOW_TRACKING_URI") or self.uri
 
 
 class Compute(Strict):
-    """What training runs on."""
+    """Device, processes, machines and memory of the training."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -142,7 +142,7 @@ class Compute(Strict):
 
 
 class Cluster(Strict):
-    """Kubernetes with Kubeflow Trainer 2; `volume` is a claim that every machine mounts and that holds the checkout."""
+    """Kubernetes with Kubeflow Trainer 2; `volume` is a claim with the checkout, which every machine mounts."""
 
     image: Annotated[str, Field(min_length=1, max_length=500)]
     volume: Annotated[str, Field(min_length=1)]
@@ -152,27 +152,27 @@ class Cluster(Strict):
 
 
 class Ray(Strict):
-    """A Ray cluster that is there: each training process gets `compute.threads` CPUs and `gpus` GPUs of a machine."""
+    """An existing Ray cluster; each training process gets `compute.threads` CPUs and `gpus` GPUs of a machine."""
 
     address: Annotated[str, Field(min_length=1)]
     gpus: Annotated[float, Field(ge=0)] = 0
 
     @property
     def head(self) -> str:
-        """`address`, unless Ray's own variable names another."""
+        """`address`, or the variable RAY_ADDRESS if it is set."""
         return os.environ.get("RAY_ADDRESS") or self.address
 
 
 class Image(Strict):
-    """The service's container; `repository` is where it is pushed to, registry and name without a tag."""
+    """The service's container; `repository` is the registry and name that it is pushed to, without a tag."""
 
     repository: Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$")]
 
 
 class PredictionLog(Strict):
-    """Where answers are noted, as newline-delimited JSON in segments; `sample` is the share of requests that are.
+    """The log of answers, newline-delimited JSON in segments; `sample` is the share of requests that are logged.
 
-    With `drift`, `make drift` looks at what was asked and answered, and not at all rows that the source delivers.
+    With `drift`, `make drift` compares the logged rows and scores, not all rows that the source delivers.
     """
 
     folder: str = "predictions"
@@ -185,14 +185,15 @@ class PredictionLog(Strict):
 
     @property
     def place(self) -> Path:
-        """`folder`, unless PREDICTIONS_FOLDER names another: a container's volume."""
+        """`folder`, or the variable PREDICTIONS_FOLDER if it is set, as for the volume of a container."""
         return Path(os.environ.get("PREDICTIONS_FOLDER") or self.folder)
 
 
 class Serving(Strict):
-    """What the service takes on; beyond it answers 408, 413, 422 or 503, and stays up.
+    """Limits of the service; beyond them it answers 408, 413, 422 or 503, and keeps running.
 
-    After SIGTERM it goes on for `drain_seconds`, longer than idle connections are kept (5 s), and says it is not ready.
+    After SIGTERM it reports that it is not ready, and still answers for `drain_seconds`, which is longer than idle
+    connections are kept (5 s).
     """
 
     max_rows: Count = 1000
@@ -203,7 +204,7 @@ class Serving(Strict):
 
 
 class Infra(Strict):
-    """infra.yaml: where things run. No file in `ml/` knows any of it."""
+    """The whole of infra.yaml; no file in `ml/` reads any of it."""
 
     source: Source
     tracking: Tracking
@@ -216,5 +217,5 @@ class Infra(Strict):
 
 
 def infra() -> Infra:
-    """Return where things run."""
+    """Return the settings of infra.yaml."""
     return load(INFRA, Infra)

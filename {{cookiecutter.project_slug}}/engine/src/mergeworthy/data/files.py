@@ -1,4 +1,8 @@
-"""Files in a folder or bucket as a source of partitions: parquet, and CSV of any dialect that infra.yaml describes."""
+"""Files in a folder or bucket as a source of partitions: parquet, or CSV of the dialect that infra.yaml describes.
+
+The address is any that fsspec can open. A CSV file is read as a table of texts: nothing is guessed or filled in, and a
+file of another dialect or kind is refused with one line that names the setting.
+"""
 
 import csv
 import glob
@@ -18,287 +22,82 @@ import polars as pl
 
 from ..config.infra import Csv, FilesSource
 from ..errors import BrokenDataError, UserError
-from ..paths import left_behind, partition
+from ..paths import is_ignored, partition
 from ..process import Deadline, Patient, SilentError, local, shown, within
 from ..process import read as read_patiently
 from ..project import registered
 from .types import conform
 
-# DOC data.sources.csv_files: A CSV file as a table of texts: nothing guessed and nothing filled in, and a sentence
-# for one of another dialect.
-
+HTTP_NOT_FOUND = 404
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks", ":": "colons"}
-KINDS = {  # how files of another kind begin
-    b"version https://git-lfs": "is a pointer of Git LFS and not the file: run `git lfs pull` where it comes from",
+OTHER_KINDS = {  # first bytes of a file of another kind → what it is, and what to do
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file: run `git lfs pull` in its repository",
     b"PAR1": "is a parquet file: end source.url in .parquet",
     b"\x1f\x8b": "is compressed by gzip: end its name in .csv.gz, or set source.csv.compression",
     b"BZh": "is compressed by bzip2: end its name in .csv.bz2, or set source.csv.compression",
     b"\xfd7zXZ": "is compressed by xz: end its name in .csv.xz, or set source.csv.compression",
     b"PK\x03\x04": "is a ZIP archive or an Excel workbook: export it as CSV, or end its name in .csv.zip",
     b"\xd0\xcf\x11\xe0": "is an Excel workbook: export it as CSV",
-    b"\x28\xb5\x2f\xfd": "is compressed by Zstandard, which is not read: compress it by gzip and end it in .csv.gz",
+    b"\x28\xb5\x2f\xfd": "is compressed by Zstandard, which is not supported: compress it by gzip",
     b"7z\xbc\xaf\x27\x1c": "is a 7z archive: export it as CSV, which may be compressed as .csv.gz",
     b"SQLite format 3": "is an SQLite database: set source.kind to sql",
     b"ARROW1": "is an Arrow file: write it as parquet",
     b"%PDF-": "is a PDF document: export it as CSV",
-    b"<?xml": "is an XML document, maybe the error of a store: look into it",
-    b"<!doctype html": "is a web page, maybe one that asks to log in",
-    b"<html": "is a web page, maybe one that asks to log in",
-    b"<table": "is a table of HTML, as some programs call an Excel file: export it as CSV",
-    b"<error": "is an XML document, maybe the error of a store: look into it",
+    b"<?xml": "is an XML document, perhaps the error of a store: open it to see",
+    b"<!doctype html": "is a web page, perhaps one that asks to log in: open it to see",
+    b"<html": "is a web page, perhaps one that asks to log in: open it to see",
+    b"<table": "is an HTML table, which some programs name like an Excel file: export it as CSV",
+    b"<error": "is an XML document, perhaps the error of a store: open it to see",
     **dict.fromkeys((b'{"', b"{\n", b"{\r", b"[{", b"[\n", b"[\r", b"[["), "is JSON: export it as CSV or parquet"),
     b"<<<<<<< ": "has git's conflict markers: keep one side",
-    b"\x93NUMPY": "is an array of NumPy: write it as parquet",
-    **dict.fromkeys((b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"), "is a pickle of Python's: write it as parquet"),
+    b"\x93NUMPY": "is a NumPy array: write it as parquet",
+    **dict.fromkeys((b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"), "is a Python pickle: write it as parquet"),
     b"\x89HDF": "is an HDF5 file: write it as parquet",
     b"Obj\x01": "is an Avro file: write it as parquet",
     b"\xff\xff\xff\xff": "is an Arrow stream: write it as parquet",
-    b"{\\rtf": "is a text of a word processor: export it as CSV",
+    b"{\\rtf": "is an RTF document: export it as CSV",
     b"-----BEGIN PGP": "is encrypted: decrypt it first",
 }
-TAR = b"ustar"  # at byte 257
-QUOTED = re.compile(r'[ \t]"')
+TAR_OFFSET, TAR = 257, b"ustar"
+BLANK_BEFORE_QUOTE = re.compile(r'[ \t]"')
+# Byte order marks.
+UTF16, UTF32 = (b"\xff\xfe", b"\xfe\xff"), (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 csv.field_size_limit(sys.maxsize)  # a text may be long
-UTF8, UTF16, UTF32 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff"), (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
-
-
-def other_kind(content: bytes) -> str | None:
-    """Return what a file is that begins like one of another kind, and what to do."""
-    if content[257:262] == TAR:
-        return "is a tar archive: put one CSV or parquet file into each place"
-    begin = content[:40].lower()
-    return next((told for magic, told in KINDS.items() if begin.startswith(magic.lower())), None)
-
-
-def packed_by(content: bytes) -> str | None:
-    """Return how a file is compressed, if it begins like one that is."""
-    told = other_kind(content) or ""
-    found = re.match(r"is compressed by (\w+)", told)
-    return found[1] if found else "ZIP" if told.startswith("is a ZIP") else None
-
-
-def unzipped(content: bytes) -> bytes:
-    """Return the one file in a ZIP archive; raise `UserError` if it holds none or several."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [name for name in archive.namelist() if not (name.endswith("/") or _left_behind(name))]
-            if len(names) != 1:
-                listed = ": " + ", ".join(map(repr, names[:5])) if names else ""
-                raise UserError(f"is a ZIP archive of {len(names)} files{listed}: put one CSV file into each")
-            return archive.read(names[0])
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
-        raise UserError(f"is not a whole ZIP archive that can be read: {error}") from None
-
-
-def _left_behind(path: str) -> bool:
-    return any(map(left_behind, path.split("/")))
-
-
-def read_csv(content: bytes, dialect: Csv, columns: Iterable[str]) -> pl.DataFrame:
-    """Return the table in `content`, all columns text, null where one of `dialect.nulls` is; `columns` are expected.
-
-    Raises `UserError` saying which dialect the file seems to have, and `BrokenDataError` where it is damaged: a line
-    with another number of fields, an empty line, a column without a name. No sentence holds a value of the file.
-    """
-    if told := other_kind(content):
-        raise UserError(told)
-    text = _decoded(content, dialect)
-    header, text = _header(text, dialect, list(columns))
-    if len(header) > 1:
-        text = text.removesuffix("\x1a").rstrip("\r\n")  # DOS' end of a file, and lines that are empty, are no rows
-    try:
-        table = pl.read_csv(
-            text.encode(),
-            infer_schema=False,
-            separator=dialect.separator,
-            empty_string_is_null="" in dialect.nulls,
-            null_values=[word for word in dialect.nulls if word] or None,
-        )
-    except pl.exceptions.PolarsError as error:
-        odd = _uneven(text, dialect, len(header))
-        raise BrokenDataError(odd or f"is not a whole CSV file: {_first_line(error)}") from None
-    last = table.to_series(-1)
-    if (last.is_null() | (last == "")).any() and (odd := _uneven(text, dialect, len(header))):
-        raise BrokenDataError(odd)
-    if QUOTED.search(text):
-        for column in table:
-            if column.str.contains(r'^[ \t]+"').any():
-                raise BrokenDataError(
-                    f"has a blank before a quote in column {column.name}: quotes enclose a whole field"
-                )
-    return table
-
-
-def _decoded(content: bytes, dialect: Csv) -> str:
-    name = dialect.encoding.lower().replace("_", "-")
-    if content.startswith(UTF32) and not name.startswith("utf-32"):
-        raise UserError("is UTF-32: set source.csv.encoding to utf-32 in infra.yaml")
-    if content.startswith(UTF16) and not name.startswith(("utf-16", "utf-32")):
-        raise UserError("is UTF-16: set source.csv.encoding to utf-16 in infra.yaml")
-    if not name.replace("-", "").startswith(("utf8", "u8")) and _is_utf8(content, dialect.encoding):
-        raise UserError(f"is UTF-8, and source.csv.encoding in infra.yaml says {dialect.encoding}: set it to utf-8")
-    try:
-        text = content.decode("utf-8-sig" if name in ("utf-8", "utf8") else dialect.encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = f"line {line:,} has the byte 0x{content[error.start]:02x}" if error.start < len(content) else "its end"
-        raise UserError(
-            f"is not {dialect.encoding}: {byte}. Set source.csv.encoding in infra.yaml: "
-            "cp1252 or latin-1 for Western text from Windows, utf-16 for Excel's Unicode text"
-        ) from None
-    if "\0" in text:
-        raise UserError("holds NUL characters: it is UTF-16 (set source.csv.encoding in infra.yaml), or damaged")
-    if "\n" not in text:
-        return text.replace("\r", "\n")
-    return text.replace("\r\r\n", "\r\n")  # Windows' own lines, written in text mode
-
-
-def _is_utf8(content: bytes, encoding: str) -> bool:
-    """Return whether what is to be read in another encoding is UTF-8, which no text of that encoding looks like."""
-    wide = len("x".encode(encoding)) > 1
-    if not wide and content.isascii():
-        return False
-    alone = [bytes([byte]).decode(encoding, "ignore") for byte in range(128, 256)]
-    if not wide and sum(map(bool, alone)) < 80:  # letters of more than one byte may look like UTF-8
-        return False
-    try:
-        return "\0" not in content.decode()
-    except UnicodeDecodeError:
-        return False
-
-
-def _header(text: str, dialect: Csv, columns: list[str]) -> tuple[list[str], str]:
-    """Return the names of the columns, and the text from their line on."""
-    whole = text
-    for _ in range(dialect.skip_lines):
-        line, _, text = text.partition("\n")
-        if len(set(_fields(line.rstrip("\r"), dialect.separator)) & set(columns)) * 2 > len(columns):
-            raise UserError("has its header in a line that source.csv.skip_lines in infra.yaml passes over: lower it")
-    if whole.strip() and not text.strip():
-        raise UserError(f"has no line after the {dialect.skip_lines} that source.csv.skip_lines passes over: lower it")
-    line = text.partition("\n")[0].rstrip("\r")
-    if "\r" in line:
-        raise BrokenDataError("ends some lines by CR alone and others not: save it with one kind of line end")
-    if line.count('"') % 2:
-        raise BrokenDataError("has a quote in its header that the same line does not close")
-    if not line.strip():
-        raise BrokenDataError("begins with an empty line" if text.strip() else "is empty, it has not even a header")
-    if line.lower().startswith("sep=") and len(line) == 5:
-        raise UserError(
-            f"begins with Excel's line {line!r}: set source.csv.skip_lines to 1 and source.csv.separator to "
-            f"{line[4]!r} in infra.yaml"
-        )
-    names = _fields(line, dialect.separator)
-    known = len(set(names) & set(columns))
-    if known <= 1:
-        _refuse_separator(line, dialect, columns)
-    if not known and (later := _later(text, dialect, columns)):
-        raise UserError(f"has its header in line {later + 1}: set source.csv.skip_lines to {later} in infra.yaml")
-    if "" in names:
-        place = names.index("") + 1
-        hint = (
-            "the index of pandas, which `index=False` leaves out" if place == 1 else "a separator too many at the end"
-        )
-        raise BrokenDataError(f"has no name for column {place} of {len(names)}: it looks like {hint}")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        first, second = [place for place, name in enumerate(names, 1) if name == twice[0]][:2]
-        which = repr(twice[0]) if twice[0] in columns else "by the same name"
-        raise BrokenDataError(f"names its columns {first} and {second} {which}: is its first line the header?")
-    return names, text
-
-
-def _refuse_separator(line: str, dialect: Csv, columns: list[str]) -> None:
-    """Raise `UserError` if the header names more of the columns where another sign separates them."""
-    others = [sign for sign in dict.fromkeys(line) if not (sign.isalnum() or sign in '_"') and sign.isascii()]
-    for sign in sorted(others, key=lambda sign: sign not in SEPARATORS):
-        names = [name.strip() for name in _fields(line, sign)]
-        if sign == dialect.separator or len(set(names) & set(columns)) <= 1:
-            continue
-        run = next((run for run in re.findall(f"{re.escape(sign)}{{2,}}", line)), None)
-        if run and sign != " ":
-            raise UserError(f"separates by {run!r}: export it with one character between two fields")
-        called = SEPARATORS.get(sign, repr(sign))
-        raise UserError(f"separates by {called}: set source.csv.separator to {sign!r} in infra.yaml")
-
-
-def _later(text: str, dialect: Csv, columns: list[str]) -> int | None:
-    """Return after how many lines a header stands that names most of `columns`."""
-    lines = text.replace("\r\n", "\n").split("\n", 20)[:20]
-    found = [len(set(_fields(line, dialect.separator)) & set(columns)) * 2 > len(columns) for line in lines]
-    return found.index(True) + dialect.skip_lines if True in found else None
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:
-        return [line]
-
-
-def _uneven(text: str, dialect: Csv, width: int) -> str | None:
-    """Return which line first has more or fewer fields than the header, of which a reader would make nulls."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator)
-    try:
-        for row in rows:
-            line = rows.line_num + dialect.skip_lines
-            if len(row) != width and not (width == 1 and not row):
-                said = f"has {len(row):,} field{'s'[: len(row) != 1]}, the header {width:,}" if row else "is empty"
-                first, after = rows.line_num == 2, next(rows, None)
-                cut = ""
-                if after is None and 0 < len(row) < width:
-                    cut = ": the file ends in the middle of a row, or with a line that is none"
-                elif first and len(row) == width + 1 and (after is None or len(after) == width + 1):
-                    cut = ": row names of R, which `row.names=FALSE` leaves out, or a separator too many"
-                return f"is damaged: line {line:,} {said}{cut}"
-            if width > 1 and not any(row):
-                return f"is damaged: line {line:,} has no value in any field"
-    except csv.Error as error:
-        return f"is damaged: line {rows.line_num + dialect.skip_lines:,}: {error}"
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    # Of polars' sentences only those without a value of the file.
-    told = (str(error).splitlines() or [""])[0]
-    return "a quote is not closed or stands inside a field" if "parse" in told or "malformed" in told.lower() else told
-
-
-# DOC data.sources.files: A folder or bucket of parquet or CSV files: any address that fsspec can open.
-
-ABSENT = 404  # HTTP's status
 
 
 class Files:
-    """One file per table and partition, at `url` with `{partition}` and `{table}` filled in."""
+    """The source of one file per table and partition, at `source.url` with `{partition}` and `{table}` filled in."""
 
     def __init__(self, settings: FilesSource) -> None:
         self._settings = settings
         self._who = shown(f"the source {settings.url}")
         try:
-            # Some clients connect here already.
+            # Some clients already connect here.
             opened = within(Deadline.ANSWER, self._who, lambda: fsspec.url_to_fs(settings.url, **settings.options))
         except SilentError:
             raise
         except Exception as error:  # noqa: BLE001, each store raises its own kind
-            raise UserError(shown(f"infra.yaml: source.url: {settings.url} cannot be opened: {_told(error)}")) from None
+            raise UserError(
+                shown(f"infra.yaml: source.url: {settings.url} cannot be opened: {_first_line(error)}")
+            ) from None
         self._files = opened[0] if local(settings.url) else Patient(opened[0], self._who)
         self._path = str(opened[1])
-        known = {
+        columns = {
             f"{table}.{name}": column
             for table, schema in registered().schemas.items()
             for name, column in schema.columns.items()
         }
         for name in sorted(settings.csv.formats):
-            if name not in known:
-                hint = f"is no column, name one as table.column: {next(iter(known))}"
-            elif known[name].dtype.type not in (pl.Date, pl.Datetime, pl.Time):
-                hint = f"is of type {known[name].dtype.type}: formats are of dates and times, remove it"
+            if name not in columns:
+                problem = f"is no column, name one as table.column: {next(iter(columns))}"
+            elif columns[name].dtype.type not in (pl.Date, pl.Datetime, pl.Time):
+                problem = f"is of type {columns[name].dtype.type}: only dates and times have formats, remove it"
             else:
                 continue
-            raise UserError(f"infra.yaml: source.csv.formats: {name!r} {hint}")
+            raise UserError(f"infra.yaml: source.csv.formats: {name!r} {problem}")
 
     def partitions(self) -> list[str]:
-        """List every partition of which at least one table is there; raise `UserError` for one that is no name."""
+        """Return every partition that has at least one table; raise `UserError` for an invalid name."""
         with _credentials_hidden():
             return self._partitions()
 
@@ -309,65 +108,65 @@ class Files:
         try:
             paths = self._files.glob(_fill(glob.escape(self._path), "*", "*"))
         except Exception as error:  # noqa: BLE001, each store raises its own kind
-            raise UserError(f"infra.yaml: source.url: {self._path} cannot be listed: {_told(error)}") from None
+            raise UserError(f"infra.yaml: source.url: {self._path} cannot be listed: {_first_line(error)}") from None
         names = {match["name"] for path in paths if (match := pattern.fullmatch(path))}
         if not names:
-            raise UserError(f"infra.yaml: source.url: no file of the contract's tables lies at {self._path!r}")
-        return sorted(partition(name, self._path) for name in names if not left_behind(name))
+            raise UserError(f"infra.yaml: source.url: there is no file of the contract's tables at {self._path!r}")
+        return sorted(partition(name, self._path) for name in names if not is_ignored(name))
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
-        """Read the tables of one partition; raise `UserError` naming a file that is missing, empty or damaged."""
+        """Return the tables of one partition; raise `UserError` naming a file that is missing, empty or damaged."""
         with _credentials_hidden():
             return {table: self._read(partition, table) for table in registered().schemas}
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
-        """Read one table from its file, or from all the parts in a folder of that name."""
+        """Return one table from its file, or from all the parts in a folder of that name."""
         where, path = f"{partition}/{table}", _fill(self._path, partition, table)
         try:
             paths = self._parts(path) if self._files.info(path)["type"] == "directory" else [path]
         except FileNotFoundError as error:
-            cause = error.__cause__  # fsspec calls a file of a server that is down missing
-            absent = cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == ABSENT
-            if cause is not None and not absent:
-                raise UserError(f"{where}: {path} cannot be read: {_told(cause)}") from None
+            cause = error.__cause__  # fsspec raises `FileNotFoundError` for a server that is down, too
+            missing = isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == HTTP_NOT_FOUND
+            if cause is not None and not missing:
+                raise UserError(f"{where}: {path} cannot be read: {_first_line(cause)}") from None
             raise UserError(f"{where}: the file {path} is missing") from None
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         except Exception as error:  # noqa: BLE001, each store raises its own kind
-            raise UserError(f"{where}: {path} cannot be listed: {_told(error)}") from None
+            raise UserError(f"{where}: {path} cannot be listed: {_first_line(error)}") from None
         if not paths:
-            raise UserError(f"{where}: the folder {path} holds no part")
-        parts = [self._one(where, part, table) for part in paths]
+            raise UserError(f"{where}: the folder {path} has no parts")
+        parts = [self._read_file(where, part, table) for part in paths]
         first = parts[0].schema
         for path, part in zip(paths, parts, strict=True):
-            if differs := sorted({name for name, _ in first.items() ^ part.schema.items()}):
+            if different := sorted({name for name, _ in first.items() ^ part.schema.items()}):
                 raise BrokenDataError(
-                    f"{where}: {path} has other columns or types than {paths[0]}: {', '.join(map(repr, differs[:5]))}"
+                    f"{where}: {path} has other columns or types than {paths[0]}: {', '.join(map(repr, different[:5]))}"
                 )
         return pl.concat([part.select(first.names()) for part in parts])
 
     def _parts(self, folder: str) -> list[str]:
         kinds = {str(entry["name"]).rstrip("/"): entry["type"] for entry in self._files.ls(folder, detail=True)}
-        parts = [path for path in sorted(kinds) if not left_behind(name := path.rsplit("/", 1)[-1]) and name[0] != "_"]
-        if below := [path for path in parts if kinds[path] == "directory"]:
-            raise UserError(f"{below[0]} is a folder, where a part is expected: parts lie side by side")
+        parts = [path for path in sorted(kinds) if not is_ignored(name := path.rsplit("/", 1)[-1]) and name[0] != "_"]
+        if folders := [path for path in parts if kinds[path] == "directory"]:
+            raise UserError(f"{folders[0]} is a folder: put the parts directly into {folder}")
         return parts
 
     def _rows(self, content: bytes, table: str) -> pl.DataFrame:
         if not self._settings.is_csv:
             return _parquet(content)
-        if self._settings.compression and (packed := packed_by(content)):
-            raise UserError(f"is compressed twice, within by {packed}: unpack it once")
-        return read_csv(content, self._settings.csv, registered().schemas[table].columns)
+        if self._settings.compression and (inner := _compression_of(content)):
+            raise UserError(f"is compressed twice, the second time by {inner}: unpack it once")
+        return _read_csv(content, self._settings.csv, registered().schemas[table].columns)
 
-    def _one(self, where: str, path: str, table: str) -> pl.DataFrame:
+    def _read_file(self, where: str, path: str, table: str) -> pl.DataFrame:
         csv = self._settings.is_csv
         compression = self._settings.compression if csv else None
         try:
             with self._files.open(path, "rb", compression=None if compression == "zip" else compression) as file:
                 content = read_patiently(file, self._who)
             if compression == "zip":
-                content = unzipped(content)
+                content = _unzipped(content)
             rows = self._rows(content, table)
         except FileNotFoundError:
             raise UserError(f"{where}: the file {path} is missing") from None
@@ -377,12 +176,12 @@ class Files:
             raise type(error)(f"{where}: {path} {error}") from None
         except Exception as error:  # noqa: BLE001, each store and format raises its own kind
             if compression and isinstance(error, (OSError, EOFError, LZMAError, zlib.error)):
-                hint = "it is cut off, or compressed otherwise, which source.csv.compression in infra.yaml can say"
+                hint = "it is cut off, or compressed in another way: set source.csv.compression in infra.yaml"
                 raise UserError(f"{where}: {path} cannot be unpacked as {compression}: {hint}") from None
             if isinstance(error, pl.exceptions.DuplicateError):
-                raise BrokenDataError(f"{where}: {path}: {_told(error)}") from None
+                raise BrokenDataError(f"{where}: {path}: {_first_line(error)}") from None
             kind = "CSV" if csv else "parquet"
-            raise UserError(f"{where}: {path} is not a whole {kind} file: {_told(error)}") from None
+            raise UserError(f"{where}: {path} is not a whole {kind} file: {_first_line(error)}") from None
         formats = {key.removeprefix(f"{table}."): form for key, form in self._settings.csv.formats.items()}
         dialect = self._settings.csv
         return conform(
@@ -398,7 +197,7 @@ class Files:
 
 @contextmanager
 def _credentials_hidden() -> Iterator[None]:
-    """Take the credentials out of the addresses that an error names."""
+    """Remove the credentials from the addresses in an error."""
     try:
         yield
     except UserError as error:
@@ -411,15 +210,15 @@ def _fill(path: str, partition: str, table: str) -> str:
 
 def _parquet(content: bytes) -> pl.DataFrame:
     if not content.startswith(b"PAR1"):
-        if told := other_kind(content):
-            raise UserError(told)
+        if kind := _other_kind(content):
+            raise UserError(kind)
         if not content:
             raise UserError("is not a whole parquet file: it is empty")
         if content.startswith(b"PARE"):
-            raise UserError("is encrypted, which is not read: write it without encryption")
+            raise UserError("is encrypted, which is not supported: write it without encryption")
         if b"\0" not in content and "\ufffd" not in content[:1000].decode(errors="replace")[:-1]:
-            raise UserError("is a text and no parquet file: if it is CSV, end source.url in infra.yaml in .csv")
-    # Zones that polars does not know, such as +05:30, would end the process; the values are in UTC whatever the zone.
+            raise UserError("is text, not parquet: if it is CSV, end source.url in infra.yaml in .csv")
+    # polars would end the process for an unknown zone such as +05:30; the stored values are in UTC in any case.
     os.environ["POLARS_IGNORE_TIMEZONE_PARSE_ERROR"] = "1"
     try:
         table = pl.read_parquet(content)
@@ -437,5 +236,212 @@ def _in_utc(times: pl.Series) -> pl.Series:
     return times.to_physical().cast(pl.Datetime(times.dtype.time_unit, "UTC"))  # type: ignore[attr-defined]
 
 
-def _told(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _other_kind(content: bytes) -> str | None:
+    """Return what a file of another kind is, and what to do; None if the file may be CSV or parquet."""
+    if content.startswith(TAR, TAR_OFFSET):
+        return "is a tar archive: deliver the CSV or parquet file in it"
+    begin = content[:40].lower()
+    return next((message for start, message in OTHER_KINDS.items() if begin.startswith(start.lower())), None)
+
+
+def _compression_of(content: bytes) -> str | None:
+    """Return how a file is compressed, by its first bytes; None if it is not."""
+    message = _other_kind(content) or ""
+    match = re.match(r"is compressed by (\w+)", message)
+    return match[1] if match else "ZIP" if message.startswith("is a ZIP") else None
+
+
+def _unzipped(content: bytes) -> bytes:
+    """Return the one file in a ZIP archive; raise `UserError` if it holds none or several."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [
+                name for name in archive.namelist() if not (name.endswith("/") or any(map(is_ignored, name.split("/"))))
+            ]
+            if len(names) != 1:
+                listed = ": " + ", ".join(map(repr, names[:5])) if names else ""
+                raise UserError(f"is a ZIP archive of {len(names)} files{listed}: it must hold one CSV file")
+            return archive.read(names[0])
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+        raise UserError(f"is not a whole ZIP archive that can be read: {error}") from None
+
+
+def _read_csv(content: bytes, dialect: Csv, columns: Iterable[str]) -> pl.DataFrame:
+    """Return the table in `content` as texts, null for each of `dialect.nulls`; `columns` are the expected ones.
+
+    Raises `UserError` that names the dialect the file seems to have, and `BrokenDataError` if the file is damaged: a
+    line with another number of fields, an empty line, a column without a name. No message holds a value of the file.
+    """
+    if kind := _other_kind(content):
+        raise UserError(kind)
+    text = _decoded(content, dialect)
+    header, text = _header(text, dialect, list(columns))
+    if len(header) > 1:
+        # The end-of-file mark of DOS and empty lines at the end are no rows.
+        text = text.removesuffix("\x1a").rstrip("\r\n")
+    try:
+        table = pl.read_csv(
+            text.encode(),
+            infer_schema=False,
+            separator=dialect.separator,
+            empty_string_is_null="" in dialect.nulls,
+            null_values=[word for word in dialect.nulls if word] or None,
+        )
+    except pl.exceptions.PolarsError as error:
+        damage = _damaged_line(text, dialect, len(header))
+        raise BrokenDataError(damage or f"is not a whole CSV file: {_without_values(error)}") from None
+    last = table.to_series(-1)
+    if (last.is_null() | (last == "")).any() and (damage := _damaged_line(text, dialect, len(header))):
+        raise BrokenDataError(damage)
+    if BLANK_BEFORE_QUOTE.search(text):
+        for column in table:
+            if column.str.contains(r'^[ \t]+"').any():
+                raise BrokenDataError(
+                    f"has a blank before a quote in column {column.name}: quotes must enclose the whole field"
+                )
+    return table
+
+
+def _decoded(content: bytes, dialect: Csv) -> str:
+    name = dialect.encoding.lower().replace("_", "-")
+    if content.startswith(UTF32) and not name.startswith("utf-32"):
+        raise UserError("is UTF-32: set source.csv.encoding to utf-32 in infra.yaml")
+    if content.startswith(UTF16) and not name.startswith(("utf-16", "utf-32")):
+        raise UserError("is UTF-16: set source.csv.encoding to utf-16 in infra.yaml")
+    if not name.replace("-", "").startswith(("utf8", "u8")) and _is_utf8(content, dialect.encoding):
+        raise UserError(f"is UTF-8, and source.csv.encoding in infra.yaml says {dialect.encoding}: set it to utf-8")
+    try:
+        text = content.decode("utf-8-sig" if name in ("utf-8", "utf8") else dialect.encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"the byte 0x{content[error.start]:02x}" if error.start < len(content) else "an incomplete character"
+        raise UserError(
+            f"is not {dialect.encoding}: line {line:,} has {byte}. Set source.csv.encoding in infra.yaml: "
+            "cp1252 or latin-1 for Western text from Windows, utf-16 for Excel's Unicode text"
+        ) from None
+    if "\0" in text:
+        raise UserError("holds NUL characters: it is UTF-16 (set source.csv.encoding in infra.yaml), or damaged")
+    if "\n" not in text:
+        return text.replace("\r", "\n")
+    return text.replace("\r\r\n", "\r\n")  # line ends of Windows that were written in text mode
+
+
+def _is_utf8(content: bytes, encoding: str) -> bool:
+    """Return whether the content is UTF-8 and certainly not a text of `encoding`, another encoding."""
+    wide = len("x".encode(encoding)) > 1
+    if not wide and content.isascii():
+        return False
+    single_bytes = [bytes([byte]).decode(encoding, "ignore") for byte in range(128, 256)]
+    if not wide and sum(map(bool, single_bytes)) < 80:  # an encoding of several bytes a letter may look like UTF-8
+        return False
+    try:
+        return "\0" not in content.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def _header(text: str, dialect: Csv, columns: list[str]) -> tuple[list[str], str]:
+    """Return the names of the columns, and the text from the header on; raise `UserError` if there is no such line."""
+    content = text
+    for _ in range(dialect.skip_lines):
+        line, _, text = text.partition("\n")
+        if len(set(_fields(line.rstrip("\r"), dialect.separator)) & set(columns)) * 2 > len(columns):
+            raise UserError("has its header in a line that source.csv.skip_lines in infra.yaml skips: lower it")
+    if content.strip() and not text.strip():
+        raise UserError(
+            f"has no line after the {dialect.skip_lines} that source.csv.skip_lines in infra.yaml skips: lower it"
+        )
+    line = text.partition("\n")[0].rstrip("\r")
+    if "\r" in line:
+        raise BrokenDataError("ends some lines by CR alone, but not all: save it with one kind of line end")
+    if line.count('"') % 2:
+        raise BrokenDataError("has a quote in its header that the same line does not close")
+    if not line.strip():
+        raise BrokenDataError("begins with an empty line" if text.strip() else "is empty: it has no header")
+    if line.lower().startswith("sep=") and len(line) == 5:
+        raise UserError(
+            f"begins with Excel's line {line!r}: set source.csv.skip_lines to 1 and source.csv.separator to "
+            f"{line[4]!r} in infra.yaml"
+        )
+    names = _fields(line, dialect.separator)
+    expected = len(set(names) & set(columns))
+    if expected <= 1:
+        _refuse_separator(line, dialect, columns)
+    if not expected and (skipped := _lines_before_header(text, dialect, columns)):
+        raise UserError(f"has its header in line {skipped + 1}: set source.csv.skip_lines to {skipped} in infra.yaml")
+    if "" in names:
+        place = names.index("") + 1
+        hint = (
+            "the index of pandas, which `index=False` leaves out" if place == 1 else "one separator too many at the end"
+        )
+        raise BrokenDataError(f"has no name for column {place} of {len(names)}: it looks like {hint}")
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        first, second = [place for place, name in enumerate(names, 1) if name == duplicates[0]][:2]
+        which = repr(duplicates[0]) if duplicates[0] in columns else "by the same name"
+        raise BrokenDataError(f"names its columns {first} and {second} {which}: is its first line the header?")
+    return names, text
+
+
+def _refuse_separator(line: str, dialect: Csv, columns: list[str]) -> None:
+    """Raise `UserError` if the header names several of the columns if another character separates them."""
+    candidates = [sign for sign in dict.fromkeys(line) if not (sign.isalnum() or sign in '_"') and sign.isascii()]
+    for sign in sorted(candidates, key=lambda sign: sign not in SEPARATORS):
+        names = [name.strip() for name in _fields(line, sign)]
+        if sign == dialect.separator or len(set(names) & set(columns)) <= 1:
+            continue
+        run = next((run for run in re.findall(f"{re.escape(sign)}{{2,}}", line)), None)
+        if run and sign != " ":
+            raise UserError(f"separates by {run!r}: export it with one character between two fields")
+        description = SEPARATORS.get(sign, repr(sign))
+        raise UserError(f"separates by {description}: set source.csv.separator to {sign!r} in infra.yaml")
+
+
+def _lines_before_header(text: str, dialect: Csv, columns: list[str]) -> int | None:
+    """Return the number of lines before a header that names most of `columns`; None if there is no such header."""
+    lines = text.replace("\r\n", "\n").split("\n", 20)[:20]
+    is_header = [len(set(_fields(line, dialect.separator)) & set(columns)) * 2 > len(columns) for line in lines]
+    return is_header.index(True) + dialect.skip_lines if True in is_header else None
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return [line]
+
+
+def _damaged_line(text: str, dialect: Csv, width: int) -> str | None:
+    """Return what is wrong with the first line that has more or fewer fields than the header; None if none has.
+
+    polars would read missing fields as nulls.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator)
+    try:
+        for row in rows:
+            line = rows.line_num + dialect.skip_lines
+            if len(row) != width and not (width == 1 and not row):
+                problem = f"has {len(row):,} field{'s'[: len(row) != 1]}, the header {width:,}" if row else "is empty"
+                is_first, following = rows.line_num == 2, next(rows, None)
+                cause = ""
+                if following is None and 0 < len(row) < width:
+                    cause = ": the file ends in the middle of a row, or with a line that is no row"
+                elif is_first and len(row) == width + 1 and (following is None or len(following) == width + 1):
+                    cause = ": row names of R, which `row.names=FALSE` leaves out, or one separator too many"
+                return f"is damaged: line {line:,} {problem}{cause}"
+            if width > 1 and not any(row):
+                return f"is damaged: line {line:,} has no value in any field"
+    except csv.Error as error:
+        return f"is damaged: line {rows.line_num + dialect.skip_lines:,}: {error}"
+    return None
+
+
+def _without_values(error: Exception) -> str:
+    """Return polars' message, or a message of our own if polars' may hold a value of the file."""
+    message = (str(error).splitlines() or [""])[0]
+    if "parse" in message or "malformed" in message.lower():
+        return "a quote is not closed, or is inside a field"
+    return message

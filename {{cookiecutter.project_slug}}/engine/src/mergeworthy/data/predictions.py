@@ -1,4 +1,4 @@
-"""The prediction log as a table: what the service was asked, what it answered, and by which model."""
+"""The prediction log as a table: the inputs of each request, the scores, and the model that computed them."""
 
 import sys
 from collections import Counter
@@ -24,7 +24,7 @@ DAMAGED, OTHER_MODEL, OTHER_COLUMNS = "damaged", "of another model", "of other c
 
 
 class Line(TypedDict):
-    """One answer, as the service writes it; what it says of the model beside `model` is not read."""
+    """One response as the service logs it; its other keys are ignored."""
 
     __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)  # type: ignore[misc]
     time: AwareDatetime
@@ -38,30 +38,31 @@ LINE = TypeAdapter(Line)
 
 
 @dataclass(frozen=True)
-class Noted:
-    """The answers of a log, one row for each row that was scored, and how many lines were left out, by reason."""
+class LoggedPredictions:
+    """The rows that were scored, and the number of lines that were left out, by reason."""
 
     rows: pl.DataFrame
     left_out: Counter[str]
 
 
-def logged(schema: DataFrameSchema) -> list[str]:
-    """Return the columns that the service notes: those that a request has, less the private ones."""
+def logged_columns(schema: DataFrameSchema) -> list[str]:
+    """Return the columns that the service logs: those of a request that are not private."""
     return [name for name in requested(schema) if name not in private_columns(schema)]
 
 
 def read_predictions(url: str, **options: Any) -> pl.DataFrame:
-    """Read all answers in a folder or bucket, of whichever model; see `read_log`."""
+    """Return all predictions in a folder or bucket, of any model; see `read_log`."""
     return read_log(url, None, options).rows
 
 
-def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: DataFrameSchema | None = None) -> Noted:
-    """Read every segment in a folder or bucket; return one row per scored row, oldest first.
+def read_log(
+    url: str, model: str | None, options: Mapping[str, Any], schema: DataFrameSchema | None = None
+) -> LoggedPredictions:
+    """Return the predictions of every segment in a folder or bucket, one row per scored row, oldest first.
 
     The columns are `time` (UTC), `request_id`, `model` (MD5), the inputs in the contract's types, and `score`. Lines
-    that are damaged, of another `model` than the one asked for, or of other columns than `schema` has now are left
-    out, with a warning and a count: each line stands for itself. Raises `UserError` if there is no line at all, or if
-    the place cannot be read.
+    that are damaged, of another model than `model`, or of other columns than `schema` has now are left out and counted;
+    damaged lines are warned of too. Raises `UserError` if there is no line at all, or if the folder cannot be read.
     """
     schema = schema or registered().schema
     left_out, parts = Counter[str](), list[pl.DataFrame]()
@@ -70,19 +71,19 @@ def read_log(url: str, model: str | None, options: Mapping[str, Any], schema: Da
         parts.extend(segment.tables)
         left_out += segment.left_out
         if damaged := segment.left_out[DAMAGED]:
-            say(f"warning: {shown(path)}: {damaged} torn or damaged lines are skipped", file=sys.stderr)
+            say(f"warning: {shown(path)}: {damaged} damaged lines are skipped", file=sys.stderr)
     if not parts and not left_out:
         raise UserError(f"{shown(url)} holds no prediction: is this where infra.yaml's serving.log writes or ships to?")
-    empty = pl.DataFrame(schema=_types(schema))
-    return Noted(pl.concat([empty, *parts]).sort("time", maintain_order=True), left_out)
+    empty = pl.DataFrame(schema=_column_types(schema))
+    return LoggedPredictions(pl.concat([empty, *parts]).sort("time", maintain_order=True), left_out)
 
 
 def _segments(url: str, options: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield path and content of each segment, by name; raise `UserError` if the place refuses or does not answer."""
+    """Yield path and content of each segment, by name; raise `UserError` if the store fails or does not answer."""
     who = shown(f"the prediction log {url}")
     try:
-        found, folder = within(Deadline.ANSWER, who, lambda: fsspec.url_to_fs(url, **options))
-        files = found if local(url) else Patient(found, who)
+        opened, folder = within(Deadline.ANSWER, who, lambda: fsspec.url_to_fs(url, **options))
+        files = opened if local(url) else Patient(opened, who)
         for path in sorted(str(path) for path in files.glob(f"{str(folder).rstrip('/')}/*.ndjson")):
             with files.open(path, "rb") as file:
                 content = read(file, who)
@@ -95,36 +96,36 @@ def _segments(url: str, options: Mapping[str, Any]) -> Iterator[tuple[str, bytes
 
 
 class _Segment:
-    """The lines of one file."""
+    """The lines of one file of the log."""
 
     def __init__(self, content: bytes, model: str | None, schema: DataFrameSchema) -> None:
         self._content, self._model, self._schema = content, model, schema
-        self._columns = set(logged(schema))
+        self._columns = set(logged_columns(schema))
         self.left_out = Counter[str]()
 
     @cached_property
     def tables(self) -> list[pl.DataFrame]:
-        """The rows of the lines that count."""
+        """Return the rows of the lines that are not left out, as tables."""
         return list(self._tables(list(self._lines())))
 
     def _lines(self) -> Iterator[Line]:
         for line in self._content.splitlines():
             try:
-                answer = LINE.validate_json(line)
+                response = LINE.validate_json(line)
             except ValidationError:
                 self.left_out[DAMAGED] += 1
                 continue
-            if self._model is not None and answer["model"] != self._model:
+            if self._model is not None and response["model"] != self._model:
                 self.left_out[OTHER_MODEL] += 1
-            elif answer["inputs"].keys() != self._columns:
+            elif response["inputs"].keys() != self._columns:
                 self.left_out[OTHER_COLUMNS] += 1
-            elif {len(values) for values in answer["inputs"].values()} != {len(answer["score"])}:
+            elif {len(values) for values in response["inputs"].values()} != {len(response["score"])}:
                 self.left_out[DAMAGED] += 1
             else:
-                yield answer
+                yield response
 
     def _tables(self, lines: Sequence[Line]) -> Iterator[pl.DataFrame]:
-        """Yield the lines as tables; halve where a value does not fit, until only the line that holds it is lost."""
+        """Yield the lines as tables; if a value does not fit, halve them until only its line is left out."""
         if not lines:
             return
         table = self._table(lines)
@@ -138,21 +139,23 @@ class _Segment:
             self.left_out[OTHER_COLUMNS] += 1
 
     def _table(self, lines: Sequence[Line]) -> pl.DataFrame | None:
-        """Return the lines in the contract's types; None if a value has no place in them."""
+        """Return the lines in the contract's types; None if a value does not fit them."""
         rows = [(line, len(line["score"])) for line in lines]
-        same = {name: [line[name] for line, n in rows for _ in range(n)] for name in ("time", "request_id", "model")}
-        inputs = {name: [v for line in lines for v in line["inputs"][name]] for name in logged(self._schema)}
+        repeated = {
+            name: [line[name] for line, n in rows for _ in range(n)] for name in ("time", "request_id", "model")
+        }
+        inputs = {name: [v for line in lines for v in line["inputs"][name]] for name in logged_columns(self._schema)}
         scores = [score for line in lines for score in line["score"]]
         try:
-            told = pl.DataFrame(cast("Any", same | inputs), infer_schema_length=None)
-            table = conform("the prediction log", told, self._schema, text=True)
+            raw = pl.DataFrame(cast("Any", repeated | inputs), infer_schema_length=None)
+            table = conform("the prediction log", raw, self._schema, text=True)
         except (BrokenDataError, pl.exceptions.PolarsError, TypeError, OverflowError):
             return None
         table = table.with_columns(pl.col("time").dt.cast_time_unit("us"), pl.Series("score", scores, pl.Float64))
-        types = _types(self._schema)
+        types = _column_types(self._schema)
         return table.select(list(types)) if table.schema.items() >= types.items() else None
 
 
-def _types(schema: DataFrameSchema) -> dict[str, pl.DataType]:
+def _column_types(schema: DataFrameSchema) -> dict[str, pl.DataType]:
     fixed = {"time": pl.Datetime("us", "UTC"), "request_id": pl.String(), "model": pl.String()}
-    return fixed | {name: schema.columns[name].dtype.type for name in logged(schema)} | {"score": pl.Float64()}
+    return fixed | {name: schema.columns[name].dtype.type for name in logged_columns(schema)} | {"score": pl.Float64()}

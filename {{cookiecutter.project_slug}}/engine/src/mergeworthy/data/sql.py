@@ -1,4 +1,4 @@
-"""A database: one SELECT per table, through SQLAlchemy."""
+"""A database as a source of partitions: one SELECT per table, through SQLAlchemy."""
 
 import os
 import re
@@ -18,8 +18,8 @@ from ..project import registered
 from .contract import private
 from .types import conform
 
-WHO = "the database"
-WITHOUT_VALUES = (OperationalError, ProgrammingError, pl.exceptions.DuplicateError)  # what they say is about names
+DATABASE = "the database"
+NAMES_ONLY = (OperationalError, ProgrammingError, pl.exceptions.DuplicateError)  # their messages hold no values
 Result = TypeVar("Result")
 
 
@@ -31,14 +31,11 @@ class Sql:
 
     def __init__(self, settings: SqlSource) -> None:
         self._settings = settings
-        if odd := sorted(registered().schemas.keys() ^ settings.queries.keys()):
-            told = (
-                "has no query for" if odd[0] in registered().schemas else "has a query that the contract does not know:"
-            )
-            raise UserError(
-                f"infra.yaml: source.queries {told} {odd[0]}, the tables are {', '.join(registered().schemas)}"
-            )
-        if not re.fullmatch(r"[A-Za-z_]\w*", settings.url_env, re.ASCII):  # maybe the address, so it is not shown
+        tables = registered().schemas
+        if unmatched := sorted(tables.keys() ^ settings.queries.keys()):
+            problem = "has no query for" if unmatched[0] in tables else "has a query for a table not in the contract:"
+            raise UserError(f"infra.yaml: source.queries {problem} {unmatched[0]}, the tables are {', '.join(tables)}")
+        if not re.fullmatch(r"[A-Za-z_]\w*", settings.url_env, re.ASCII):  # it may be the address, so it is not shown
             raise UserError(
                 "infra.yaml: source.url_env must be the name of an environment variable, such as DATABASE_URL, that "
                 "holds the database's address, and never the address itself"
@@ -48,23 +45,24 @@ class Sql:
             address = make_url(self._url)
             self._password = str(address.password or "")
             self._engine = create_engine(self._url)
-        except Exception:  # noqa: BLE001, the error's own words may hold the password
+        except Exception:  # noqa: BLE001, the error's message may hold the password
             raise UserError(
                 f"infra.yaml: source.url_env: the environment variable {settings.url_env} must hold the address of a "
                 "database whose driver is installed, such as postgresql://user:password@host/name"
             ) from None
-        _refuse_new(address, settings.url_env)
+        _refuse_missing_file(address, settings.url_env)
 
     def partitions(self) -> list[str]:
-        """List the first column of the query `source.partitions`."""
+        """Return the first column of the query `source.partitions`."""
         query = text(self._settings.partitions)
-        names = self._ask("infra.yaml: source.partitions", lambda there: [row[0] for row in there.execute(query)])
+        where = "infra.yaml: source.partitions"
+        names = self._ask(where, lambda connection: [row[0] for row in connection.execute(query)])
         if None in names:
-            raise UserError("infra.yaml: source.partitions returns null: leave it out, as with `where … is not null`")
-        return sorted({partition(str(name), "infra.yaml: source.partitions") for name in names})
+            raise UserError(f"{where} returns null: exclude it, as with `where … is not null`")
+        return sorted({partition(str(name), where) for name in names})
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
-        """Run each table's query; raise `UserError` naming the one that fails."""
+        """Return the result of each table's query; raise `UserError` naming a query that fails."""
         return {table: self._read(partition, table) for table in registered().schemas}
 
     def _read(self, partition: str, table: str) -> pl.DataFrame:
@@ -72,39 +70,40 @@ class Sql:
         query = text(self._settings.queries[table])
         rows = self._ask(
             f"{partition}/{table}: source.queries.{table}",
-            lambda there: pl.read_database(query, there, infer_schema_length=None, execute_options=bound),
+            lambda connection: pl.read_database(query, connection, infer_schema_length=None, execute_options=bound),
         )
         return conform(f"{partition}/{table}", rows, registered().schemas[table])
 
-    def _ask(self, what: str, question: Callable[[Connection], Result]) -> Result:
-        """Return the answer to one question; raise `UserError` naming `what` if the database refuses or is silent."""
+    def _ask(self, where: str, request: Callable[[Connection], Result]) -> Result:
+        """Return the result of a request; raise `UserError` beginning with `where` if the database fails or hangs."""
         try:
-            connection = within(Deadline.ANSWER, WHO, self._engine.connect)
+            connection = within(Deadline.ANSWER, DATABASE, self._engine.connect)
 
             def answer() -> Result:
-                with connection:  # closed by the thread that waits for it: closing one that is silent would wait too
-                    return question(connection)
+                with connection:  # closed in the thread that may hang: closing a hanging connection hangs too
+                    return request(connection)
 
-            return within(Deadline.EXCHANGE, WHO, answer)
+            return within(Deadline.EXCHANGE, DATABASE, answer)
         except SilentError as error:
-            raise UserError(f"{what} failed: {error}") from None
+            raise UserError(f"{where} failed: {error}") from None
         except Exception as error:  # noqa: BLE001, drivers raise their own kinds
-            told = str(getattr(error, "orig", None) or error).split("\n", 1)[0]
-            if isinstance(error, ResourceClosedError) or "'description'" in told:  # SQLAlchemy's word, and polars'
-                raise UserError(f"{what} returns no table: it must be one SELECT") from None
-            if not isinstance(error, WITHOUT_VALUES) and _any_private():
-                told = f"{type(getattr(error, 'orig', None) or error).__name__}; its words may hold private values"
-            raise UserError(
-                f"{what} failed: {told.replace(self._password, '***') if self._password else told}"
-            ) from None
+            message = str(getattr(error, "orig", None) or error).split("\n", 1)[0]
+            if isinstance(error, ResourceClosedError) or "'description'" in message:  # of SQLAlchemy, and of polars
+                raise UserError(f"{where} returns no table: it must be one SELECT") from None
+            if not isinstance(error, NAMES_ONLY) and _has_private_columns():
+                kind = type(getattr(error, "orig", None) or error).__name__
+                message = f"{kind}; its message may hold private values"
+            if self._password:
+                message = message.replace(self._password, "***")
+            raise UserError(f"{where} failed: {message}") from None
 
 
-def _refuse_new(address: URL, variable: str) -> None:
-    """Raise `UserError` for a database that SQLite would make, empty, as it is not there."""
+def _refuse_missing_file(address: URL, variable: str) -> None:
+    """Raise `UserError` if the SQLite file does not exist: SQLite would create an empty database."""
     name = address.database or ":memory:"
     if address.get_backend_name() == "sqlite" and not name.startswith("file:") and not Path(name).is_file():
-        raise UserError(f"infra.yaml: source.url_env: {variable} names the SQLite file {name!r}, which is not there")
+        raise UserError(f"infra.yaml: source.url_env: {variable} names the SQLite file {name!r}, which does not exist")
 
 
-def _any_private() -> bool:
+def _has_private_columns() -> bool:
     return any(private(schema, schema.columns) for schema in registered().schemas.values())

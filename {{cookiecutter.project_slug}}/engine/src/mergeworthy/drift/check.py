@@ -22,7 +22,7 @@ from .. import config as settings
 from ..adapters.dvc import dvc
 from ..config.gates import Drift
 from ..data.contract import validate
-from ..data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged, read_log
+from ..data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged_columns, read_log
 from ..data.sources import Source, open_source
 from ..errors import BrokenDataError, UserError
 from ..files import md5
@@ -157,7 +157,7 @@ class Served:
     def _compare(self, source: pl.DataFrame) -> pl.DataFrame:
         """Return key and score of the newest answer that counts for each row; add to the figures what does not."""
         key = registered().key
-        compared = [name for name in logged(registered().schema) if name not in key]
+        compared = [name for name in logged_columns(registered().schema) if name not in key]
         delivered = source.select(*key, *(pl.col(name).alias(name + OF_SOURCE) for name in compared), _moment(source))
         pairs = self._answers.join(delivered, on=key, maintain_order="left").with_columns(
             # A row without a moment is never late.
@@ -188,7 +188,7 @@ def read_served(model: str) -> Served | None:
     log = settings.infra().serving.log
     if not log.drift:
         return None
-    if not set(registered().key) <= set(logged(registered().schema)):
+    if not set(registered().key) <= set(logged_columns(registered().schema)):
         raise UserError(
             f"infra.yaml: serving.log.drift: the log does not hold the key of a row: {', '.join(registered().key)}"
         )

@@ -83,7 +83,7 @@ class Window(Record):
 class Log(Record):
     """How the prediction log compares with the source. A row counts once, however often it was requested."""
 
-    rows: Annotated[int, Field(description="rows of the source for which the champion was asked")] = 0
+    rows: Annotated[int, Field(description="rows of the source for which an answer was requested")] = 0
     counted: Annotated[int, Field(description="of these, rows with an answer that counts")] = 0
     late: Annotated[int, Field(description="rows that were only requested after their moment had passed")] = 0
     skewed: Annotated[int, Field(description="rows that were only requested with other inputs than the source's")] = 0
@@ -232,10 +232,10 @@ def distance_rules(columns: Iterable[Column], windows: int, policy: WindowRules)
         evidence: Evidence = "predictions" if column.name == SCORE else "inputs"
         subject = "predictions" if column.name == SCORE else column.name
         if fired:
-            observed = f"{subject} lies {distance:.3f} (Jensen-Shannon) or more from the reference"
-            why = f"{observed} in each of {windows} windows, usual is up to {limit:.3f}."
+            distances = f"a distance of {distance:.3f} (Jensen-Shannon) or more from the reference"
+            why = f"{subject}: {distances} in each of {windows} windows, usual is up to {limit:.3f}."
         else:
-            why = f"{subject} stayed within what is usual."
+            why = f"{subject}: within what is usual."
         yield Rule(name=column.name, evidence=evidence, fired=fired, figure=distance, threshold=limit, why=why)
 
 

@@ -49,7 +49,7 @@ def _compared(decision: Decision) -> str:
     if windows:
         new += f", windows {' and '.join(f'{code(w.first)} to {code(w.last)} ({w.rows:,} rows)' for w in windows)}"
     history = f"{code(reference.first)} to {code(reference.last)} ({counted(reference.rows, 'row')})"
-    return f"{new}; with {history}, the data of the champion."
+    return f"{new}. With: {history}, the data of the champion."
 
 
 def _log(log: Log | None) -> str:

@@ -1,6 +1,6 @@
 """`make sweep`: a search over params.yaml, as sweep.yaml says, without the holdout.
 
-Trials run one after the other, or on a Ray cluster. A search that was stopped goes on where it was: Optuna's study is
+Trials run one after the other, or on a Ray cluster. A search that was stopped resumes where it was: Optuna's study is
 kept in `.cache/sweep.db`. The sampler is the tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS 24). Each
 finished trial is also a run in MLflow. The result is a table of the best trials and an offered change of params.yaml.
 

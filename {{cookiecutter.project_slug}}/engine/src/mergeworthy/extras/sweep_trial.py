@@ -51,7 +51,7 @@ def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float
     """Train as the stage does; return the metrics that are defined, and the seconds that the training took."""
     compute = settings.infra().compute
     begin = time.monotonic()
-    with distributed.dealt(data.training, compute.memory_gb) as training:
+    with distributed.sharded(data.training, compute.memory_gb) as training:
         model = registered().fit(
             registered().dataset(training),
             registered().params.model_validate(params),

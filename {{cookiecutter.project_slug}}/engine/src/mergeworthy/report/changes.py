@@ -135,8 +135,8 @@ def describe_code(changed: list[File]) -> str:
         names = _list_files(critical, MAX_CRITICAL_FILES)
         parts.append(f"⚠️ What judges, trains or releases a model changed: {names}.")
     if engine:
-        names = f"{counted(len(engine), 'file')} under `{ENGINE}/`, not the team's code, changed"
-        parts.append(f"⚙️ **Engine**: {names}: {_list_files(engine, MAX_FILES)}.")
+        head = f"⚙️ **Engine**: {counted(len(engine), 'file')} under `{ENGINE}/`, not the team's code, changed"
+        parts.append(f"{head}: {_list_files(engine, MAX_FILES)}.")
     parts.append(_source_table(source))
     if rest:
         parts.append(f"Outside `src/`: {_list_files(rest, MAX_FILES)}.")

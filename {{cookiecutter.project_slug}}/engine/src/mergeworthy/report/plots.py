@@ -3,21 +3,16 @@
 Mermaid's chart has no legend and only evenly spaced points, so each chart is small and its caption names the lines.
 """
 
-from typing import Any
-
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from ..render import BLUE, GREY, ORANGE, chart
+from ..render import BLUE, GREY, ORANGE, Floats, chart
+from ..stats import Bools
 from ..text import code
 from .facts import Facts
 from .layout import Section
 
 EPOCHS = 30  # points of a training history
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
 
 
 def plots_section(facts: Facts) -> Section | None:

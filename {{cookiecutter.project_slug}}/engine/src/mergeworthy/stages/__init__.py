@@ -1,1 +1,4 @@
-"""The stages of dvc.yaml: each reads files, calls the project, and writes files. Each also runs without DVC."""
+"""The stages of dvc.yaml: each reads files, calls the project, and writes files.
+
+`python -m mergeworthy.stages.<name>` runs one without DVC.
+"""

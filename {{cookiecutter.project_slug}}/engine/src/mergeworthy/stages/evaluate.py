@@ -1,4 +1,4 @@
-"""Stage `evaluate`: score the ONNX that ships on the newest partition, and write down what it is worth."""
+"""Stage `evaluate`: score the ONNX that ships on the holdout, and write metrics, predictions and plots."""
 
 import json
 from pathlib import Path
@@ -18,8 +18,6 @@ from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
 from ..project import registered
 from . import base
 
-# DOC stages.plots: Four pictures of a model on its holdout, as PNG: same figures, same bytes.
-
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
@@ -33,8 +31,26 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def main() -> None:
+    """Write `reports/metrics.json`, `reports/predictions.parquet` and `reports/plots/*.png`.
+
+    The predictions hold key, label and score of each row; later challengers are compared with them.
+    """
+    base.check()
+    session, newest = artifact.load(), holdout.read()
+    score = artifact.predict(session, newest.table)
+    PLOTS.mkdir(parents=True, exist_ok=True)
+    METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
+    rows = newest.table.select(*registered().key, registered().target)
+    rows.with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
+    draw_plots(PLOTS, newest.label, score, files.read_csv(TRAINING, "run `make pipeline`", empty=True))
+
+
 def draw_plots(folder: Path, label: Bools, score: Floats, history: pl.DataFrame) -> None:
-    """Write roc, calibration, scores and, where the model reports epochs, training; labels and scores of shape (N,)."""
+    """Write roc.png, calibration.png, scores.png and, if the model reports epochs, training.png.
+
+    `label` and `score` have the shape (N,). Equal figures give equal bytes.
+    """
     with mpl.rc_context(STYLE):
         _save(folder / "roc.png", lambda axes: _roc(axes, label, score))
         _save(folder / "calibration.png", lambda axes: _calibration(axes, label, score))
@@ -43,9 +59,9 @@ def draw_plots(folder: Path, label: Bools, score: Floats, history: pl.DataFrame)
             _save(folder / "training.png", lambda axes: _training(axes, history))
 
 
-def _save(path: Path, paint: Any) -> None:
+def _save(path: Path, draw: Any) -> None:
     figure = Figure(figsize=(4.8, 3.6), dpi=100, layout="constrained")
-    paint(figure.subplots())
+    draw(figure.subplots())
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -60,10 +76,10 @@ def _roc(axes: Axes, label: Bools, score: Floats) -> None:
 
 def _calibration(axes: Axes, label: Bools, score: Floats, bins: int = 15) -> None:
     groups = np.array_split(np.argsort(score, kind="stable"), min(bins, len(score)))
-    expected, seen = ([float(values[group].mean()) for group in groups] for values in (score, label))
-    top = max(*expected, *seen, 0.1) * 1.05
+    predicted, observed = ([float(values[group].mean()) for group in groups] for values in (score, label))
+    top = max(*predicted, *observed, 0.1) * 1.05
     axes.plot([0, top], [0, top], color=GREY, linestyle=":", label="right")
-    axes.plot(expected, seen, color=BLUE, marker="o", markersize=4, label="model, bins of equal size")
+    axes.plot(predicted, observed, color=BLUE, marker="o", markersize=4, label="model, bins of equal size")
     axes.set(title="Calibration", xlabel="mean score", ylabel="share of positives", xlim=(0, top), ylim=(0, top))
     axes.legend(frameon=False)
 
@@ -83,22 +99,6 @@ def _training(axes: Axes, history: pl.DataFrame) -> None:
     axes.set(title="Training", xlabel="epoch", ylabel="loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
-
-
-def main() -> None:
-    """Write `reports/metrics.json`, `reports/predictions.parquet` and `reports/plots/*.png`.
-
-    The predictions hold key, label and score of each row: they are what later challengers are compared with.
-    """
-    base.check()
-    session, newest = artifact.load(), holdout.read()
-    score = artifact.predict(session, newest.table)
-    PLOTS.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
-    newest.table.select(*registered().key, registered().target).with_columns(score=pl.Series(score)).write_parquet(
-        PREDICTIONS
-    )
-    draw_plots(PLOTS, newest.label, score, files.read_csv(TRAINING, "run `make pipeline`", empty=True))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """Stage `features`: one feature file per partition, built from that partition and the one before it.
 
-The one before carries the history that the first hours of a month look back on. A file is built once: while the two
-partitions, the team's code and the parameters stay as they are it comes from `.cache/`: a new month costs one month.
+The one before carries the history that the first hours of a partition look back on. A file is built once: as long as
+both partitions, the team's code and the parameters stay the same, it is copied from `.cache/`. So a new partition costs
+one partition.
+
+The newest partition's history ships with the model. The service looks up in it, by key and moment, what the training
+rows were joined to.
 """
 
 import json
@@ -15,7 +19,7 @@ import polars as pl
 from pydantic import BaseModel
 from rich.progress import track
 
-from .. import holdout, paths, project
+from .. import holdout, paths
 from .. import project as team
 from ..config.base import params as read_params
 from ..errors import UserError
@@ -25,8 +29,80 @@ from ..paths import DATA, FEATURES, ONLINE, partitions
 from ..project import Online, registered, team_code
 from .base import run_stage
 
-# DOC stages.online: The newest partition's history, which ships with the model: the stage `features` writes it beside
-# its files. The service looks up in it, by key and moment, what the training rows were joined to.
+CACHE = Path(".cache/features")
+HOW_TO_FIX = "delete it, and run `make data`"
+
+
+def main() -> None:
+    """Write `features/<partition>.parquet` for every partition in `data/`, and `models/online/` for the newest."""
+    params = read_params()
+    names = partitions()
+    if not names:
+        raise UserError("data/ holds no partition: run `make data` first")
+    for folder in (FEATURES, CACHE):
+        folder.mkdir(exist_ok=True, parents=True)
+    used = set()
+    for previous, name in track(list(zip([None, *names], names, strict=False)), "features"):
+        used.add(file := build_once(name, previous, params))
+        shutil.copyfile(file, FEATURES / f"{name}.parquet")
+    for unused in set(CACHE.iterdir()) - used:
+        unused.unlink()
+    write_history(tables(*names[-2:]), time_span(FEATURES / f"{names[-1]}.parquet"), params)
+
+
+def build_once(partition: str, previous: str | None, params: BaseModel) -> Path:
+    """Return the cached feature file of `partition`; build it if the cache does not hold it."""
+    path = CACHE / f"{partition}-{cache_key(partition, previous, params)}.parquet"
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        sources = [path for name in (previous, partition) if name for path in sorted((DATA / name).glob("*.parquet"))]
+        with team.running(registered().features), whole(sources, HOW_TO_FIX):
+            build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
+        holdout.check_label(pl.scan_parquet(unfinished), f"features of {partition}")
+        unfinished.rename(path)
+    return path
+
+
+def cache_key(partition: str, previous: str | None, params: BaseModel) -> str:
+    """Return the hash of everything that a feature file is built from."""
+    tables = [path for name in (previous, partition) if name for path in paths.tables(DATA / name)]
+    return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *team_code(), *tables])
+
+
+def build(partition: str, previous: str | None, params: BaseModel, root: Path = DATA) -> pl.LazyFrame:
+    """Return the feature rows of `partition` in `root`.
+
+    Rows of `previous` serve as history only; a project without time does not read them.
+    """
+    project = registered()
+    if project.time is None:
+        return project.build_features(tables(partition, root=root), params)
+    rows = project.build_features(tables(previous, partition, root=root), params)
+    return rows.filter(in_partition(project.time, partition))
+
+
+def in_partition(time: str, partition: str) -> pl.Expr:
+    """Return whether each row belongs to the partition, by its column `time`."""
+    return pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition)
+
+
+def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
+    """Return every table of the partitions `names` in `root`, concatenated; the contract ensures that each has all."""
+    folders = [root / name for name in names if name]
+    files = [path.name for path in paths.tables(folders[-1])]
+    return {
+        Path(file).stem: pl.concat([scan_parquet([folder / file], HOW_TO_FIX) for folder in folders]) for file in files
+    }
+
+
+def time_span(file: Path) -> tuple[datetime, datetime] | None:
+    """Return the first and the last moment of a feature file's rows; None if the project has no time."""
+    time = registered().time
+    if time is None:
+        return None
+    moment = pl.col(time)
+    first, last = pl.scan_parquet(file).select(first=moment.min(), last=moment.max()).collect().row(0)
+    return first, last
 
 
 def write_history(
@@ -35,9 +111,9 @@ def write_history(
     params: BaseModel,
     folder: Path = ONLINE,
 ) -> None:
-    """Write `<history>.parquet` into `folder`: keys, `at` and values; how to look up stands in the file's metadata.
+    """Write `<history>.parquet` into `folder`: keys, `at` and values; the file's metadata says how to look rows up.
 
-    `span` is the first and the last moment of the newest partition; None without time, where nothing becomes known.
+    `span` is the first and the last moment of the newest partition. A project without time (None) has no history.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -48,93 +124,23 @@ def write_history(
     histories = registered().build_history(tables, params)
     if not histories:
         return
-    with project.running(cast("Online", registered().online).history):
-        found = pl.collect_all([recent(history, start) for history in histories.values()])  # they share what they read
-    for (name, history), rows in zip(histories.items(), found, strict=True):
+    with team.running(cast("Online", registered().online).history):
+        # Collected together, so that what several histories read is read once.
+        collected = pl.collect_all([rows_since(history, start) for history in histories.values()])
+    for (name, history), rows in zip(histories.items(), collected, strict=True):
         limit = history.within.total_seconds() if history.within else None
-        about = {"by": history.by, "within": limit, "until": until}
-        rows.write_parquet(folder / f"{name}.parquet", metadata={"history": json.dumps(about)})
+        lookup = {"by": history.by, "within": limit, "until": until}
+        rows.write_parquet(folder / f"{name}.parquet", metadata={"history": json.dumps(lookup)})
 
 
-def recent(history: History, start: datetime) -> pl.LazyFrame:
-    """What holds at `start`, and every later change, in an order that is always the same; at one moment the last."""
+def rows_since(history: History, start: datetime) -> pl.LazyFrame:
+    """Return the rows of a history that hold at `start`, and every later one, in a reproducible order.
+
+    Of several rows of one key at one moment, the last is kept.
+    """
     table = history.table.unique([*history.by, "at"], keep="last", maintain_order=True)
     before = table.filter(pl.col("at") < start).unique(history.by, keep="last", maintain_order=True)
     return pl.concat([before, table.filter(pl.col("at") >= start)]).sort("at", *history.by)
-
-
-BUILT = Path(".cache/features")
-RESTORE = "delete it, and run `make data`"
-
-
-def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
-    """Every table of some partitions in `root`, one after the other; the contract has seen that each has them all."""
-    folders = [root / name for name in names if name]
-    found = [path.name for path in paths.tables(folders[-1])]
-    return {
-        Path(name).stem: pl.concat([scan_parquet([folder / name], RESTORE) for folder in folders]) for name in found
-    }
-
-
-def within(time: str, partition: str) -> pl.Expr:
-    """Whether a row belongs to the partition."""
-    return pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition)
-
-
-def build(partition: str, previous: str | None, params: BaseModel, root: Path = DATA) -> pl.LazyFrame:
-    """Feature rows of `partition` in `root`; rows of `previous` are history only, and none where there is no time."""
-    project = registered()
-    if project.time is None:
-        return project.build_features(tables(partition, root=root), params)
-    return project.build_features(tables(previous, partition, root=root), params).filter(
-        within(project.time, partition)
-    )
-
-
-def key(partition: str, previous: str | None, params: BaseModel) -> str:
-    """Hash of all that a feature file is made from."""
-    tables = [path for name in (previous, partition) if name for path in paths.tables(DATA / name)]
-    return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *team_code(), *tables])
-
-
-def built(partition: str, previous: str | None, params: BaseModel) -> Path:
-    """Build the file, unless it was built before."""
-    path = BUILT / f"{partition}-{key(partition, previous, params)}.parquet"
-    if not path.exists():
-        unfinished = path.with_suffix(".part")
-        sources = [path for name in (previous, partition) if name for path in sorted((DATA / name).glob("*.parquet"))]
-        with team.running(registered().features), whole(sources, RESTORE):
-            build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
-        holdout.check_label(pl.scan_parquet(unfinished), f"features of {partition}")
-        unfinished.rename(path)
-    return path
-
-
-def span(file: Path) -> tuple[datetime, datetime] | None:
-    """First and last moment of a feature file's rows; None where there is no time."""
-    time = registered().time
-    if time is None:
-        return None
-    moment = pl.col(time)
-    first, last = pl.scan_parquet(file).select(first=moment.min(), last=moment.max()).collect().row(0)
-    return first, last
-
-
-def main() -> None:
-    """Write `features/<partition>.parquet` for every partition in `data/`, and `models/online/` for the newest."""
-    params = read_params()
-    names = partitions()
-    if not names:
-        raise UserError("data/ holds no partition: run `make data` first")
-    for folder in (FEATURES, BUILT):
-        folder.mkdir(exist_ok=True, parents=True)
-    used = set()
-    for previous, name in track(list(zip([None, *names], names, strict=False)), "features"):
-        used.add(file := built(name, previous, params))
-        shutil.copyfile(file, FEATURES / f"{name}.parquet")
-    for old in set(BUILT.iterdir()) - used:
-        old.unlink()
-    write_history(tables(*names[-2:]), span(FEATURES / f"{names[-1]}.parquet"), params)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `validate`: every partition in data/ keeps the contract; what was seen is noted for gate and report."""
+"""Stage `validate`: check every partition in data/ against the contract, and count its rows and nulls."""
 
 import json
 
@@ -10,12 +10,12 @@ from ..errors import UserError, run
 from ..paths import CONTRACT, DATA, partitions
 from . import base
 
-RESTORE = "delete it, and run `make data`"
+HOW_TO_FIX = "delete it, and run `make data`"
 
 
 def examine(partition: str) -> dict[str, dict[str, object]]:
-    """Validate one partition; give rows and shares of nulls, table by table. Raises `UserError` at a violation."""
-    tables = {path.stem: files.read_parquet(path, RESTORE) for path in paths.tables(DATA / partition)}
+    """Return rows and shares of nulls of each table; raise `UserError` if the partition violates the contract."""
+    tables = {path.stem: files.read_parquet(path, HOW_TO_FIX) for path in paths.tables(DATA / partition)}
     validate(partition, tables)
     return {
         name: {
@@ -29,14 +29,14 @@ def examine(partition: str) -> dict[str, dict[str, object]]:
 
 
 def main() -> None:
-    """Write `reports/contract.json`: partition → table → rows, and column → share of nulls where there are any."""
+    """Write `reports/contract.json`: by partition and table, the rows, and the share of nulls of columns with any."""
     base.check()
     names = partitions()
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")
-    found = {name: examine(name) for name in track(names, "validate")}
+    counts = {name: examine(name) for name in track(names, "validate")}
     CONTRACT.parent.mkdir(exist_ok=True)
-    CONTRACT.write_text(json.dumps({"partitions": found}, indent=2) + "\n")
+    CONTRACT.write_text(json.dumps({"partitions": counts}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What is predicted: each task with its target, its metrics and its checks."""
+"""Tasks: what is predicted, with its target and its metrics."""

@@ -1,6 +1,6 @@
-"""The task of a yes-or-no question: its target, and the metrics of a probability.
+"""Binary classification: the task `Binary`, and the metrics of a predicted probability.
 
-Metrics are functions of the weights of blocks of rows: see `stats/metric.py`.
+Metrics are functions of the weights of blocks of rows: see `Metric` in `stats.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,13 +17,14 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-EPS = float(np.finfo(np.float32).eps)  # what a float32 score can resolve: keeps the log loss of a certain error finite
+EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
 
 
 def auc(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, a tie counting half.
+    """Return the area under the ROC curve: the share of (positive, negative) pairs in the right order; ties count half.
 
-    The pairs are counted once between every two blocks, so that a resample is a quadratic form in the weights.
+    `label`, `score` and `block` have the shape (N,). Pairs are counted once between every two blocks, so that a
+    resample is a quadratic form in the weights of the blocks.
     """
     blocks = int(block.max(initial=-1)) + 1
     order = np.argsort(score)
@@ -32,9 +33,9 @@ def auc(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
     first = np.searchsorted(ranked, ranked[label], side="left")
     last = np.searchsorted(ranked, ranked[label], side="right")
     pairs = np.zeros((blocks, blocks))
-    for other in range(blocks):
-        below = np.concatenate([[0], np.cumsum(~label & (block == other))])
-        pairs[:, other] = np.bincount(positive, (below[first] + below[last]) / 2, blocks)
+    for negatives_block in range(blocks):
+        below = np.concatenate([[0], np.cumsum(~label & (block == negatives_block))])
+        pairs[:, negatives_block] = np.bincount(positive, (below[first] + below[last]) / 2, blocks)
     positives, negatives = np.bincount(positive, minlength=blocks), np.bincount(block[~label], minlength=blocks)
     defined = np.nan if np.isnan(score).any() else 1.0
 
@@ -66,10 +67,10 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Binary:
-    """A yes-or-no question: `target` names the column of the features that answers it, true, false or null.
+    """Binary classification: `target` is a column of the features, true, false, or null if it is not known.
 
-    `label` returns the same as an expression of the main table's columns, from the parameters. The gate computes it
-    from the table itself, so that no labelled row is lost on its way into the features.
+    `label` takes the parameters, and returns the same as an expression of the main table's columns. The gate evaluates
+    it on the table itself, to check that the features have every labelled row.
     """
 
     target: str
