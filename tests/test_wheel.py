@@ -76,7 +76,7 @@ def test_other_versions_than_the_engines_are_refused_in_one_line(wheeled: Path) 
 def test_the_image_holds_the_installed_engine(wheeled: Path, tmp_path: Path) -> None:
     python(wheeled, "-c", LAID_OUT, str(tmp_path))
     engine = tmp_path / "bento/src/engine/src/mergeworthy"
-    assert (engine / "service.py").exists()
+    assert (engine / "serving/service.py").exists()
     assert (engine / "serving/app.py").exists()
     assert not (engine / "ops").exists()
     assert not (engine / "training").exists()
