@@ -78,5 +78,5 @@ def test_the_image_holds_the_installed_engine(wheeled: Path, tmp_path: Path) -> 
     engine = tmp_path / "bento/src/engine/src/mergeworthy"
     assert (engine / "serving/service.py").exists()
     assert (engine / "serving/app.py").exists()
-    assert not (engine / "ops").exists()
-    assert not (engine / "training").exists()
+    assert not (engine / "gate").exists()
+    assert not (engine / "training.py").exists()

@@ -26,9 +26,9 @@ def inside() -> None:
 def data(
     until: Annotated[str | None, typer.Option(help="newest partition to fetch, e.g. 2013-07")] = None,
     accept: Annotated[str | None, typer.Option(help="take this partition as the source has it now")] = None,
-    if_needed: Annotated[bool, typer.Option("--if-needed", help="only where an outdated stage reads it")] = False,
+    if_needed: Annotated[bool, typer.Option("--if-needed", help="only if a stage that is out of date reads it")] = False,
 ) -> None:
-    """Make data/ true for data.dvc, and add the partitions up to UNTIL."""
+    """Sync data/ with data.dvc, and add the partitions up to UNTIL."""
     from .adapters.dvc import reads_data, stale_stages
     from .data.fetch import fetch
 
@@ -38,7 +38,7 @@ def data(
 
 @app.command()
 def plan() -> None:
-    """Say whether any stage would run for this commit, and whether it may run here."""
+    """Print whether any stage would run for this commit, and whether it may run here."""
     from .workflow.plan import run_plan as plan_run
 
     plan_run()
@@ -88,7 +88,7 @@ def track(
 
 @app.command()
 def mlflow() -> None:
-    """Browse the recorded runs."""
+    """Serve the recorded runs for a browser."""
     from . import tracking
 
     tracking.browse()
@@ -111,7 +111,7 @@ def gate(
 def sweep(
     apply: Annotated[bool, typer.Option("--apply", help="write the best values into params.yaml")] = False,
 ) -> None:
-    """Search over params.yaml as sweep.yaml says, going on where a stopped search was."""
+    """Search over params.yaml as sweep.yaml says; a search that was stopped is resumed."""
     from .extras.sweep import run as search
 
     search(apply=apply)
@@ -143,7 +143,7 @@ def cml() -> None:
 
 @app.command()
 def remote() -> None:
-    """Check that this job could reach the DVC remote at all (CI)."""
+    """Check that this job can reach the DVC remote (CI)."""
     from .adapters.dvc import check_remote as check
 
     check()
@@ -151,7 +151,7 @@ def remote() -> None:
 
 @app.command()
 def resolve() -> None:
-    """Merge the default branch where dvc.lock conflicts, with the lock that it has."""
+    """Merge the default branch if dvc.lock conflicts, with that branch's lock."""
     from .workflow.plan import run_resolve as merge
 
     merge()
@@ -169,18 +169,18 @@ def image() -> None:
 def verify_image(
     image: Annotated[str | None, typer.Option(help="another image than the one of this training")] = None,
 ) -> None:
-    """Start the container and hold it against gates.yaml; exit 1 if it may not be trusted."""
+    """Start the container and check it against gates.yaml; exit 1 if a check blocks."""
     from .container.verify import verify
     from .verdict import print_checks, worst
 
-    told = verify(image)
-    print_checks("The image", told)
-    raise typer.Exit(int(worst(told) == "block"))
+    results = verify(image)
+    print_checks("The image", results)
+    raise typer.Exit(int(worst(results) == "block"))
 
 
 @app.command()
 def release(step: Literal["plan", "publish", "sign", "card", "register", "stage", "promote"]) -> None:
-    """Take one step of a release; each can be taken again."""
+    """Run one step of a release; each step can be run again."""
     module, function = {
         "plan": ("promote", "run_plan"),
         "publish": ("publish", "run_publish"),
@@ -203,7 +203,7 @@ def status() -> None:
 
 @app.command()
 def drift(until: Annotated[str | None, typer.Option(help="newest partition to look at")] = None) -> None:
-    """Compare what came since with what the champion learned from; say quiet, retrain or broken."""
+    """Compare new data with what the champion learned from; decide: quiet, retrain or broken."""
     from .drift.check import run as examine
 
     examine(until)
@@ -214,7 +214,7 @@ def replay(
     until: Annotated[str | None, typer.Option(help="newest partition to replay")] = None,
     image: Annotated[bool, typer.Option("--image", help="build and verify the container of each new champion")] = False,
 ) -> None:
-    """Do over what the loop would have done with the source's partitions, one after the other."""
+    """Backtest the retraining policy on the source's partitions, one after the other."""
     from .extras.backtest import run as again
 
     again(until, image=image)
@@ -238,7 +238,7 @@ def retrain() -> None:
 
 @app.command()
 def watch() -> None:
-    """Open an issue where the drift check failed twice in a row (CI)."""
+    """Open an issue if the drift check failed twice in a row (CI)."""
     from .workflow.retraining import watch as look
 
     look()
@@ -246,7 +246,7 @@ def watch() -> None:
 
 @app.command()
 def update() -> None:
-    """Take over what the template has changed since; in CI, open the pull request with it."""
+    """Take over what the template changed since this project was made; in CI, open a pull request with it."""
     from .extras.update import run as take_over
 
     take_over()
@@ -262,7 +262,7 @@ def patches() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Check the runner, the remote, GitHub's settings and the GPU, and say how to mend what is wrong."""
+    """Check the runner, the remote, GitHub's settings and the GPU, and print how to fix what is wrong."""
     from .extras.doctor import run as examine
 
     raise typer.Exit(examine())
