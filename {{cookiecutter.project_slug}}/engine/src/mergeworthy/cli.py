@@ -26,7 +26,7 @@ def inside() -> None:
 def data(
     until: Annotated[str | None, typer.Option(help="newest partition to fetch, e.g. 2013-07")] = None,
     accept: Annotated[str | None, typer.Option(help="take this partition as the source has it now")] = None,
-    if_needed: Annotated[bool, typer.Option("--if-needed", help="only if a stage that is out of date reads it")] = False,
+    if_needed: Annotated[bool, typer.Option("--if-needed", help="only if an outdated stage reads it")] = False,
 ) -> None:
     """Sync data/ with data.dvc, and add the partitions up to UNTIL."""
     from .adapters.dvc import reads_data, stale_stages
