@@ -42,6 +42,7 @@ def lay_out(project: Path, folder: Path) -> None:
     infra = yaml.safe_load((project / "infra.yaml").read_text())
     infra["compute"] = {"device": "cpu", "threads": 2, "memory_gb": MEMORY_GB}
     (folder / "infra.yaml").write_text(yaml.safe_dump(infra))
+    shutil.copy(project / "pyproject.toml", folder)  # it names the project's registration
 
 
 def add(folder: Path, number: int, months: dict[str, dict[str, pl.DataFrame]]) -> None:
