@@ -31,7 +31,7 @@ FORBIDDEN = [
     (
         f"{ENGINE}/stages/evaluate.py",
         "from ..adapters import github, git",
-        "mergeworthy.stages.evaluate -> mergeworthy.adapters.github",
+        "mergeworthy.stages.evaluate imports mergeworthy.adapters.github",
     ),
     (
         f"{ENGINE}/stages/evaluate.py",

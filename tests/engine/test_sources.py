@@ -119,7 +119,7 @@ def test_a_file_that_is_missing_empty_or_cut_short_is_named(month: Tables, tmp_p
 
 @pytest.mark.parametrize("url", ["month.parquet", "{partition}/{table}.xlsx", "{table}.csv"])
 def test_a_url_that_cannot_name_a_file_per_table_and_partition_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match=r"must hold \{partition\} and \{table\} and end in"):
+    with pytest.raises(ValidationError, match=r"must contain \{partition\} and \{table\} and end in"):
         FilesSource(kind="files", url=url)
 
 
