@@ -85,7 +85,9 @@ def starts(workflow: Workflow, event: Event) -> bool:
     if event.name not in triggers:
         return False
     rule = triggers[event.name] or {}
-    if event.name in ("schedule", "workflow_dispatch", "repository_dispatch"):
+    if event.name == "schedule":  # each cron line is an event of its own
+        return event.payload["schedule"] in [entry["cron"] for entry in triggers[event.name]]
+    if event.name in ("workflow_dispatch", "repository_dispatch"):
         return True
     if event.name == "workflow_run":
         if event.payload["workflow_run"]["name"] not in rule["workflows"]:
