@@ -38,7 +38,6 @@ from ..process import Deadline, call, proxy, within
 from ..render import figure, table
 from ..report.facts import read_metrics, read_verdict
 from ..text import code, prose, say
-from ..tracking_runs import verdict
 from ..verdict import Verdict
 from .overlay import Release
 
@@ -173,6 +172,8 @@ def load_release() -> Release:
                 f"RELEASE is {text[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
             ) from None
     image, lock = tag(), md5(LOCK)
+    from ..tracking_runs import verdict  # with MLflow, which no other step before `register` needs
+
     digest, outcome = remote_digest(image), verdict(lock)
     if digest is None:
         raise UserError(f"{image} is not in the registry: run `make publish` first")
