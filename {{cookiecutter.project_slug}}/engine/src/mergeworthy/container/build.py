@@ -103,7 +103,7 @@ def excluded() -> list[str]:
 
 def installed_engine() -> Path | None:
     """Return the folder of the installed package if the project has no engine/ of its own; else None."""
-    return None if ENGINE_PYPROJECT.exists() else Path(__file__).parents[2]
+    return None if ENGINE_PYPROJECT.exists() else Path(__file__).parents[1]
 
 
 def source() -> str | None:
