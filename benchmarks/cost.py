@@ -43,7 +43,7 @@ class Line:
         return (self.ours if self.alone else self.ours / self.theirs) <= self.most * SLACK
 
     def __str__(self) -> str:
-        """Give the row of the table."""
+        """Return the row of the table."""
         limit = f"{self.most} {'s' if self.alone else '×'}"
         ratio = f"{self.ours / self.theirs:.2f} ×" if self.theirs else ""
         theirs = f"{self.beside}: {self.theirs:.1f} s" if self.theirs else self.beside

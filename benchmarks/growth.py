@@ -88,7 +88,7 @@ def missed(figures: dict[str, tuple[float, float]], share: float) -> list[str]:
         "the features need more than 1 GB": figures["features"][1] > 1_000,
         "training needs more than 1.5 GB": figures["train"][1] > 1_500,
     }
-    return [told for told, broken in bounds.items() if broken]
+    return [bound for bound, broken in bounds.items() if broken]
 
 
 def main() -> None:

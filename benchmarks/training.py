@@ -77,10 +77,10 @@ def indexed(rows: pl.DataFrame, threads: int, **changes: object) -> float:
     """Seconds of an epoch as the stage trains: the second one, encoding left out."""
     marks: list[float] = []
 
-    def told(_: object) -> None:
+    def mark(_: object) -> None:
         marks.append(time.perf_counter())
 
-    compute = Compute(threads=threads, progress=told)
+    compute = Compute(threads=threads, progress=mark)
     fit(registered().dataset([rows.lazy()]), settings(epochs=2, **changes).train, compute)
     return marks[1] - marks[0]
 
@@ -154,8 +154,8 @@ def beside_a_loader(rows: pl.DataFrame, newest: pl.DataFrame, threads: int) -> t
     own, plain = (min(pair[i] for pair in pairs) for i in (0, 1))
     losses = [log_loss(trained, encoding, newest) for trained in (network, pairs[0][2])]
     for name, seconds, loss in zip(("as the stage trains", "with a DataLoader"), (own, plain), losses, strict=True):
-        told = f"{rows.height / seconds:,.0f} | {plain / seconds:.1f} × | {loss:.4f}"
-        print(f"| {name} | {threads} | {told} |", flush=True)
+        cells = f"{rows.height / seconds:,.0f} | {plain / seconds:.1f} × | {loss:.4f}"
+        print(f"| {name} | {threads} | {cells} |", flush=True)
     return plain / own, losses[0] - losses[1]
 
 

@@ -63,7 +63,7 @@ def test_a_token_is_asked_for_where_the_registry_says(serve: Serve) -> None:
 
 @pytest.mark.attempts("registry")
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "message"),
     [
         ({"/v2/": (200, {"Docker-Content-Digest": "latest"}, b"")}, "gives the digest 'latest', which is none"),
         ({"/v2/": (500, {}, b"")}, "refused .*: HTTP 500"),
@@ -75,7 +75,7 @@ def test_a_token_is_asked_for_where_the_registry_says(serve: Serve) -> None:
     ],
     ids=["no digest", "broken", "a file", "a page", "no token", "a list", "tokens of nobody"],
 )
-def test_another_answer_is_one_sentence(serve: Serve, answers: dict[str, Answer], told: str) -> None:
+def test_another_answer_is_one_sentence(serve: Serve, answers: dict[str, Answer], message: str) -> None:
     host = serve(answers)
-    with refusal(told):
+    with refusal(message):
         publish.remote_digest(f"{host}/x/y:1")

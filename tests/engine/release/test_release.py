@@ -1,4 +1,4 @@
-"""Releases move forward, whoever is slower; a revert brings back what ran."""
+"""Releases move forward, whichever is slower; a revert brings back what ran."""
 
 import pytest
 from tests.attempts import refusal
@@ -123,8 +123,8 @@ def test_a_revert_brings_the_former_model_back_and_status_tells_all(
     assert "revert the revert" in promote()
     # and image, model and data pointer of the first are back together, and git tells who did what
     assert read(repository.read("production"), "production") == release(models[0], "1")
-    told = [change.release.commit for change in status.history("production") if change.release]
-    assert told == [models[0], models[1], models[0]]
+    commits = [change.release.commit for change in status.history("production") if change.release]
+    assert commits == [models[0], models[1], models[0]]
     monkeypatch.setenv("COLUMNS", "200")
     status.show_status()
     shown = capsys.readouterr().out
