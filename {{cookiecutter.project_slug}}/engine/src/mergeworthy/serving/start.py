@@ -10,7 +10,7 @@ from .. import config as settings
 from ..artifact import load
 from ..data.contract import private_columns, requested
 from ..errors import UserError
-from ..paths import ONLINE
+from ..files import ONLINE
 from ..project import registered
 from .app import Predictions, add_routes, required_token
 from .identity import ModelMetrics, read_identity
