@@ -79,8 +79,8 @@ class Organization:
     """What the repositories of one owner share."""
 
     variables: dict[str, str] = field(default_factory=dict)
-    secrets: dict[str, str] = field(default_factory=dict, repr=False)
     runners: list[dict[str, Any]] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass

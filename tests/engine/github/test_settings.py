@@ -346,7 +346,7 @@ def test_without_a_remote_on_github_one_line_names_the_way_to_it(
     with pytest.raises(UserError, match="gh repo create"):
         github_settings.run(check=True)
     subprocess.run(["git", "remote", "add", "origin", "https://github.com/acme/none.git"], check=True)
-    with pytest.raises(UserError, match="github.com shows no repository acme/none"):
+    with pytest.raises(UserError, match=r"github\.com shows no repository acme/none"):
         github_settings.run(check=True)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="gh is not installed"):

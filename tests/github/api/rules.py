@@ -5,6 +5,7 @@ from typing import Any
 from ..repository import Repository, now
 from ..routes import ApiError, Call, as_json, route
 from ..transport import Response
+from .checks import ACTIONS
 
 UPGRADE = "Upgrade to GitHub Pro or make this repository public to enable this feature."
 KINDS = {
@@ -47,7 +48,7 @@ def _rules(call: Call) -> list[dict[str, Any]]:
         return [rule | {"ruleset_id": each["id"]} for each in active for rule in each["rules"]]
     if branch not in call.repository.protected:
         return []
-    checks = [{"context": name} for name in call.repository.protected[branch]]
+    checks = [{"context": name, "integration_id": ACTIONS} for name in call.repository.protected[branch]]
     strict = {"strict_required_status_checks_policy": call.repository.up_to_date}
     required = {"type": "required_status_checks", "parameters": {"required_status_checks": checks, **strict}}
     reviews = {"require_code_owner_review": call.repository.code_owner_reviews, "required_approving_review_count": 1}

@@ -123,12 +123,12 @@ def _set_environment(call: Call) -> dict[str, Any]:
     environment = call.repository.environments.setdefault(call.arguments["environment"], Environment())
     custom = (call.json.get("deployment_branch_policy") or {}).get("custom_branch_policies")
     environment.branches = (environment.branches or ()) if custom else None
-    environment.rules = [
-        {"type": "wait_timer", "wait_timer": call.json["wait_timer"]}] if call.json.get("wait_timer") else []  # fmt: skip
+    wait = call.json.get("wait_timer")
+    environment.rules = [{"type": "wait_timer", "wait_timer": wait}] if wait else []
     if reviewers := call.json.get("reviewers"):
         asked = [{"type": each["type"], "reviewer": {"id": each["id"]}} for each in reviewers]
         environment.rules.append({"type": "required_reviewers", "reviewers": asked})
-    return _environment(call)
+    return {"name": call.arguments["environment"]}
 
 
 @route("GET", "/environments/{environment}/secrets", "environments:read")
