@@ -1,14 +1,15 @@
 """Markdown for GitHub, and plots as Mermaid charts, which GitHub draws itself: nothing is uploaded."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from .text import NAME, label
 
-Floats = NDArray[np.floating[Any]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
 
 DASH, MINUS = "\u2013", "\u2212"
 
@@ -67,7 +68,7 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\u00a0")
 
 
-def chart(axes: tuple[str, str], domain: str, lines: Sequence[tuple[str, str, Floats]], low: float = 0) -> str:
+def chart(axes: tuple[str, str], domain: str, lines: Sequence[tuple[str, str, "Floats"]], low: float = 0) -> str:
     """Return a Mermaid chart of (kind, colour, values), the first drawn first; the y axis ends at the highest value."""
     high = max(float(values.max()) for _, _, values in lines)
     return CHART.format(

@@ -36,7 +36,6 @@ from ..files import md5
 from ..paths import DATA_DVC, LOCK, MODELS
 from ..process import Deadline, call, proxy, within
 from ..render import figure, table
-from ..report.facts import read_metrics, read_verdict
 from ..text import code, prose, say
 from ..verdict import Verdict
 from .overlay import Release
@@ -330,6 +329,8 @@ def run_register() -> None:
 
 def card() -> str:
     """Write `models/card.md` and return its text."""
+    from ..report.facts import read_metrics, read_verdict  # with polars, which the plan and staging do without
+
     project = files.read_toml(PYPROJECT).get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise UserError(f"{PYPROJECT}: project.name is missing: restore it from git")

@@ -6,8 +6,8 @@ Mermaid's chart has no legend and only evenly spaced points, so each chart is sm
 import numpy as np
 import polars as pl
 
-from ..render import BLUE, GREY, ORANGE, Floats, chart
-from ..stats import Bools
+from ..render import BLUE, GREY, ORANGE, chart
+from ..stats import Bools, Floats
 from ..text import code
 from .facts import Facts
 from .layout import Section
