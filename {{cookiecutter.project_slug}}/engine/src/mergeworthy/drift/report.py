@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..render import BLUE, DASH, GREY, ORANGE, chart, counted, details, figure, points, table
+from ..plots import BLUE, GREY, ORANGE, Plot, Series, captioned, mermaid
+from ..render import DASH, counted, details, figure, table
 from ..text import NAME, code, label, prose, say
 from .decision import Column, Decision, Log, Rule
 
@@ -109,8 +110,14 @@ def _chart(column: Column) -> str:
     """Return a chart of the column's largest bins."""
     before, now = np.array(column.before), np.array(column.now)
     largest = sorted(np.argsort(-np.maximum(before, now), kind="stable")[:MAX_BINS])
-    lines = [("bar", BLUE, now[largest]), ("line", ORANGE, before[largest])]
-    return chart(("bins", "share of rows"), points(column.labels[index] for index in largest), lines)
+    place = range(len(largest))
+    series = (
+        Series.of("now: the newest window", BLUE, place, now[largest], "bar"),
+        Series.of("what the champion learned from", ORANGE, place, before[largest]),
+    )
+    return captioned(
+        Plot(column.name, column.name, ("bins", "share of rows"), series, [column.labels[i] for i in largest])
+    )
 
 
 def _performance(decision: Decision) -> str:
@@ -123,8 +130,9 @@ def _performance(decision: Decision) -> str:
     values = np.array([stretch.performance[metric].value for stretch in stretches])
     level = np.full(len(values), holdout[metric].value)
     low = float(min(values.min(), level[0]))
-    lines = [("line", GREY, level), ("line", BLUE, values)]
-    drawn = chart((f"{metric} to", metric), points(stretch.last for stretch in stretches), lines, low=low * 0.98)
+    place, dates = range(len(values)), [stretch.last for stretch in stretches]
+    series = (Series.of("holdout", GREY, place, level), Series.of("labelled rows", BLUE, place, values))
+    drawn = mermaid(Plot(metric, metric, (f"{metric} to", metric), series, dates, low=low * 0.98))
     recent = decision.recent.performance.get(metric) if decision.recent else None
     now = f"{figure(recent.value)} ± {recent.error:.4f}" if recent else DASH
     caption = f"🔵 {code(metric)} on labelled rows, ⚪ on the champion's holdout ({figure(level[0])}); now {now}."
