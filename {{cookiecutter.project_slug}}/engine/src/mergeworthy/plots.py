@@ -99,9 +99,10 @@ def mermaid(plot: Plot) -> str:
 def captioned(plot: Plot) -> str:
     """Return the plot's title, the names of its series, and its chart."""
     mixed = len({series.kind for series in plot.series}) > 1
+    top_first = reversed(plot.series) if not mixed else plot.series
     names = [
         f"{MARKS[series.colour]} {prose(series.name, NAME)}{f' ({series.kind})' if mixed else ''}"
-        for series in sorted(plot.series[::-1], key=lambda series: series.kind)  # bars first
+        for series in top_first
     ]
     return f"**{prose(plot.title, NAME)}**: {', '.join(names)}.\n\n{mermaid(plot)}"
 
