@@ -11,7 +11,7 @@ from tests.engine.pull_request import open_pull_request
 from tests.engine.reported import BLOCK, Project, checks, git, write_report
 
 from mergeworthy.adapters.git import BOT
-from mergeworthy.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
+from mergeworthy.files import METRICS, PREDICTIONS, TRAINING, VERDICT
 from mergeworthy.report import build
 from mergeworthy.verdict import Check
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .. import artifact, files, holdout, plots
 from ..errors import run
-from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
+from ..files import METRICS, PLOTS, PREDICTIONS, TRAINING
 from ..plots import Plot
 from ..project import registered
 from . import base
