@@ -91,7 +91,7 @@ class _Index:
             groups.setdefault(table.key, []).append(table)
         codes, at, values = [np.array([-1])], [np.array([0])], dict[Any, list[tuple[str, int, NDArray[Any]]]]()
         self._keys: list[tuple[list[str], dict[Any, int]]] = []
-        group, base, offset, within = [], [], [], []
+        group, base, offset, within = list[int](), list[int](), list[int](), list[int]()
         first_key, first_row = 0, 1
         for number, members in enumerate(groups.values()):
             by = members[0].by
