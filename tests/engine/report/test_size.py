@@ -10,7 +10,7 @@ from tests.engine import reported
 from tests.engine.markdown_tables import PARSER
 from tests.engine.reported import checks, comparison
 
-from mergeworthy.paths import REPORT
+from mergeworthy.files import REPORT
 from mergeworthy.report import build
 from mergeworthy.report.layout import Section, fit
 from mergeworthy.verdict import Check

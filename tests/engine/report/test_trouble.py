@@ -7,7 +7,7 @@ from tests.attempts import refusal
 from tests.engine.pull_request import open_pull_request
 from tests.engine.reported import BLOCK, Project, git, write_report
 
-from mergeworthy.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
+from mergeworthy.files import METRICS, PREDICTIONS, TRAINING, VERDICT
 from mergeworthy.report import build
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import files
 from .errors import UserError
-from .paths import MODEL
+from .files import MODEL
 from .project import registered
 
 CHUNK_ROWS = 16_384  # rows scored at once, so that memory does not grow with the table

@@ -21,8 +21,7 @@ from typing import Any, Literal
 from .. import config as settings
 from .. import files
 from ..errors import UserError
-from ..files import md5
-from ..paths import LOCK
+from ..files import LOCK, md5
 from ..text import annotation
 from . import dvc_files, git
 

@@ -34,14 +34,13 @@ from .. import artifact, files, holdout
 from .. import config as settings
 from ..adapters.git import BOT
 from ..artifact import session
-from ..container import verify
 from ..data.sources import open_source
 from ..drift.decision import Decision
 from ..errors import UserError
-from ..files import Record, md5
+from ..files import DATA_DVC, DRIFT, FEATURES, LOCK, MODEL, REPORTS, VERDICT, Record, md5
 from ..holdout import labels
-from ..paths import DATA_DVC, DRIFT, FEATURES, LOCK, MODEL, REPORTS, VERDICT
 from ..project import registered
+from ..release import verify
 from ..render import BLUE, GREY, ORANGE, chart, counted, figure, points, table
 from ..text import code, prose, say
 from ..verdict import Verdict

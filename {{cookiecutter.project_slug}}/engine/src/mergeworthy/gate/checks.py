@@ -21,8 +21,8 @@ from .. import artifact, files
 from ..adapters import actions, dvc_files, git
 from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
+from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..holdout import Holdout
-from ..paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..project import registered
 from ..stats import Bools, Floats
 from ..verdict import Check, Comparison, Verdict, worst

@@ -21,12 +21,12 @@ from ..config.gates import Champion as ChampionRules
 from ..config.gates import Gates
 from ..data.contract import private
 from ..errors import UserError
+from ..files import CHAMPION
 from ..holdout import Holdout
-from ..paths import CHAMPION
 from ..project import registered
 from ..stats import Bools, Difference, Floats, Ints
 from ..verdict import Check, Comparison, Result
-from . import changed, checks, rows
+from . import checks, rows
 from .champion import Champion, ChampionScorer, CommitRunner, ScoredChampion, earlier_champions, find_champion
 from .checks import CheckCollector
 from .rows import check_key, key
@@ -155,12 +155,12 @@ def _compare_with_champion(
     rules, holdout = challenger.rules, challenger.holdout
     if champion.newest and champion.newest > holdout.partition:
         collector.add(_check_newer_data(champion, holdout.partition))
-    collector.add(*changed.check_data(champion, scorer.data, holdout.partition))
+    collector.add(*rows.check_data(champion, scorer.data, holdout.partition))
     scored = scorer.score(champion)
     challenger = _with_champion_columns(challenger, champion, scored, scorer, collector)
     pair, common = challenger.paired_with(scored.rows)
     collector.add(_check_scoring(scored, int(common.sum()), holdout.table.height))
-    collector.add(*changed.check_label(challenger.labels, scored, champion, scorer))
+    collector.add(*rows.check_label(challenger.labels, scored, champion, scorer))
     collector.add(*checks.check_limits(rules, pair.label, pair.champion, holdout.prior))
     scored.rows.select(*key(), "score").write_parquet(CHAMPION)
     columns = {name: challenger.column(name, "slices.columns")[common] for name in rules.slices.columns}

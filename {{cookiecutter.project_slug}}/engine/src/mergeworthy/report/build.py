@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ..errors import UserError
-from ..paths import REPORT
+from ..files import REPORT
 from ..text import prose, say
 from .changes import changes_section
 from .facts import Facts, read

@@ -14,8 +14,8 @@ from ..adapters import dvc_files, git
 from ..config.base import PARAMS
 from ..config.gates import GATES
 from ..errors import UserError
+from ..files import DATA_DVC, LOCK
 from ..patches import ENGINE
-from ..paths import DATA_DVC, LOCK
 from ..render import DASH, MINUS, counted, table, unbroken
 from ..text import code, prose
 from .facts import Facts

@@ -11,7 +11,7 @@ from .. import files, holdout
 from ..adapters import git
 from ..adapters.actions import Event, current
 from ..errors import UserError
-from ..paths import CHAMPION, LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
+from ..files import CHAMPION, LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
 from ..project import registered
 from ..stats import Bools, Floats
 from ..verdict import Verdict

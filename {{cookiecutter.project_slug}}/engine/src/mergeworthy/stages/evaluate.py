@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import artifact, files, holdout
 from ..errors import run
-from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
+from ..files import METRICS, PLOTS, PREDICTIONS, TRAINING
 from ..project import registered
 from . import base
 
