@@ -18,7 +18,7 @@ from .. import files
 from ..adapters import actions, github
 from ..adapters.actions import Event, current
 from ..errors import UserError
-from ..paths import REPORT
+from ..files import REPORT
 from ..process import Deadline, call
 from ..render import within
 from ..report import MARKER
