@@ -36,9 +36,7 @@ from ..errors import UserError
 from ..files import DATA_DVC, LOCK, MODELS, md5
 from ..process import Deadline, call, proxy, within
 from ..render import figure, table
-from ..report.facts import read_metrics, read_verdict
 from ..text import code, prose, say
-from ..tracking import finished_run, mirror, verdict
 from ..verdict import Verdict
 from .image import call_engine, engine, image_commit, tag
 
@@ -226,6 +224,8 @@ def load_release() -> Release:
             raise UserError(
                 f"RELEASE is {text[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
             ) from None
+    from ..tracking import verdict  # with polars, as `card`
+
     image, lock = tag(), md5(LOCK)
     digest, outcome = remote_digest(image), verdict(lock)
     if digest is None:
@@ -327,6 +327,7 @@ def register(release: Release) -> str:
     from mlflow import register_model, set_experiment
 
     from ..adapters.mlflow import answered, connected
+    from ..tracking import finished_run, mirror
 
     mirror(tracking.address, tracking.experiment)
     name = tracking.experiment
@@ -382,6 +383,8 @@ def run_register() -> None:
 
 def card() -> str:
     """Write `models/card.md` and return its text."""
+    from ..report.facts import read_metrics, read_verdict  # with polars, which the plan and staging do without
+
     project = files.read_toml(PYPROJECT).get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise UserError(f"{PYPROJECT}: project.name is missing: restore it from git")
