@@ -35,6 +35,7 @@ MADE = {  # by a run, or by a person
 }
 SOURCES = ("src", "engine/src")  # of a generated project's modules
 OF_PROJECT = {"project": "README.md", "project's security": "SECURITY.md", "engine": "engine/README.md"}
+OF_PROJECT |= {"agents": "AGENTS.md", "first hour": "docs/first-hour.md", "evidence": "docs/evidence.md"}
 
 
 def commands(project: Path) -> set[str]:

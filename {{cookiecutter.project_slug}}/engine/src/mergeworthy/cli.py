@@ -279,6 +279,14 @@ def github(
 
 
 @app.command()
+def evidence() -> None:
+    """Write docs/evidence.md: which tests of the ML Test Score and parts of MLOps level 2 the project passes."""
+    from .extras.evidence import run as write
+
+    write()
+
+
+@app.command()
 def train() -> None:
     """Run what is out of date, from scratch if gates.yaml says so, and hand the lock to the job that judges (CI)."""
     from .workflow.plan import run_training as train_all
