@@ -16,6 +16,7 @@ rows, so the page costs the same for a thousand rows as for ten million, and sho
 columns is what costs, so the page has only the columns that moved most; `reports/drift.json` has all of them.
 """
 
+import os
 import tempfile
 import warnings
 from collections import Counter
@@ -28,6 +29,7 @@ import polars as pl
 
 from .. import artifact, files
 from .. import config as settings
+from ..adapters.actions import Event, current
 from ..adapters.dvc import dvc
 from ..config.gates import Drift
 from ..data.contract import validate
@@ -65,7 +67,7 @@ def run(until: str | None = None) -> Decision:
         except BrokenDataError as error:
             decision = broken(reference, str(error))
     DRIFT.write_text(decision.model_dump_json(indent=1) + "\n")
-    DRIFT.with_suffix(".md").write_text(decision_markdown(decision))
+    DRIFT.with_suffix(".md").write_text(decision_markdown(decision, current()))
     if decision.windows:
         write_html(DRIFT.with_suffix(".html"), decision)
     say(decision.sentence)
@@ -237,6 +239,21 @@ def _moment(source: pl.DataFrame) -> pl.Expr:
 
 MARKS = {"quiet": "✅", "retrain": "🔁", "broken": "⛔"}
 TITLES = {"quiet": "The champion stays", "retrain": "A new model is called for", "broken": "The data is broken"}
+NEXT = {
+    "quiet": "",
+    "retrain": "CI trains on the new data in a pull request, and reports on it. Merge if its verdict convinces you; close "
+    "it to keep the champion, for at least `drift.cooldown_days`. The label `no-retraining` stops "
+    "further ones.",
+    "broken": "The champion stays, and nothing is trained. Correct the partition at its source or, if the data is right, "
+    "the contract in `src/ml/schema.py`. The next check that reads sound data closes this issue.",
+}
+READING = (
+    "**Rules** stand in the order of their worth: data, labelled performance, predictions, inputs, age. 🔴 fired.",
+    "**Distance** is how far a column's shares moved (Jensen-Shannon: 0 is the same, 0.83 nothing in common); _usual_ is "
+    "what the champion's own history shows by chance.",
+    "**Labels outweigh the rest**: if labelled rows show the champion to be as good as on its holdout, inputs that moved "
+    "call for nothing.",
+)
 MAX_PARTITIONS, MAX_RULES, MAX_STRETCHES = 12, 60, 24  # in the Markdown
 MAX_COLUMNS, MAX_CHARTS, MAX_BINS = 8, 3, 12
 
@@ -244,19 +261,34 @@ METHOD = "jensenshannon"  # the distance, by Evidently's name
 HTML_ROWS, HTML_COLUMNS = 10_000, 20  # rows as which the shares are rendered, columns that are shown
 
 
-def decision_markdown(decision: Decision) -> str:
-    """Return the outcome, the rules that fired, what moved most, and the labelled performance over time."""
+def decision_markdown(decision: Decision, event: Event | None = None) -> str:
+    """Return the outcome, the next step, the rules that fired, what moved most, and labelled performance over time.
+
+    In a run of GitHub's, `event` makes links of commit and run.
+    """
     parts = [
         f"## {MARKS[decision.outcome]} {TITLES[decision.outcome]}",
         prose(decision.sentence),
+        f"**Next**: {NEXT[decision.outcome]}" if NEXT[decision.outcome] else "",
         _compared(decision),
         _log(decision.log),
         f"### What fired\n\n{_rules(decision.fired)}" if decision.fired else "",
         _moved(decision.columns),
         _performance(decision),
-        details("All rules", _rules(decision.rules)) if len(decision.rules) > 1 else "",
+        details(f"All {len(decision.rules)} rules", _rules(decision.rules)) if len(decision.rules) > 1 else "",
+        *(_foot(decision, event) if event else []),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _foot(decision: Decision, event: Event) -> list[str]:
+    """Return how to read this, behind a click, and what it is about."""
+    lines = "\n".join(f"- {line}" for line in READING)
+    page = event.page_link("docs/operator.md")
+    parts = [f"champion `{(decision.model or 'none')[:12]}`", f"commit {event.commit_link(event.commit)}"]
+    if event.name and (run := os.environ.get("GITHUB_RUN_ID")):
+        parts.append(f"{event.link(f'run {run}', f'actions/runs/{run}')} (its artifact `drift` has all columns)")
+    return [details("New to this? How to read it", f"{lines}\n\nMore: {page}."), f"<sub>{' · '.join(parts)}</sub>"]
 
 
 def _compared(decision: Decision) -> str:
@@ -313,7 +345,9 @@ def _moved(columns: list[Column]) -> str:
         for c in compared[:MAX_COLUMNS]
     ]
     head = table(["Column", "Distance:", "Usual, up to:", "Where most"], rows)
-    return "\n\n".join(["### What moved most", head, *map(_chart, compared[:MAX_CHARTS])])
+    first, *others = map(_chart, compared[:MAX_CHARTS])
+    more = [details(f"{counted(len(others), 'chart')} more", "\n\n".join(others))] if others else []
+    return "\n\n".join(["### What moved most", head, first, *more])
 
 
 def _largest_change(column: Column) -> str:
