@@ -160,7 +160,7 @@ def resolve() -> None:
 @app.command()
 def image() -> None:
     """Build the service's container from the model on disk."""
-    from .container.build import build
+    from .release.image import build
 
     say(build())
 
@@ -170,7 +170,7 @@ def verify_image(
     image: Annotated[str | None, typer.Option(help="another image than the one of this training")] = None,
 ) -> None:
     """Start the container and check it against gates.yaml; exit 1 if a check blocks."""
-    from .container.verify import verify
+    from .release.verify import verify
     from .verdict import print_checks, worst
 
     results = verify(image)
@@ -269,6 +269,16 @@ def doctor() -> None:
 
 
 @app.command()
+def github(
+    check: Annotated[bool, typer.Option("--check", help="only show the differences; exit 1 if there is one")] = False,
+) -> None:
+    """Make the repository on GitHub what .github/settings.yaml says."""
+    from .extras.github_settings import run as make
+
+    raise typer.Exit(make(check=check))
+
+
+@app.command()
 def train() -> None:
     """Run what is out of date, from scratch if gates.yaml says so, and hand the lock to the job that judges (CI)."""
     from .workflow.plan import run_training as train_all
@@ -297,7 +307,7 @@ def scan(
     image: Annotated[str | None, typer.Argument(help="another image than the one of this training")] = None,
 ) -> None:
     """Look the image's packages up among known vulnerabilities; exit 1 if gates.yaml does not accept one."""
-    from .container.scan import scan as look_up
+    from .release.image import scan as look_up
 
     look_up(image)
 

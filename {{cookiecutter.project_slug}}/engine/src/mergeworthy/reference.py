@@ -33,9 +33,8 @@ from pydantic import Field
 
 from . import artifact, files
 from .config.gates import Bootstrap, Distance, Drift
-from .files import Record
+from .files import DRIFT_REFERENCE, Record
 from .holdout import check_label
-from .paths import DRIFT_REFERENCE
 from .project import registered
 from .stats import MIN_BLOCKS, MIN_VALID_SHARE, Difference, draw, jensen_shannon
 

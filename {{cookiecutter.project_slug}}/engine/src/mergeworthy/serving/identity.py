@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 
 import bentoml
 
-from ..files import md5
-from ..paths import LOCK, MODEL
+from ..files import LOCK, MODEL, md5
 
 UNKNOWN = "unknown"
 SCORE_BUCKETS = [edge / 10 for edge in range(1, 11)]

@@ -13,7 +13,7 @@ from .. import examples
 from ..artifact import inputs, load
 from ..data.contract import private_columns, requested
 from ..errors import UserError
-from ..paths import ONLINE
+from ..files import ONLINE
 from ..project import full_name, registered
 from ..text import say
 from .app import Predictions, add_routes, required_token
