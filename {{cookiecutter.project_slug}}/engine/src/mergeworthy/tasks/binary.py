@@ -5,7 +5,7 @@ Metrics are functions of the weights of blocks of rows: see `Metric` in `stats.p
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+SCORE_DIGITS = 7  # of an answer and in the log; a float32 has no more
 EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
 
 
@@ -76,3 +77,24 @@ class Binary:
     target: str
     label: Callable[[Any], pl.Expr]
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, init=False)
+
+    answer_schema: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {"scores": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}},
+        "required": ["scores"],
+        "additionalProperties": False,
+    }
+    """JSON schema of what the service answers."""
+
+    def answer(self, scores: NDArray[np.float32]) -> dict[str, Any]:
+        """Return what the service answers for scores of shape (N,): the probability of the label for each row."""
+        return {"scores": _rounded(scores)}
+
+    def logged(self, scores: NDArray[np.float32]) -> dict[str, list[float]]:
+        """Return the columns, of N values each, by which the prediction log keeps an answer."""
+        return {"score": _rounded(scores)}
+
+
+def _rounded(scores: NDArray[np.float32]) -> list[float]:
+    values: list[float] = scores.astype(np.float64).round(SCORE_DIGITS).tolist()
+    return values
