@@ -35,7 +35,7 @@ def test_thousands_of_everything_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = REPORT.read_text()
     assert len(text.encode()) <= 65_536 - 1_024
     assert re.search(r"\n- … and 3\d\d more in `reports/verdict.json`", text)
-    for part in ("### Metrics", "### What changed", "### Slices", "<sub>Commit"):
+    for part in ("### Metrics", "### What changed", "### Slices", "<sub>commit"):
         assert part in text
     assert text.count("<details>") == text.count("</details>")
     assert not re.search(r"<b>|@all", re.sub(r"<code>.*?</code>", "", PARSER.render(text), flags=re.DOTALL))

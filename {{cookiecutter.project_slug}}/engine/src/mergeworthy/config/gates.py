@@ -47,6 +47,12 @@ class Distance(Strict):
         return self
 
 
+class Report(Strict):
+    """What the report shows beside the verdict: the rates of answers that are yes from `threshold` on."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
 class Drift(Strict):
     """When drift starts a retraining; lengths count blocks (`bootstrap.block`) of data, not days of the calendar."""
 
@@ -177,6 +183,7 @@ class Gates(Strict):
     bootstrap: Bootstrap
     cost: Cost
     image: ImageLimits = ImageLimits()
+    report: Report = Report()
     drift: Drift = Drift()
 
     @model_validator(mode="after")

@@ -35,9 +35,10 @@ from ..data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged_colum
 from ..data.sources import Source, open_source
 from ..errors import BrokenDataError, UserError
 from ..files import DATA, DRIFT, DRIFT_REFERENCE, MODEL, md5, partition
+from ..plots import BLUE, GREY, ORANGE, Plot, Series, captioned, mermaid
 from ..project import registered
 from ..reference import BATCH, LABELLED_SCHEMA, SCORE, Reference, count, input_kinds, labelled, read, scored
-from ..render import BLUE, DASH, GREY, ORANGE, chart, counted, details, figure, points, table
+from ..render import DASH, counted, details, figure, table
 from ..stages.features import build
 from ..text import NAME, code, label, prose, say
 from .decision import Column, Decision, Log, Rule, decide
@@ -312,9 +313,7 @@ def _moved(columns: list[Column]) -> str:
         for c in compared[:MAX_COLUMNS]
     ]
     head = table(["Column", "Distance:", "Usual, up to:", "Where most"], rows)
-    charts = [f"{code(c.name)}\n\n{_chart(c)}" for c in compared[:MAX_CHARTS]]
-    caption = "🔵 bars are the newest window, the 🟠 line what the champion learned from."
-    return "\n\n".join(["### What moved most", head, caption, *charts])
+    return "\n\n".join(["### What moved most", head, *map(_chart, compared[:MAX_CHARTS])])
 
 
 def _largest_change(column: Column) -> str:
@@ -327,8 +326,13 @@ def _chart(column: Column) -> str:
     """Return a chart of the column's largest bins."""
     before, now = np.array(column.before), np.array(column.now)
     largest = sorted(np.argsort(-np.maximum(before, now), kind="stable")[:MAX_BINS])
-    lines = [("bar", BLUE, now[largest]), ("line", ORANGE, before[largest])]
-    return chart(("bins", "share of rows"), points(column.labels[index] for index in largest), lines)
+    place = range(len(largest))
+    series = (
+        Series.of("now: the newest window", BLUE, place, now[largest], "bar"),
+        Series.of("what the champion learned from", ORANGE, place, before[largest]),
+    )
+    labels = [column.labels[index] for index in largest]
+    return captioned(Plot("column", column.name, ("bins", "share of rows"), series, labels))
 
 
 def _performance(decision: Decision) -> str:
@@ -341,8 +345,9 @@ def _performance(decision: Decision) -> str:
     values = np.array([stretch.performance[metric].value for stretch in stretches])
     level = np.full(len(values), holdout[metric].value)
     low = float(min(values.min(), level[0]))
-    lines = [("line", GREY, level), ("line", BLUE, values)]
-    drawn = chart((f"{metric} to", metric), points(stretch.last for stretch in stretches), lines, low=low * 0.98)
+    place, dates = range(len(values)), [stretch.last for stretch in stretches]
+    series = (Series.of("holdout", GREY, place, level), Series.of("labelled rows", BLUE, place, values))
+    drawn = mermaid(Plot("performance", metric, (f"{metric} to", metric), series, dates, low=low * 0.98))
     recent = decision.recent.performance.get(metric) if decision.recent else None
     now = f"{figure(recent.value)} ± {recent.error:.4f}" if recent else DASH
     caption = f"🔵 {code(metric)} on labelled rows, ⚪ on the champion's holdout ({figure(level[0])}); now {now}."

@@ -39,9 +39,10 @@ from ..drift.decision import Decision
 from ..errors import UserError
 from ..files import DATA_DVC, DRIFT, FEATURES, LOCK, MODEL, REPORTS, VERDICT, Record, md5
 from ..holdout import labels
+from ..plots import BLUE, GREY, ORANGE, Plot, Series, mermaid
 from ..project import registered
 from ..release import verify
-from ..render import BLUE, GREY, ORANGE, chart, counted, figure, points, table
+from ..render import counted, figure, table
 from ..text import code, prose, say
 from ..verdict import Verdict
 
@@ -387,9 +388,10 @@ def _chart(months: Sequence[Month], metric: str) -> str:
     defined = [month for month in months if None not in [month.figures[way][metric] for way in WAYS]]
     if not defined:
         return f"{metric} cannot be computed on any partition."
-    lines = [("line", colour, _line(defined, way, metric)) for way, colour in DRAWN.items()]
-    low = min(float(values.min()) for _, _, values in lines)
-    return chart(("partition", metric), points(month.partition for month in defined), lines, low=low * 0.98)
+    lines = [Series.of(way, colour, range(len(defined)), _line(defined, way, metric)) for way, colour in DRAWN.items()]
+    low = min(float(line.y.min()) for line in lines)
+    names = [month.partition for month in defined]
+    return mermaid(Plot("replay", metric, ("partition", metric), tuple(lines), names, low=low * 0.98))
 
 
 def _metrics() -> list[str]:

@@ -255,18 +255,26 @@ def _comparison(difference: Difference, metric: str, margin: float, confidence: 
 
 def _explain(comparison: Comparison, confidence: float, blocks_needed: int) -> str:
     change = f"{comparison.metric} is {_worse(comparison.worse_by)} {_scores(comparison)}"
-    bound = f"with {confidence:.0%} confidence at most {comparison.high:.4f} worse"
-    if comparison.high <= comparison.margin:
+    bound = _bound(comparison.high, confidence)
+    metric, margin = comparison.metric, comparison.margin
+    remedy = f"find the change that lost it, or widen champion.margins.{metric} in gates.yaml"
+    if comparison.high <= margin:
         return f"{change}, {bound}."
-    if comparison.worse_by > comparison.margin and comparison.low > 0:
-        return f"{change}: more than the margin."
+    if comparison.worse_by > margin and comparison.low > 0:
+        return f"{change}, more than the margin of {margin:g}: {remedy}."
     if blocks_needed > comparison.days:
         rows = blocks_needed * comparison.rows // comparison.days
         return (
             f"{change}, but {comparison.days} days are too few for this margin ({bound}): about {blocks_needed:,} days "
             f"({rows:,} rows) are needed to show that an equal model is equal; hold out more, or widen the margin."
         )
-    return f"{change}, {bound}: more than the margin."
+    return f"{change}, {bound}, more than the margin of {margin:g}: {remedy}."
+
+
+def _bound(high: float, confidence: float) -> str:
+    """Return the upper bound of a loss in words: a negative one is a gain."""
+    side = f"at least {-high:.4f} better" if high < 0 else f"at most {high:.4f} worse"
+    return f"with {confidence:.0%} confidence {side}"
 
 
 def _worse(by: float) -> str:
@@ -324,7 +332,7 @@ def _check_anchor(pairs: dict[str, PairedComparison], metric: str, margin: float
     high = difference.at_most(confidence)
     why = (
         f"{metric} is {_worse(difference.worse_by)} {_scores(difference)}, compared with {best}, the best of the "
-        f"last {len(pairs)} champions before main's, with {confidence:.0%} confidence at most {high:.4f} worse"
+        f"last {len(pairs)} champions before main's, {_bound(high, confidence)}"
     )
     if high <= margin:
         return Check(name=name, result="pass", figure=high, limit=margin, why=f"{why}.")
@@ -428,11 +436,15 @@ def _check_slices(
     small = sorted((part for part in suspects if part.column == column), key=lambda part: -part.difference.worse_by)
     pool = next((part for part in split.slices if part.members), None)
     together = f" Small ones judged together: {_list(pool.members)} ({pool.rows:,} rows)." if pool else ""
-    for result, words in (("block", "is shown worse by more than the margin"), ("warn", "is worse, or seems so")):
+    lost = "Find the change that lost it there, or widen slices.margin in gates.yaml."
+    for result, words, remedy in (
+        ("block", "is shown worse by more than the margin", lost),
+        ("warn", "is worse, or seems so", "Look at these rows before you merge."),
+    ):
         bad = [part for part in split.slices if results[column, part.value] == result]
         if bad or (small and result == "warn"):
             worst = ", ".join(_describe(part) for part in [*bad, *small[:NAMED_SLICES]])
-            why = f"{metric} {words}: {worst}.{together}{unjudged}"
+            why = f"{metric} {words}: {worst}. {remedy}{together}{unjudged}"
             return Check(name=name, result=result, figure=figure, limit=margin, why=why)
     why = f"None of {len(split.slices)} slices is shown worse in {metric}.{together}{unjudged}"
     return Check(name=name, result="pass", figure=figure, limit=margin, why=why)

@@ -8,8 +8,15 @@ from ..text import prose, say
 from .changes import changes_section
 from .facts import Facts, read
 from .layout import Section, fit
-from .plots import plots_section
-from .sections import cost_section, metrics_section, origin_section, slices_section, verdict_section
+from .sections import (
+    cost_section,
+    metrics_section,
+    origin_section,
+    plots_section,
+    reading_section,
+    slices_section,
+    verdict_section,
+)
 
 SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
     "metrics": metrics_section,
@@ -17,6 +24,7 @@ SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
     "what changed": changes_section,
     "plots": plots_section,
     "cost": cost_section,
+    "how to read this": reading_section,
 }
 
 

@@ -89,12 +89,12 @@ def champion_scores(predictions: pl.DataFrame) -> Floats | None:
         )["score"]
     except (OSError, UserError, pl.exceptions.PolarsError):
         return None
-    return None if scores.null_count() or len(scores) != predictions.height else scores.to_numpy()
+    return None if scores.null_count() or len(scores) != predictions.height else scores.cast(pl.Float64).to_numpy()
 
 
 def _predictions(path: Path) -> tuple[Bools, Floats, Floats | None]:
     table = files.read_parquet(path, REMEDY, [registered().target, "score"])
-    return holdout.labels(table, path), table["score"].to_numpy(), champion_scores(table)
+    return holdout.labels(table, path), table["score"].cast(pl.Float64).to_numpy(), champion_scores(table)
 
 
 def _history(path: Path) -> pl.DataFrame:
