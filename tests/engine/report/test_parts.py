@@ -8,7 +8,7 @@ from tests.engine import reported
 from tests.engine.markdown_tables import tables
 from tests.engine.reported import BLOCK, WARN, Project, checks, comparison, git, slices, write_report
 
-from mergeworthy.report.sections import MARKER
+from mergeworthy.report import MARKER
 from mergeworthy.verdict import Check
 
 

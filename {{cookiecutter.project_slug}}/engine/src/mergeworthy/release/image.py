@@ -36,7 +36,7 @@ from ..text import say
 BENTO = Path("bentofile.yaml")
 IGNORED = Path(".bentoignore")
 LAYOUT = Path("deploy/image")
-PYPROJECT = Path("pyproject.toml")  # dates the packages
+PYPROJECT, UV_LOCK = Path("pyproject.toml"), Path("uv.lock")  # which decide the versions of the packages
 ENGINE_PACKAGE = Path("engine/src/mergeworthy")
 ENGINE_PYPROJECT = Path("engine/pyproject.toml")
 BUILD_INPUTS = (BENTO, IGNORED, LAYOUT, PYPROJECT)  # not in the image, but they decide what is
@@ -164,6 +164,11 @@ def _bento(context: Path, version: str) -> str:
     """Put the Bento, its packages and their bill of materials (CycloneDX) into the build context; return the base."""
     newest = files.read_toml(PYPROJECT)["tool"]["uv"]["exclude-newer"]
     environment = {"BENTOML_HOME": f"{context}/home", "PYTHONPATH": "src:engine/src", "UV_EXCLUDE_NEWER": newest}
+    if UV_LOCK.exists():  # what the tests had is what the image gets
+        locked = context / "locked.txt"
+        ours = ["--no-emit-project", "--no-emit-local"]  # are no packages of an index
+        _run(["uv", "export", "--frozen", "--quiet", "--no-hashes", *ours, "--output-file", str(locked)], {})
+        environment["UV_CONSTRAINT"] = str(locked)
     _run([sys.executable, "-m", "bentoml", "build", "--version", version], environment)
     (bento,) = (context / "home/bentos").glob(f"*/{version}")
     shutil.move(bento, context / "bento")

@@ -16,11 +16,11 @@ from ..project import registered
 from ..render import DASH, MINUS, counted, details, figure, table, unbroken, within
 from ..text import NAME, code, prose
 from ..verdict import MARKS, WORDS, Check, Comparison, Verdict
+from . import MARKER
 from .changes import compare_stages
 from .facts import Facts
 from .layout import Section, folded_table
 
-MARKER = "<!-- pipeline report -->"  # identifies our comment, whoever sent it last
 MAX_REASONS, MAX_CHECKS = 20, 60
 MAX_BYTES = 12_000  # of the reasons, and of the table of checks: the verdict's section is never shortened
 VISIBLE_SLICES, FOLDED_SLICES = 10, 90  # rows in sight, and behind a click

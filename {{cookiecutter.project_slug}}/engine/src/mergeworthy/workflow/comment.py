@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..files import REPORT
 from ..process import Deadline, call
 from ..render import within
-from ..report.sections import MARKER
+from ..report import MARKER
 from ..text import annotation, say
 
 TITLE = "pipeline report"
