@@ -57,11 +57,11 @@ def metrics_section(facts: Facts) -> Section | None:
         elif comparisons:
             compared = [*_cells_without_comparison(value, champion.get(name)), DASH, DASH]
         rows.append([unbroken(f"{code(name)} {_arrow(name)}".strip()), figure(value), *compared, figure(guess[name])])
-    note = "_Guess_ is a model that gives every row the share of positives seen in training."
+    note = f"_Guess_ is a model that gives every row {registered().task.guess_words}."
     if comparisons:
         note = (
             f"{LEGEND} _Change_ is this model less the champion on the same rows; its interval comes from resampling "
-            f"whole days. _Margin_ is how much worse a model may be. {note}"
+            f"{settings.gates().bootstrap.unit}. _Margin_ is how much worse a model may be. {note}"
         )
     return Section("metrics", f"### Metrics\n\n{table(header, rows)}\n\n<sub>{note}</sub>", rank=1)
 

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..config.infra import Serving
 from ..errors import UserError
+from ..project import registered
 from .identity import Identity, ModelMetrics
 from .log import Log
 from .schema import document, expected_forms
@@ -27,6 +28,7 @@ from .scorer import Batcher
 
 MAX_ROW_BYTES = 2048  # of one row in JSON; far more than a row of any usual table
 MAX_ARRIVING_BYTES = 32_000_000  # of all bodies together that are still arriving
+DECIMALS = 7  # of a score; float32 has no more
 MAX_MISTAKES = 10  # that one answer lists
 MAX_MISTAKE_LENGTH = 300  # characters
 MAX_PATTERN_LENGTH = 100  # characters of a message that quotes a regular expression
@@ -122,11 +124,11 @@ class Predictions:
             return JSONResponse(refusal.content, refusal.status, refusal.headers)
         client_id = request.headers.get("x-request-id", "")
         request_id = client_id if REQUEST_ID.fullmatch(client_id) else secrets.token_hex(16)
-        answered = np.round(scores.astype(np.float64), 7).tolist()
-        self._log.add(request_id, rows, answered)
-        self._metrics.scored(answered)
+        task, rounded = registered().task, np.round(scores.astype(np.float64), DECIMALS)
+        self._log.add(request_id, rows, rounded.tolist())
+        self._metrics.scored(task.observed(rounded))
         return Response(
-            to_json({"scores": answered}), headers={"x-request-id": request_id}, media_type="application/json"
+            to_json(task.answer(rounded)), headers={"x-request-id": request_id}, media_type="application/json"
         )
 
     async def _scored(self, body: bytes) -> tuple[list[dict[str, Any]], Any]:

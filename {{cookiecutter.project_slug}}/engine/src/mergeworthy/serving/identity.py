@@ -12,9 +12,10 @@ import bentoml
 
 from ..files import md5
 from ..paths import LOCK, MODEL
+from ..project import registered
+from ..stats import Floats
 
 UNKNOWN = "unknown"
-SCORE_BUCKETS = [edge / 10 for edge in range(1, 11)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class ModelMetrics:
     """Metrics of the model: scores, refused requests, answers missing from the log, identity, age of the data."""
 
     def __init__(self, identity: Identity, until: float | None) -> None:
-        self._score = bentoml.metrics.Histogram("model_score", "Scores of the rows", buckets=SCORE_BUCKETS)
+        self._score = bentoml.metrics.Histogram(
+            "model_score", "Scores of the rows", buckets=registered().task.histogram_edges
+        )
         self.refused = bentoml.metrics.Counter("model_refused", "Requests refused, by status", ["status"])
         self.lost = bentoml.metrics.Counter("model_log_lost", "Answers that the prediction log could not take")
         names = list(identity.labels())
@@ -61,7 +64,7 @@ class ModelMetrics:
             name = "model_data_until_timestamp_seconds"
             bentoml.metrics.Gauge(name, "Newest event in the history", multiprocess_mode="max").set(until)
 
-    def scored(self, scores: list[float]) -> None:
-        """Count the scores of one answer."""
-        for score in scores:
+    def scored(self, scores: Floats) -> None:
+        """Count what the task observes of one answer, shape (N,)."""
+        for score in scores.tolist():
             self._score.observe(score)

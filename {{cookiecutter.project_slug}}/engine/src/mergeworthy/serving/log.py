@@ -62,7 +62,7 @@ class Log:
         if settings.sample > 0:
             self._thread.start()
 
-    def add(self, request_id: str, rows: list[dict[str, Any]], scores: list[float]) -> None:
+    def add(self, request_id: str, rows: list[dict[str, Any]], scores: list[Any]) -> None:
         """Queue one answer for writing, if it falls into the sample."""
         if random.random() >= self._settings.sample:
             return

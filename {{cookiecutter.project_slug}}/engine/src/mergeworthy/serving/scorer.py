@@ -112,10 +112,10 @@ class Scorer:
         self._session, self._store, self._schema = session, store, schema
 
     def __call__(self, rows: Rows) -> Scores:
-        """Return the probability of the label for each row, shape (N,)."""
+        """Return the scores of each row, shape (N,) or (N, width)."""
         columns = arrays(self._schema, rows)
         with_history = columns | self._store.lookup(columns)
-        return score(self._session, with_history | registered().derive(with_history))
+        return score(self._session, with_history | registered().derive(with_history), len(rows))
 
 
 class Batcher:

@@ -4,20 +4,20 @@ Metrics are functions of the weights of blocks of rows: see `Metric` in `stats.p
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..stats import Metric, by_rows, ece, mean, ratio, slope
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from ..stats import Bools, Floats, Ints, Metric, Targets, by_rows, ece, mean, ratio, slope
+from .base import NUMBER, Kind, Schema, Task, by_halves, json_object
 
 EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
+SCORE = "(score)"
+TENTHS = [edge / 10 for edge in range(1, 11)]
 
 
 def auc(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
@@ -47,6 +47,15 @@ def auc(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
     return value
 
 
+def rank_auc(label: Bools, score: Floats) -> float:
+    """Return the AUC of all rows, (N,) each, from their ranks; both classes must be there."""
+    _, rank, rows = np.unique(score, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(rows) - (rows - 1) / 2
+    positives = int(label.sum())
+    wins = mean_rank[rank][label].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * (len(label) - positives)))
+
+
 def _log_loss(label: Bools, score: Floats) -> Floats:
     right: Floats = np.where(label, score, 1 - score)
     return -np.log(np.clip(right, EPS, 1))
@@ -66,13 +75,99 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Binary:
-    """Binary classification: `target` is a column of the features, true, false, or null if it is not known.
+class Binary(Task):
+    """Binary classification: `target` is true, false, or null if it is not known; a score is its probability."""
 
-    `label` takes the parameters, and returns the same as an expression of the main table's columns. The gate evaluates
-    it on the table itself, to check that the features have every labelled row.
-    """
+    expectation = "true or false"
+    validity = "probabilities, from 0 to 1"
+    guess_words = "the share of positives in training"
+    single_input_metric = "AUC"
+    drift_margins: ClassVar[Mapping[str, float | str]] = MappingProxyType({"auc": 0.02, "log_loss": 0.03})
 
-    target: str
-    label: Callable[[Any], pl.Expr]
-    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, init=False)
+    @property
+    def target_type(self) -> pl.DataType:
+        """Type of a valid target in a table."""
+        return pl.Boolean()
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """AUC, log loss, Brier score, expected calibration error, calibration slope."""
+        return METRICS
+
+    def wrong_targets(self, name: str, dtype: pl.DataType) -> pl.Expr | None:
+        """Return which values are neither true nor false; the numbers 0 and 1 pass too."""
+        value = pl.col(name)
+        if dtype == pl.Boolean:
+            return None
+        return value.is_not_null() & ~((value == 0) | (value == 1)) if dtype.is_numeric() else value.is_not_null()
+
+    def cast(self, column: pl.Expr) -> pl.Expr:
+        """Return targets as Booleans."""
+        return column.cast(pl.Boolean)
+
+    def targets(self, column: pl.Series) -> Targets:
+        """Return targets as Booleans, shape (N,)."""
+        return column.to_numpy().astype(bool)
+
+    def summary(self, target: Targets) -> dict[str, float | dict[str, float]]:
+        """Return the share of positives."""
+        return {"positive_share": float(target.mean())}
+
+    def guess(self, rows: pl.LazyFrame) -> Floats | None:
+        """Return the share of positives, shape (1,)."""
+        share = rows.select(pl.col(self.target).mean()).collect().item()
+        return None if share is None else np.array([share], np.float64)
+
+    def invalid(self, score: Floats) -> NDArray[np.bool_]:
+        """Return which scores are NaN or outside 0 to 1."""
+        valid: NDArray[np.bool_] = (score >= 0) & (score <= 1)  # NaN is neither
+        return ~valid
+
+    def perfect(self, target: Targets) -> Floats:
+        """Return 1 for each positive, and 0 for each negative."""
+        return target.astype(np.float64)
+
+    def opposite(self, target: Targets) -> Floats:
+        """Return 0 for each positive, and 1 for each negative."""
+        return (~target).astype(np.float64)
+
+    def single_input(self, target: Targets, code: Ints) -> float:
+        """Return the AUC of one input alone, whatever the shape of its relation to the target; NaN with one class."""
+        if target.all() or not target.any():
+            return float("nan")
+        return rank_auc(target, by_halves(code, target, float(target.mean())))
+
+    @property
+    def watched(self) -> Mapping[str, Kind]:
+        """The score."""
+        return {SCORE: "number"}
+
+    def watch(self, score: Floats) -> Mapping[str, NDArray[Any]]:
+        """Return the scores."""
+        return {SCORE: score}
+
+    def answer(self, score: Floats) -> dict[str, Any]:
+        """Return `{"scores": [probability of each row]}`."""
+        return {"scores": score.tolist()}
+
+    def scores(self, answer: Mapping[str, Any]) -> Floats:
+        """Return the probabilities, shape (N,)."""
+        return np.asarray(answer["scores"], np.float64)
+
+    def answer_schema(self) -> Schema:
+        """Return the JSON schema of the answer."""
+        return json_object(scores={"type": "array", "items": NUMBER | {"minimum": 0, "maximum": 1}})
+
+    @property
+    def answer_words(self) -> str:
+        """What an answer holds."""
+        return f"The probability of {self.target} for each row"
+
+    @property
+    def histogram_edges(self) -> list[float]:
+        """Tenths from 0 to 1."""
+        return TENTHS
+
+    def observed(self, score: Floats) -> Floats:
+        """Return the scores."""
+        return score
