@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mergeworthy.artifact import session
-from mergeworthy.container.verify import read_golden
+from mergeworthy.files import MODEL
 from mergeworthy.holdout import read as read_holdout
-from mergeworthy.paths import MODEL
+from mergeworthy.release.verify import read_golden
 
 SLACK = float(os.environ.get("SLACK", "1"))  # above 1 for a busy machine: looser limits, shorter runs
 SECONDS, ROUNDS = (4.0, 3) if SLACK == 1 else (2.0, 1)

@@ -18,7 +18,7 @@ import yaml
 from mergeworthy import Compute, holdout
 from mergeworthy.config import infra
 from mergeworthy.project import registered
-from mergeworthy.stages import distributed
+from mergeworthy.stages import train
 from mergeworthy.stages.train import training_files
 from mergeworthy.training import Encoding
 from ml.model import fit
@@ -122,7 +122,7 @@ def each_batch() -> list[float]:
 
 def worker() -> None:
     """Time them in one of several processes; the first one writes the figures down."""
-    with distributed.process_group("cpu") as first:
+    with train.process_group("cpu") as first:
         figures = each_batch()
     if first:
         FIGURES.write_text("\n".join(map(str, figures)))
@@ -130,8 +130,8 @@ def worker() -> None:
 
 def nothing() -> None:
     """What several processes do before they train."""
-    with distributed.process_group("cpu"):
-        distributed.once_per_machine(lambda: None)
+    with train.process_group("cpu"):
+        train.once_per_machine(lambda: None)
 
 
 def pays(start: float, rows: int, one: list[float], two: list[float]) -> str:
@@ -166,9 +166,9 @@ def main() -> None:
     found = [beside_a_loader(rows, newest, threads) for threads in sorted({1, infra().compute.threads})]
     one = each_batch()
     started = time.perf_counter()
-    distributed.launch(2, nothing)
+    train.launch(2, nothing)
     start = time.perf_counter() - started
-    distributed.launch(2, worker)
+    train.launch(2, worker)
     two = [float(line) for line in FIGURES.read_text().split()]
     FIGURES.unlink()
     print("\n| rows a step | one process, one thread: seconds an epoch | two processes, a thread each | |")

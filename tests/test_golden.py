@@ -49,7 +49,7 @@ def test_a_changed_stage_is_named_and_no_stage_behind_it(project: Path, tmp_path
     engine = Path(shutil.copytree(ENGINE, tmp_path / "src"))
     edits = {
         "training.py": (">= minimum_category_rows", ">= minimum_category_rows - 10"),
-        "stages/evaluate.py": ("bins: int = 15", "bins: int = 14"),
+        "tasks/binary.py": ("CALIBRATION_BINS, SCORE_BINS = 10, 40", "CALIBRATION_BINS, SCORE_BINS = 9, 40"),
         "stages/features.py": ("import shutil\n", "import shutil  # copies\n"),
     }
     for name, (before, after) in edits.items():

@@ -50,8 +50,8 @@ class Folder:
     def make(self, *arguments: str, **env: str) -> CompletedProcess[str]:
         """Run make here as a person would, outside of any other make."""
         path = f"{self.path}/.venv/bin:{os.environ['PATH']}"
-        clean = {"MAKEFLAGS": "", "MAKELEVEL": "", "CALLS": str(self.path.parent / "calls"), "PATH": path}
-        return run(["make", *arguments], self.path, **clean, **env)
+        clean = {"CI": "", "MAKEFLAGS": "", "MAKELEVEL": "", "CALLS": str(self.path.parent / "calls"), "PATH": path}
+        return run(["make", *arguments], self.path, **(clean | env))
 
     def calls(self) -> list[list[str]]:
         """Return the calls so far, each also with its end, in order."""

@@ -32,8 +32,8 @@ for name, part in zip(["2024-q1", "2024-q2", "2024-q3"], [table[:200], table[200
 SERVE = """
 import numpy as np
 from mergeworthy.artifact import load
-from mergeworthy.container.verify import read_golden
-from mergeworthy.paths import ONLINE
+from mergeworthy.release.verify import read_golden
+from mergeworthy.files import ONLINE
 from mergeworthy.project import registered
 from mergeworthy.serving.schema import request
 from mergeworthy.serving.scorer import EmbeddedStore, Scorer

@@ -15,7 +15,7 @@ STALE = "from mergeworthy.adapters.dvc import stale_stages; print(*stale_stages(
 LAID_OUT = """
 import sys
 from pathlib import Path
-from mergeworthy.container.build import _bento
+from mergeworthy.release.image import _bento
 print(_bento(Path(sys.argv[1]), "v1"))
 """
 LINE = 'mergeworthy = { path = "engine", editable = true }'

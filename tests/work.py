@@ -12,8 +12,9 @@ def clone(project: Path, to: Path) -> Path:
     """A fresh clone that borrows the environment of `project`, so that a test does not install it again."""
     git(project.parent, "clone", "-q", str(project), str(to))
     (to / ".venv").symlink_to(project / ".venv")
-    for name in ("pyproject.toml", "engine/pyproject.toml"):
-        os.utime(to / name, (0, 0))  # older than the environment: nothing to set up
+    for name in ("pyproject.toml", "engine/pyproject.toml", "uv.lock"):
+        if (to / name).exists():
+            os.utime(to / name, (0, 0))  # older than the environment: nothing to set up
     return to
 
 

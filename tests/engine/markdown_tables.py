@@ -9,12 +9,15 @@ PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethroug
 def tables(text: str) -> list[list[dict[str, str]]]:
     """Return the rows of every table as mappings from header to plain text."""
     cells: list[list[list[str]]] = []
+    in_cell = False
     for token in PARSER.parse(text):
+        if token.tag in ("th", "td"):
+            in_cell = token.nesting == 1
         if token.type == "table_open":
             cells.append([])
         elif token.type == "tr_open":
             cells[-1].append([])
-        elif token.type == "inline" and cells and token.level > 2:
+        elif token.type == "inline" and in_cell:
             cells[-1][-1].append(plain(token))
     return [[dict(zip(rows[0], row, strict=True)) for row in rows[1:]] for rows in cells]
 

@@ -14,7 +14,7 @@ import yaml
 from tests.engine.product import PRODUCT
 
 from mergeworthy.config.gates import Gates
-from mergeworthy.paths import REPORT
+from mergeworthy.files import REPORT
 from mergeworthy.project import registered
 from mergeworthy.report import build
 from mergeworthy.tasks.binary import METRICS

@@ -21,22 +21,21 @@ from tests.engine.product import PACKAGES
 from tests.engine.trained import onnx_bytes
 
 from mergeworthy import config as settings
-from mergeworthy import files, paths, tracking_runs
+from mergeworthy import files, tracking
 from mergeworthy.adapters import dvc_files
 from mergeworthy.adapters.dvc import stale_stages
 from mergeworthy.adapters.dvc_files import opened
 from mergeworthy.config import base
-from mergeworthy.container import build, verify
 from mergeworthy.data import fetch
 from mergeworthy.drift import check as drift
 from mergeworthy.errors import UserError
 from mergeworthy.extras import backtest, sweep_trial
 from mergeworthy.extras.backtest import Copy
 from mergeworthy.gate import run
-from mergeworthy.release import promote, publish
+from mergeworthy.release import image, promote, publish, verify
 from mergeworthy.report import build as report
 from mergeworthy.serving import start
-from mergeworthy.stages import distributed, evaluate, features, reference, train, validate
+from mergeworthy.stages import evaluate, features, reference, train, validate
 from mergeworthy.verdict import Check, Verdict
 from mergeworthy.workflow import comment, retraining
 
@@ -56,9 +55,9 @@ VERBS: dict[str, Callable[[], Any]] = {
     "comment": comment._report,
     "drift": lambda: drift.run(MONTHS[1]),
     "retrain": retraining.retrain,
-    "track": tracking_runs.read_record,
+    "track": tracking.read_record,
     "sweep": lambda: (settings.sweep(), settings.params(), sweep_trial.split()),
-    "image": lambda: (build.paths(), verify.read_golden()),
+    "image": lambda: (image.paths(), verify.read_golden()),
     "serve": lambda: start.start(Starlette()),
 }
 
@@ -69,7 +68,7 @@ def compute() -> settings.Compute:
 
 def read_shards() -> None:
     """What the stage `train` does before it fits."""
-    with files.whole(train.training_files(), "again"), distributed.sharded(train.training_files(), 8) as some:
+    with files.whole(train.training_files(), "again"), train.sharded(train.training_files(), 8) as some:
         pl.concat(some).collect()
 
 
@@ -155,12 +154,12 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
             pointer.rows[month] = pl.read_parquet(f"data/{month}/flights.parquet").height
             pointer.md5[month] = fetch.folder_md5(Path("data", month))
         fetch.write_pointer(pointer)
-        for folder_ in (paths.MODELS, paths.REPORTS):
+        for folder_ in (files.MODELS, files.REPORTS):
             folder_.mkdir(exist_ok=True)
         validate.main()
         features.main()
-        paths.MODEL.write_bytes(onnx_bytes())
-        paths.TRAINING.write_text("epoch,epochs,train_loss\n1,2,0.6\n2,2,0.4\n")
+        files.MODEL.write_bytes(onnx_bytes())
+        files.TRAINING.write_text("epoch,epochs,train_loss\n1,2,0.6\n2,2,0.4\n")
         evaluate.main()
         reference.main()
         assert dvc(["commit", "--quiet", "--force"]) == 0
@@ -182,7 +181,7 @@ def judged() -> None:
     verdict = run.run()
     passed = Check(name="all", result="pass", why="Passed.")
     said = verdict.model_copy(update={"outcome": "pass", "checks": [passed]})
-    paths.VERDICT.write_text(Verdict.model_validate(said.model_dump()).model_dump_json())
+    files.VERDICT.write_text(Verdict.model_validate(said.model_dump()).model_dump_json())
 
 
 def outcome(verb: str) -> str:
@@ -193,7 +192,7 @@ def outcome(verb: str) -> str:
         return str(error)
     if verb == "gate":
         return " ".join(check.why for check in made.checks if check.result == "block")
-    return paths.REPORT.read_text() if verb == "report" else ""
+    return files.REPORT.read_text() if verb == "report" else ""
 
 
 @pytest.mark.attempts("damaged file")
@@ -301,13 +300,13 @@ def test_a_damaged_overlay_is_named_in_one_line(damage: str) -> None:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_a_verb_of_a_replay_left_behind_damaged_is_named(damage: str, tmp_path: Path) -> None:
     copy = Copy(tmp_path, tmp_path / "log")
-    for path in (paths.DRIFT, paths.VERDICT, paths.FEATURES / "2013-01.parquet"):
+    for path in (files.DRIFT, files.VERDICT, files.FEATURES / "2013-01.parquet"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(DAMAGES[damage](b'{"outcome": "retrain", "sentence": "x", "checks": []}'))
     reads: dict[Path, Callable[[], Any]] = {
-        paths.DRIFT: lambda: backtest._follow(copy, "2013-01", image=False),
-        paths.VERDICT: lambda: backtest._blocking_checks(copy),
-        paths.FEATURES: lambda: backtest.measure(tmp_path, "2013-01", {}),
+        files.DRIFT: lambda: backtest._follow(copy, "2013-01", image=False),
+        files.VERDICT: lambda: backtest._blocking_checks(copy),
+        files.FEATURES: lambda: backtest.measure(tmp_path, "2013-01", {}),
     }
     for path, read in reads.items():
         with pytest.raises(UserError) as refused:
@@ -322,7 +321,7 @@ from mergeworthy import config as settings
 from mergeworthy.errors import UserError
 from mergeworthy.adapters import dvc_files
 from mergeworthy.workflow import comment
-from mergeworthy import tracking_runs as record
+from mergeworthy import tracking as record
 from mergeworthy.stages import evaluate
 for name, read in {
     "gates.yaml": settings.gates,

@@ -36,8 +36,8 @@ ALLOWED = {
     "adapters/git.py subprocess.run": GIT,
     "adapters/mlflow.py sqlalchemy.create_engine": ENGINE,
     "adapters/mlflow.py sqlalchemy.inspect": "its caller waits with a deadline",
-    "container/verify.py http.client.HTTPConnection": CONTAINER,
-    "container/verify.py socket.socket": FREE_PORT,
+    "release/verify.py http.client.HTTPConnection": CONTAINER,
+    "release/verify.py socket.socket": FREE_PORT,
     "data/sql.py sqlalchemy.create_engine": ENGINE,
     "errors.py os.execve": "Python starts anew, in UTF-8",
     "extras/act.py dvc.repo.Repo": LOCAL,
@@ -57,7 +57,7 @@ ALLOWED = {
     "serving/log.py fsspec.url_to_fs": "its caller waits with a deadline",
     "serving/server.py socket.socket": "listens",
     "tracking.py subprocess.Popen": "MLflow's pages are served until Ctrl-C",
-    "tracking_runs.py mlflow.onnx.log_model": "its caller waits with a deadline",
+    "tracking.py mlflow.onnx.log_model": "its caller waits with a deadline",
     "workflow/plan.py subprocess.run": "this project's own verb, which keeps the deadlines itself",
 }
 PRINTED = {

@@ -9,9 +9,9 @@ import pytest
 from tests.engine.pull_request import TOKEN, PullRequest, open_pull_request
 
 from mergeworthy.errors import UserError
-from mergeworthy.paths import REPORT
+from mergeworthy.files import REPORT
+from mergeworthy.report import MARKER
 from mergeworthy.report.layout import LIMIT
-from mergeworthy.report.sections import MARKER
 from mergeworthy.workflow import comment
 
 GIT = shutil.which("git")

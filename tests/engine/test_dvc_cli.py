@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.engine.product import PACKAGES, PRODUCT
 
-from mergeworthy.paths import MODEL
+from mergeworthy.files import MODEL
 
 
 @pytest.fixture

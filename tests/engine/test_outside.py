@@ -28,13 +28,12 @@ from mergeworthy.adapters.actions import Event
 from mergeworthy.adapters.dvc import DvcError, dvc, push, show
 from mergeworthy.adapters.dvc_files import opened
 from mergeworthy.adapters.mlflow import connected, reach
-from mergeworthy.container import build, scan
 from mergeworthy.data.predictions import read_predictions
 from mergeworthy.data.sources import open_source
 from mergeworthy.errors import UserError
 from mergeworthy.extras import doctor, doctor_github
 from mergeworthy.process import Deadline
-from mergeworthy.release import publish
+from mergeworthy.release import image, publish
 from mergeworthy.serving import log
 from mergeworthy.workflow import comment, plan
 
@@ -182,8 +181,8 @@ CALLS: dict[str, tuple[Callable[[str], object], str]] = {
     "gh": (lambda _: github.api("user"), "GitHub (GET user)"),
     "registry": (lambda at: publish.remote_digest(f"{at}/x/y:1"), "the registry 127.0.0.1:"),
     "registry: log in": (lambda at: publish.log_in("docker", at), "the registry 127.0.0.1:"),
-    "engine": (lambda _: build.call_engine("docker", "inspect", "x"), "docker inspect"),
-    "advisories": (lambda _: scan.find_vulnerabilities({"jinja2": "2.0"}), "http://127.0.0.1:"),
+    "engine": (lambda _: image.call_engine("docker", "inspect", "x"), "docker inspect"),
+    "advisories": (lambda _: image.find_vulnerabilities({"jinja2": "2.0"}), "http://127.0.0.1:"),
     "mlflow": (lambda at: reach(f"http://{at}"), "the tracking server http://"),
 }
 
@@ -211,7 +210,7 @@ def shipped(at: str) -> None:
 def advised(at: str) -> object:
     infra = yaml.safe_load(settings.INFRA.read_text())
     settings.INFRA.write_text(yaml.safe_dump(infra | {"advisories": f"http://{at}/v1/query"}))
-    return scan.find_vulnerabilities({"jinja2": "2.0"})
+    return image.find_vulnerabilities({"jinja2": "2.0"})
 
 
 @pytest.mark.attempts("secret in an error")
@@ -413,7 +412,7 @@ def test_what_has_another_way_takes_it(folder: Path, capsys: pytest.CaptureFixtu
     assert "CML did not answer within 1 s" in capsys.readouterr().out
     assert doctor_github.ask("github.com", {"user": "user"})["user"].status == 0
     with pytest.raises(UserError, match="no container engine answers"):
-        build.engine(("docker",))
+        image.engine(("docker",))
 
 
 def test_a_helper_that_outlives_its_program_holds_nobody(folder: Path) -> None:

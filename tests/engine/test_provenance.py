@@ -13,8 +13,8 @@ from mergeworthy.adapters import actions, github
 from mergeworthy.adapters.actions import Event, current
 from mergeworthy.adapters.git import BOT
 from mergeworthy.errors import UserError
+from mergeworthy.files import LOCK, MODEL
 from mergeworthy.gate import checks
-from mergeworthy.paths import LOCK, MODEL
 from mergeworthy.workflow import plan
 
 CI = "provenance: {trained_by: ci}\n"

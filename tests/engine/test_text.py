@@ -15,7 +15,7 @@ from tests.engine.product import PACKAGES
 
 from mergeworthy import verdict as gate_show
 from mergeworthy.adapters import actions, github
-from mergeworthy.drift import report as drift_report
+from mergeworthy.drift import check
 from mergeworthy.drift.decision import Column, Decision, Rule, Window
 from mergeworthy.reference import Figure
 from mergeworthy.text import annotation, label, logged, say
@@ -122,7 +122,7 @@ def decision(value: str) -> Decision:
 @pytest.mark.attempts("hostile value")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_drift_md_has_our_markup_alone(value: str) -> None:
-    text = drift_report.decision_markdown(decision(value))
+    text = check.decision_markdown(decision(value))
     assert_harmless(text)
     # then each chart is a fence of its own, with text in the place of text
     charts = re.findall(r"^```mermaid\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
@@ -140,7 +140,7 @@ def test_the_text_on_drift_fits_into_an_issue(value: str) -> None:
     # given many rules and columns, whose values are long once they are escaped
     small = decision(value)
     large = small.model_copy(update={"rules": small.rules * 40, "columns": small.columns * 40})
-    text = drift_report.decision_markdown(large)
+    text = check.decision_markdown(large)
     # then the shortened text is what GitHub accepts, and still has our markup alone
     fitted = github.fitted(text)
     assert len(fitted) < 65_000 < len(text)
@@ -196,9 +196,9 @@ def assert_harmless(markdown: str) -> None:
 
 def test_html_gets_no_markup_and_columns_keep_apart() -> None:
     columns = [decision(value).columns[0] for value in HOSTILE]
-    names = drift_report.safe_names(columns)
+    names = check.safe_names(columns)
     assert len({*names}) == len(names)
-    values = [value for column in columns for value in drift_report.as_rows(column.now, column.labels)]
+    values = [value for column in columns for value in check.as_rows(column.now, column.labels)]
     assert not re.search(r"[<>&\"'`]", "".join(np.unique([*names, *values])))
 
 

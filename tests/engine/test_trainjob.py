@@ -13,7 +13,7 @@ import yaml
 from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import config as settings
-from mergeworthy import paths
+from mergeworthy import files
 from mergeworthy.errors import UserError
 from mergeworthy.extras import clusters
 from mergeworthy.stages import train
@@ -74,7 +74,7 @@ def trains_on_two_nodes(command: list[str], variables: dict[str, str]) -> None:
     outputs = [node.communicate(timeout=120)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0]
     assert sorted(text.count("epoch") for text in outputs) == [0, 2]
-    assert paths.MODEL.exists()
+    assert files.MODEL.exists()
 
 
 def test_a_missing_setting_is_named(january: Callable[..., None]) -> None:

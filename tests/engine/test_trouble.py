@@ -9,7 +9,7 @@ import pytest
 from tests.engine.pull_request import PullRequest, open_pull_request
 
 from mergeworthy.errors import UserError
-from mergeworthy.report.sections import MARKER
+from mergeworthy.report import MARKER
 from mergeworthy.workflow import plan
 
 EXIT = {"annotation_level": "failure", "message": "Process completed with exit code 1."}

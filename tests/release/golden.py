@@ -8,7 +8,7 @@ from tests.work import python
 
 PROGRAM = """
 import json
-from mergeworthy.container.verify import read_golden
+from mergeworthy.release.verify import read_golden
 golden = read_golden()
 print(json.dumps([golden.many.decode(), [float(score) for score in golden.scores]]))
 """

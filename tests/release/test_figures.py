@@ -12,7 +12,7 @@ from tests.work import python
 pytestmark = [pytest.mark.dear, pytest.mark.alone]
 
 MB = 200
-PROGRAM = "from mergeworthy.container.verify import Container; print(Container('podman', '{}', None, 0).memory)"
+PROGRAM = "from mergeworthy.release.verify import Container; print(Container('podman', '{}', None, 0).memory)"
 
 
 def test_held_memory_counts_and_cached_files_do_not(

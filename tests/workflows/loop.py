@@ -70,7 +70,8 @@ def borrowed(home: Home, project: Path) -> Path:
     """The maintainer's checkout, with an environment and the DVC remote."""
     folder = home.alice.folder
     (folder / ".venv").symlink_to(project / ".venv")
-    os.utime(folder / "pyproject.toml", (0, 0))  # older than the environment: nothing to set up
+    for name in ("pyproject.toml", "uv.lock"):
+        os.utime(folder / name, (0, 0))  # older than the environment: nothing to set up
     (folder / ".dvc/config.local").write_text(home.repository.secrets["DVC_CONFIG"])
     return folder
 

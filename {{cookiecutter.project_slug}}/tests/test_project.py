@@ -1,4 +1,4 @@
-"""The engine's checks of every project, run on src/ml; `mergeworthy.testing.project` documents each."""
+"""The engine's checks of every project, run on src/ml; `mergeworthy.testing` documents each."""
 
 import pytest
 from mergeworthy.testing import CHECKS, check_project

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tests.engine.product import PRODUCT
 
-from mergeworthy.container.verify import limits
 from mergeworthy.errors import UserError
+from mergeworthy.release.verify import limits
 
 MANIFEST = (PRODUCT / "deploy/base/deployment.yaml").read_text()
 

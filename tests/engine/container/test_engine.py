@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from mergeworthy.container.build import stream_engine
 from mergeworthy.errors import UserError
+from mergeworthy.release.image import stream_engine
 
 
 def test_the_output_of_a_failed_build_is_shown(capfd: pytest.CaptureFixture[str]) -> None:

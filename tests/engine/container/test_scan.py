@@ -14,7 +14,7 @@ from tests.engine.container import osv
 
 from mergeworthy.config import gates, infra
 from mergeworthy.config.gates import Accepted
-from mergeworthy.container.scan import count_refused, find_vulnerabilities, read_bill
+from mergeworthy.release.image import count_refused, find_vulnerabilities, read_bill
 from mergeworthy.release.publish import remote_digest
 
 TODAY = date(2026, 11, 20)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.container.build import source
+from mergeworthy.release.image import source
 
 
 @pytest.mark.parametrize("url", ["https://github.com/acme/flights.git", "git@github.com:acme/flights.git"])

@@ -49,7 +49,10 @@ HEALTHY: Answers = {
     f"{AT}/rules/branches/trunk": (200, []),
     f"{AT}/branches/trunk": (
         200,
-        {"protected": True, "protection": {"required_status_checks": {"contexts": ["verdict"]}}},
+        {
+            "protected": True,
+            "protection": {"required_status_checks": {"checks": [{"context": "verdict", "app_id": 15368}]}},
+        },
     ),
     f"{AT}/branches/trunk/protection": (
         200,

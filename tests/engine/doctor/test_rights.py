@@ -9,8 +9,18 @@ from mergeworthy.extras.findings import Level
 
 MINE = Answer(200, {"private": True, "permissions": {"push": True}})
 FINE, FORBIDDEN, MISSING, SILENT = Answer(200, []), Answer(403), Answer(404), Answer(0)
-RULE = {"type": "required_status_checks", "parameters": {"required_status_checks": [{"context": "verdict"}]}}
-PROTECTION = {"protected": True, "protection": {"required_status_checks": {"contexts": ["verdict"]}}}
+
+
+def requiring(**source: int | None) -> dict[str, object]:
+    """A ruleset's rule: the check `verdict`, of one app or of any."""
+    checks = [{"context": "lint"}, {"context": "verdict", **source}]
+    return {"type": "required_status_checks", "parameters": {"required_status_checks": checks}}
+
+
+def protected(*checks: dict[str, object]) -> dict[str, object]:
+    """A branch's protection by the check `verdict`, of one app or of any."""
+    required = {"contexts": ["verdict"], **({"checks": list(checks)} if checks else {})}
+    return {"protected": True, "protection": {"required_status_checks": required}}
 
 
 @pytest.mark.parametrize(
@@ -83,15 +93,38 @@ def test_the_missing_rights_of_the_token_are_named(
 @pytest.mark.parametrize(
     ("rules", "branch", "level"),
     [
-        (Answer(200, [RULE]), Answer(200, {"protected": True}), Level.OK),
-        (FORBIDDEN, Answer(200, PROTECTION), Level.OK),  # rulesets cost money in private repositories
+        (Answer(200, [requiring(integration_id=15368)]), Answer(200, {"protected": True}), Level.OK),
+        # rulesets cost money in private repositories
+        (FORBIDDEN, Answer(200, protected({"context": "verdict", "app_id": 15368})), Level.OK),
+        (Answer(200, [requiring(), requiring(integration_id=15368)]), FORBIDDEN, Level.OK),  # each rule counts
         (Answer(200, [{"type": "deletion"}]), Answer(200, {"protected": False}), Level.WARNING),
         (FORBIDDEN, FORBIDDEN, Level.WARNING),
         (MISSING, MISSING, Level.WARNING),
     ],
 )
 def test_main_requires_the_verdict_by_ruleset_or_by_protection(rules: Answer, branch: Answer, level: Level) -> None:
-    assert doctor_github.required_check(rules, branch).level == level
+    finding = doctor_github.required_check(rules, branch)
+    assert finding.level == level
+    assert "any app" not in finding.says
+
+
+@pytest.mark.parametrize(
+    ("rules", "branch", "words"),
+    [
+        (Answer(200, [requiring()]), Answer(200, {"protected": True}), "any app or token can report it"),
+        (Answer(200, [requiring(integration_id=None)]), FORBIDDEN, "any app or token can report it"),
+        (FORBIDDEN, Answer(200, protected()), "any app or token can report it"),
+        (FORBIDDEN, Answer(200, protected({"context": "verdict", "app_id": -1})), "any app or token can report it"),
+        (FORBIDDEN, Answer(200, protected({"context": "verdict", "app_id": None})), "any app or token can report it"),
+        (Answer(200, [requiring(integration_id=7)]), FORBIDDEN, "is required of app 7, which is not GitHub Actions"),
+        (Answer(200, []), Answer(200, protected({"context": "lint", "app_id": 15368})), "is not required, so a red"),
+    ],
+)
+def test_a_verdict_that_any_app_may_report_is_a_warning(rules: Answer, branch: Answer, words: str) -> None:
+    finding = doctor_github.required_check(rules, branch)
+    assert finding.level == Level.WARNING
+    assert words in finding.says
+    assert words.startswith("is not required, so") or "GitHub Actions (app 15368)" in finding.remedy
 
 
 @pytest.mark.parametrize(("allowed", "level"), [(True, Level.OK), (False, Level.WARNING)])

@@ -34,6 +34,10 @@ def answer() -> str:
         return write(next(comment for comment in comments if comment["id"] == int(match[1])))
     if call == "GET repos/o/r/actions/runs/77/jobs":
         return json.dumps({"total_count": len(state["jobs"]), "jobs": state["jobs"]})
+    if match := re.fullmatch(r"GET repos/o/r/actions/runs/(\d+)/jobs", call):
+        if match[1] not in state.get("former_jobs", {}):
+            sys.exit("gh: Not Found (HTTP 404)")
+        return json.dumps({"jobs": state["former_jobs"][match[1]]})
     if match := re.fullmatch(r"GET repos/o/r/check-runs/(\d+)/annotations", call):
         return json.dumps(state["annotations"][match[1]])
     if re.fullmatch(r"GET repos/o/r/commits/[0-9a-f]{40}/check-runs", call):

@@ -66,6 +66,20 @@ def test_every_row_has_a_bin_and_batches_make_no_difference(sides: tuple[pl.Data
     assert labelled["(new)"] == (sides[1]["city"] == "only 2").sum()
 
 
+def test_every_rare_value_is_rare_and_none_is_new() -> None:
+    # given one common value, three rare ones and two seen once
+    rows = pl.DataFrame({"city": [*"aaaa", *"bbccdd", "e", "f", None, "g"]})
+    bins = Bins(kind="category", values=["a"], rare=["b", "c", "d"], once=["e", "f"])
+
+    def shares(*, of_reference: bool) -> dict[str, int]:
+        codes = rows.select(bins.code("city", of_reference=of_reference))["city"]
+        return dict(zip(bins.labels, np.bincount(codes, minlength=len(bins.labels)), strict=True))
+
+    # then only unseen values are new; in the reference itself those seen once are, because others had not seen them
+    assert shares(of_reference=False) == {"(missing)": 1, "a": 4, "(rare)": 8, "(new)": 1}
+    assert shares(of_reference=True) == {"(missing)": 1, "a": 4, "(rare)": 6, "(new)": 3}
+
+
 def test_a_column_without_values_is_no_error() -> None:
     bins = learn(pl.LazyFrame({"n": pl.Series([None, None], dtype=pl.Float32)}), {"n": "number"})
     assert bins == {"n": Bins(kind="number")}

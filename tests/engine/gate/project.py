@@ -20,9 +20,9 @@ from tests.engine.gate import ml
 
 import mergeworthy
 from mergeworthy import artifact, holdout
+from mergeworthy.files import CONTRACT, METRICS, MODEL, PREDICTIONS, TRAINING
 from mergeworthy.gate import rows as partition
 from mergeworthy.gate.run import run
-from mergeworthy.paths import CONTRACT, METRICS, MODEL, PREDICTIONS, TRAINING
 from mergeworthy.project import Project as Registration
 from mergeworthy.project import registered
 from mergeworthy.verdict import Verdict

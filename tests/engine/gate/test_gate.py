@@ -10,7 +10,7 @@ from tests.attempts import warned
 from tests.engine.gate.project import GATES, GOOD, Project, flights, model
 
 from mergeworthy import artifact, holdout
-from mergeworthy.paths import MODEL, PREDICTIONS
+from mergeworthy.files import MODEL, PREDICTIONS
 from mergeworthy.verdict import SCHEMA, Verdict, verdict_schema
 
 STOPPING = """\

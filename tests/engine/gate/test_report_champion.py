@@ -2,7 +2,7 @@
 
 from tests.engine.gate.project import Project
 
-from mergeworthy.paths import CHAMPION, REPORT
+from mergeworthy.files import CHAMPION, REPORT
 from mergeworthy.report import build
 
 

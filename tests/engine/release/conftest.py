@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.release.overlay import ENVIRONMENTS, Release, path
+from mergeworthy.release.publish import ENVIRONMENTS, Release, overlay_file
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Repository:
     def read(self, environment: str) -> str:
         """An overlay's release as the remote's main has it."""
         self.git("fetch", "-q", "origin")
-        return self.git("show", f"origin/main:{path(environment)}")
+        return self.git("show", f"origin/main:{overlay_file(environment)}")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(made.remote)], check=True)
     subprocess.run(["git", "clone", "-q", str(made.remote), str(made.folder)], check=True, capture_output=True)
     for environment in ENVIRONMENTS:
-        file = made.folder / path(environment)
+        file = made.folder / overlay_file(environment)
         file.parent.mkdir(parents=True)
         file.write_text("kind: Component\ncommonAnnotations: {model/commit: none}\n")
     (made.folder / "bentofile.yaml").write_text("include: [model-1, model-2]")

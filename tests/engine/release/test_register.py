@@ -10,7 +10,7 @@ from tests.engine import trained
 from tests.engine.release.conftest import release
 
 from mergeworthy.release import publish
-from mergeworthy.release.overlay import Release
+from mergeworthy.release.publish import Release
 
 
 def commit(folder: Path, message: str) -> str:

@@ -5,30 +5,29 @@ from tests.attempts import refusal
 from tests.engine.release.conftest import Repository, release
 
 from mergeworthy.adapters import github
-from mergeworthy.container import build
 from mergeworthy.errors import UserError
+from mergeworthy.release import image, publish
 from mergeworthy.release import promote as staging
 from mergeworthy.release import promote as status
-from mergeworthy.release import publish
-from mergeworthy.release.overlay import read, text
 from mergeworthy.release.promote import BRANCH, promote, stage
+from mergeworthy.release.publish import overlay_text, read_overlay
 
 
 def running(repository: Repository, environment: str) -> str | None:
     """The commit whose model runs there."""
-    found = read(repository.read(environment), environment)
+    found = read_overlay(repository.read(environment), environment)
     return found.commit if found else None
 
 
 def test_a_release_reads_as_it_was_written() -> None:
     one = release("c" * 40)
-    assert read(text(one, "staging"), "staging") == one
+    assert read_overlay(overlay_text(one, "staging"), "staging") == one
 
 
 @pytest.mark.parametrize("broken", ["images: [{}]", "images: [1]\ncommonAnnotations: {}", "images: [", "[1]"])
 def test_a_broken_overlay_is_one_sentence(broken: str) -> None:
     with pytest.raises(UserError, match=r"^staging is not what a release writes: .*git revert"):
-        read(broken, "staging")
+        read_overlay(broken, "staging")
 
 
 @pytest.mark.attempts("hostile value")
@@ -77,19 +76,19 @@ def test_two_releases_at_once_leave_the_newer_model(
 
 def test_what_is_released_is_the_last_commit_that_changed_the_image(repository: Repository) -> None:
     model = repository.commit("model-1")
-    named = build.fingerprint()
+    named = image.fingerprint()
     # given a release, and words
     stage(release(model))
     repository.commit("README.md")
-    assert (build.image_commit(), build.fingerprint()) == (model, named)
+    assert (image.image_commit(), image.fingerprint()) == (model, named)
     # when other code goes in, then it is another image of another commit
     other = repository.commit("model-2")
-    assert build.image_commit() == other
-    assert build.fingerprint() != named
+    assert image.image_commit() == other
+    assert image.fingerprint() != named
     # when it lies there uncommitted, it is another one too
-    named = build.fingerprint()
+    named = image.fingerprint()
     (repository.folder / "model-2").write_text("otherwise")
-    assert build.fingerprint() != named
+    assert image.fingerprint() != named
 
 
 def test_promoting_twice_leaves_one_branch(repository: Repository) -> None:
@@ -122,7 +121,7 @@ def test_a_revert_brings_the_former_model_back_and_status_tells_all(
     repository.git("push", "-q", "origin", "main")
     assert "revert the revert" in promote()
     # and image, model and data pointer of the first are back together, and git tells who did what
-    assert read(repository.read("production"), "production") == release(models[0], "1")
+    assert read_overlay(repository.read("production"), "production") == release(models[0], "1")
     commits = [change.release.commit for change in status.history("production") if change.release]
     assert commits == [models[0], models[1], models[0]]
     monkeypatch.setenv("COLUMNS", "200")

@@ -2,19 +2,20 @@
 
 import re
 
+import polars as pl
 import pytest
 from tests.engine import reported
 from tests.engine.markdown_tables import tables
 from tests.engine.reported import BLOCK, WARN, Project, checks, comparison, git, slices, write_report
 
-from mergeworthy.report.sections import MARKER
+from mergeworthy.report import MARKER
 from mergeworthy.verdict import Check
 
 
 def test_the_order_is_the_one_in_which_a_reviewer_decides(project: Project) -> None:
     text = write_report()
     assert text.startswith(f"{MARKER}\n## ✅ The model may be merged\n")
-    parts = ["Metrics", "Slices", "What changed since", "Plots", "Cost"]
+    parts = ["Metrics", "Slices", "What changed since", "Plots", "Cost and time"]
     at = [text.index(f"\n### {part}") for part in parts]
     assert at == sorted(at)
     last = text.strip().splitlines()[-1]
@@ -74,7 +75,7 @@ def test_without_a_champion_the_metrics_are_compared_with_a_guess_alone(project:
 def test_slices_come_worst_first_ten_in_sight_and_the_rest_counted(project: Project) -> None:
     project.judge(checks(), slices(140), project.champion)
     text = write_report()
-    shown, more = tables(text)[2:4]
+    shown, more = tables(text)[3:5]
     changes = [float(row["Change"].split()[1].replace("−", "-")) for row in shown + more]
     assert (len(shown), len(more)) == (10, 90)
     assert changes == sorted(changes, reverse=True)
@@ -91,8 +92,8 @@ def test_data_parameters_and_code_are_compared_with_the_champions_commit(project
     assert "**Data**: added `2013-06` (28,200 rows); removed `2013-01` (24,700 rows)" in text
     assert "changed `2013-03` (26,100 → 9 rows), `2013-04` (other content in 26,800 rows)" in text
     assert "the holdout moved from `2013-05` to `2013-06`" in text
-    assert {"Key": "train.widths", "Before": "[64, 32]", "Now": "[64, 64]"} in tables(text)[4]
-    assert {"Key": "coverage", "Before": "1", "Now": "0.001"} in tables(text)[5]
+    assert {"Key": "train.widths", "Before": "[64, 32]", "Now": "[64, 64]"} in tables(text)[5]
+    assert {"Key": "coverage", "Before": "1", "Now": "0.001"} in tables(text)[6]
     assert "**Code**: 1 file under `src/`, +15 −20 lines." in text
     assert "⚠️ `gates.yaml` changed: this also changes what a model must show." in text
     assert "Outside `src/`: `tests/test_model.py`." in text
@@ -166,10 +167,10 @@ def test_stages_name_their_causes_and_the_cache_names_the_stages_that_it_saved(p
     project.judge(checks(), [], project.champion)
     text = write_report()
     stages = {row["Stage"]: (row[""], row["Because of"]) for row in tables(text)[-1]}
-    assert stages["train"] == ("rerun", "params.yaml:train.epochs")
-    assert stages["evaluate"] == ("rerun", "models/model.onnx")
-    assert stages["features"] == stages["validate"] == ("unchanged", "")
-    assert "The cache saved 2 of 4 stages (`features`, `validate`)." in text
+    assert stages["train"] == ("differs", "params.yaml:train.epochs")
+    assert stages["evaluate"] == ("differs", "models/model.onnx")
+    assert stages["features"] == stages["validate"] == ("the same", "")
+    assert "2 of 4 stages had nothing to do (`features`, `validate` as on main)." in text
 
 
 def test_changes_on_main_since_the_branch_are_not_reported_as_the_branchs(project: Project) -> None:
@@ -184,6 +185,44 @@ def test_changes_on_main_since_the_branch_are_not_reported_as_the_branchs(projec
     text = write_report()
     assert f"### What changed since `{base[:12]}`, where this branch left main: main has moved on since" in text
     assert "others.py" not in text
+
+
+def test_slices_of_which_none_is_worse_are_behind_a_click(project: Project) -> None:
+    def section() -> str:
+        return write_report().split("### Slices")[1].split("\n### ")[0]
+
+    even = [each.model_copy(update={"low": -0.001}) for each in slices(14)]
+    project.judge(checks(), even, project.champion)
+    assert section().count("<details><summary>All slices</summary>") == 1
+    assert section().index("<details>") < section().index("| Slice |")
+    # one that a check warns of, or one that is shown worse, is in sight
+    for more, compared in [([WARN], even), ([], slices(14))]:
+        project.judge(checks(*more), compared, project.champion)
+        assert section().index("| Slice |") < section().index("<details>")
+
+
+def test_answers_at_the_threshold_are_counted(project: Project) -> None:
+    gates = (project.root / "gates.yaml").read_text()
+    project.write("gates.yaml", gates.replace("threshold: 0.5", "threshold: 0.3"))
+    text = write_report()
+    assert "if a score from 0.3 on is a yes (`report.threshold` in gates.yaml):" in text
+    rows = next(rows for rows in tables(text) if "Answered yes" in rows[0])
+    predictions = pl.read_parquet("reports/predictions.parquet").with_columns(yes=pl.col("score") >= 0.3)
+    counts = {(row["late"], row["yes"]): row["len"] for row in predictions.group_by("late", "yes").len().to_dicts()}
+    assert rows[0]["Answered yes"] == f"{counts[True, True]:,}"
+    assert rows[1]["Answered no"] == f"{counts[False, False]:,}"
+    recall = counts[True, True] / (counts[True, True] + counts[True, False])
+    assert rows[0]["Rate"] == f"recall {recall:.1%}"
+    precision = counts[True, True] / (counts[True, True] + counts[False, True])
+    assert rows[2]["Answered yes"] == f"precision {precision:.1%}"
+
+
+def test_how_to_read_the_report_is_behind_a_click_at_its_end(project: Project) -> None:
+    text = write_report()
+    (body,) = re.findall(r"<details><summary>New to this\?.*?</details>", text, re.DOTALL)
+    assert "90 % interval" in body
+    assert "`docs/reviewer.md`" in body
+    assert text.index(body) > text.index("### Cost and time")
 
 
 def test_plots_are_charts_that_github_draws_and_no_file_is_named(project: Project) -> None:

@@ -10,7 +10,7 @@ from tests.engine import reported
 from tests.engine.markdown_tables import PARSER
 from tests.engine.reported import checks, comparison
 
-from mergeworthy.paths import REPORT
+from mergeworthy.files import REPORT
 from mergeworthy.report import build
 from mergeworthy.report.layout import Section, fit
 from mergeworthy.verdict import Check
@@ -35,7 +35,7 @@ def test_thousands_of_everything_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = REPORT.read_text()
     assert len(text.encode()) <= 65_536 - 1_024
     assert re.search(r"\n- … and 3\d\d more in `reports/verdict.json`", text)
-    for part in ("### Metrics", "### What changed", "### Slices", "<sub>Commit"):
+    for part in ("### Metrics", "### What changed", "### Slices", "<sub>commit"):
         assert part in text
     assert text.count("<details>") == text.count("</details>")
     assert not re.search(r"<b>|@all", re.sub(r"<code>.*?</code>", "", PARSER.render(text), flags=re.DOTALL))

@@ -1,14 +1,19 @@
 """The report if a file is missing or broken, and its section on cost."""
 
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.attempts import refusal
 from tests.engine.pull_request import open_pull_request
-from tests.engine.reported import BLOCK, Project, git, write_report
+from tests.engine.reported import BLOCK, Project, checks, git, write_report
 
-from mergeworthy.paths import METRICS, PREDICTIONS, TRAINING, VERDICT
+from mergeworthy.adapters.git import BOT
+from mergeworthy.files import METRICS, PREDICTIONS, TRAINING, VERDICT
 from mergeworthy.report import build
+from mergeworthy.verdict import Check
 
 
 def test_a_gate_that_blocked_before_there_were_figures_still_gives_its_reason(project: Project) -> None:
@@ -77,7 +82,7 @@ JOB = {
         ({}, '["self-hosted", "gpu"]', "Training took **12.5 GPU minutes** on `self-hosted`, `gpu`."),
         ({}, "", "Training took **12.5 minutes, no GPU runner,** on `self-hosted`, `gpu`."),
         ({"labels": ["ubuntu-24.04"]}, '["self-hosted", "gpu"]', "**12.5 minutes, no GPU runner,** on `ubuntu-24.04`."),
-        ({"conclusion": "skipped"}, '["gpu"]', "Nothing was trained in this run: 0 minutes."),
+        ({"conclusion": "skipped"}, '["gpu"]', "Nothing was trained in this run."),
     ],
 )
 def test_the_cost_is_what_github_counted(
@@ -93,8 +98,19 @@ def test_the_cost_is_what_github_counted(
     monkeypatch.setenv("GPU_RUNNER", variable)
     text = write_report()
     assert sentence in text
-    assert "The cache saved 0 of 4 stages." in text
-    assert "[run 77](https://github.com/o/r/actions/runs/77)" in text.splitlines()[-1]
+    assert "All 4 stages ran." in text
+    # and every commit and the run are links
+    head, base = git(project.root, "rev-parse", "HEAD"), project.champion
+    page = "https://github.com/o/r"
+    assert (
+        f"### What changed since [`{base[:12]}`]({page}/commit/{base}) ([compare]({page}/compare/{base}...{head}))"
+        in text
+    )
+    last = text.splitlines()[-1]
+    assert f"head of [pull request 5]({page}/pull/5) [`{head[:12]}`]({page}/commit/{head})" in last
+    assert f"champion [`{base[:12]}`]({page}/commit/{base})" in last
+    assert f"[run 77]({page}/actions/runs/77)" in last
+    assert f"[`docs/reviewer.md`]({page}/blob/{head}/docs/reviewer.md)" in text
 
 
 def test_a_commit_that_brought_its_lock_cost_nothing(
@@ -105,5 +121,48 @@ def test_a_commit_that_brought_its_lock_cost_nothing(
         jobs=[JOB | {"conclusion": "skipped"}]
     )
     text = write_report()
-    assert "Nothing was trained in this run: 0 minutes. The cache saved 4 of 4 stages" in text
-    assert "**Stages**: 4 of 4 rerun, 0 unchanged." in text  # against the champion
+    assert "Nothing was trained in this run. 4 of 4 stages had nothing to do" in text
+    assert "(`evaluate`, `features`, `train`, `validate` trained before)" in text
+    assert "**Stages**: 4 of 4 differ from the champion's." in text
+
+
+def test_a_second_run_names_the_minutes_of_the_run_that_trained(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a lock that run 41 trained and committed, and a run that finds nothing to do
+    lock = hashlib.md5(Path("dvc.lock").read_bytes(), usedforsecurity=False).hexdigest()
+    git(project.root, "add", "dvc.lock")
+    trailers = f"Lock: {lock}\nRun: https://github.com/o/r/actions/runs/41\nMade: run cache allowed"
+    message = ["--message", "Update dvc.lock", "--message", trailers]
+    git(project.root, "commit", "--quiet", f"--author={BOT['GIT_AUTHOR_NAME']} <{BOT['GIT_AUTHOR_EMAIL']}>", *message)
+    head = git(project.root, "rev-parse", "HEAD")
+    pull = open_pull_request(tmp_path / "github", monkeypatch, head, project.champion)
+    pull.change(jobs=[JOB | {"conclusion": "skipped"}], former_jobs={"41": [JOB]})
+    monkeypatch.setenv("GPU_RUNNER", '["gpu"]')
+    # then the report gives that run's minutes
+    run = "[run 41](https://github.com/o/r/actions/runs/41)"
+    nothing = "Nothing was trained in this run."
+    assert f"{nothing} The training in {run} took **12.5 GPU minutes** on" in write_report()
+    # and if GitHub has deleted that run, its link
+    pull.change(former_jobs={})
+    assert f"{nothing} {run} made the model." in write_report()
+
+
+def test_the_time_to_the_verdict_counts_from_the_first_job_and_the_run_that_made_the_model_is_a_link(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull = open_pull_request(tmp_path / "github", monkeypatch, git(project.root, "rev-parse", "HEAD"), project.champion)
+    start = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
+    pull.change(jobs=[JOB | {"name": "checks", "started_at": start}, {"name": "report", "started_at": None}])
+    why = "CI made it from scratch: https://github.com/o/r/actions/runs/41."
+    project.judge(checks(Check(name="provenance", result="pass", why=why)), [], project.champion)
+    made = "**Who made the model**: CI made it from scratch: [run 41](https://github.com/o/r/actions/runs/41)."
+    assert made in write_report()
+    (minutes,) = re.findall(r"Verdict after \*\*(\d+) minutes\*\*", write_report())
+    assert int(minutes) >= 300
+
+
+def test_all_plots_are_linked_if_the_run_keeps_them(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "`dvc pull reports/plots`" in write_report()
+    monkeypatch.setenv("PLOTS_URL", "https://github.com/o/r/actions/runs/77/artifacts/5")
+    assert "[the artifact of this run](https://github.com/o/r/actions/runs/77/artifacts/5)" in write_report()

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 from tests.attempts import refused, works
+from tests.engine.product import PRODUCT
 from tests.engine.serving.conftest import Server, Start, environment
 from tests.engine.serving.test_refusals import GOOD
 
@@ -40,6 +41,26 @@ def with_empty_token(folder: Path) -> dict[str, str]:
     return {"SERVICE_TOKEN": ""}
 
 
+def with_other_features(folder: Path, before: str, after: str) -> dict[str, str]:
+    shutil.copytree(PRODUCT / "src", folder / "src")
+    features = folder / "src/ml/features.py"
+    assert features.read_text().count(before) == 1
+    features.write_text(features.read_text().replace(before, after))
+    return {}
+
+
+def with_failing_derive(folder: Path) -> dict[str, str]:
+    return with_other_features(folder, 'columns["built"]', 'columns["bilt"]')
+
+
+def with_derive_of_another_shape(folder: Path) -> dict[str, str]:
+    return with_other_features(folder, '"minute": minute,', '"minute": minute[:1],')
+
+
+def with_incomplete_derive(folder: Path) -> dict[str, str]:
+    return with_other_features(folder, '"minute": minute,', "")
+
+
 @pytest.mark.attempts("start of the service")
 @pytest.mark.parametrize(
     ("spoil", "message"),
@@ -48,6 +69,9 @@ def with_empty_token(folder: Path) -> dict[str, str]:
         (with_broken_model, "models/model.onnx is not an ONNX model"),
         (with_truncated_history, ".parquet is not a whole parquet file"),
         (with_empty_token, "SERVICE_TOKEN must hold 16"),
+        (with_failing_derive, "src/ml/features.py, line 65, in derive: KeyError: 'bilt'"),
+        (with_derive_of_another_shape, "derive: minute must be an array of shape (3,) for 3 rows, got the shape (1,)"),
+        (with_incomplete_derive, "the model reads minute, which a request cannot provide"),
     ],
 )
 def test_a_failed_start_is_one_line_and_an_exit(trained: Path, tmp_path: Path, spoil: Any, message: str) -> None:

@@ -13,7 +13,7 @@ from tests.engine.gate.project import model
 
 from mergeworthy import holdout
 from mergeworthy.errors import UserError
-from mergeworthy.paths import FEATURES, METRICS, MODEL
+from mergeworthy.files import FEATURES, METRICS, MODEL
 from mergeworthy.project import registered
 from mergeworthy.stages import evaluate, features, reference, train
 

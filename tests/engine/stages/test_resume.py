@@ -10,9 +10,9 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from mergeworthy import paths
-from mergeworthy.paths import MODEL, TRAINING
-from mergeworthy.stages import distributed, train
+from mergeworthy import files
+from mergeworthy.files import MODEL, TRAINING
+from mergeworthy.stages import train
 
 RUN = "from mergeworthy.stages import train; train.main()"
 
@@ -25,7 +25,7 @@ def test_a_killed_training_resumes(
     january(processes=processes, epochs=6)
     paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     stopped = subprocess.Popen([sys.executable, "-c", RUN], env=paths)
-    while not list(distributed.CHECKPOINTS.glob("*.pt")):
+    while not list(train.CHECKPOINTS.glob("*.pt")):
         assert stopped.poll() is None
         time.sleep(0.005)
     stopped.kill()
@@ -35,7 +35,7 @@ def test_a_killed_training_resumes(
     # when it is started again
     train.main()
     assert "resuming" in capfd.readouterr().out
-    assert not distributed.CHECKPOINTS.exists()
+    assert not train.CHECKPOINTS.exists()
     resumed = MODEL.read_bytes(), TRAINING.read_bytes()
     # then the model is that of a training which was never stopped
     train.main()
@@ -45,6 +45,6 @@ def test_a_killed_training_resumes(
 
 def test_a_checkpoint_of_another_training_is_not_read(january: Callable[..., None]) -> None:
     january(epochs=1)
-    distributed.Checkpoint("of other rows").save(b"not to be read")
+    train.Checkpoint("of other rows").save(b"not to be read")
     train.main()
-    assert pl.read_csv(paths.TRAINING).height == 1
+    assert pl.read_csv(files.TRAINING).height == 1

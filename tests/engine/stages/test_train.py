@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mergeworthy import artifact, holdout, paths
+from mergeworthy import artifact, files, holdout
 from mergeworthy.errors import UserError
-from mergeworthy.stages import distributed, train
+from mergeworthy.stages import train
 
 FILES = [Path("features/2013-01.parquet")]
 
@@ -19,7 +19,7 @@ def trained() -> dict[str, float | None]:
     """Train, and return the metrics on the holdout."""
     train.main()
     newest = holdout.read()
-    return holdout.figures(newest.label, artifact.predict(artifact.session(paths.MODEL.read_bytes()), newest.table))
+    return holdout.figures(newest.label, artifact.predict(artifact.session(files.MODEL.read_bytes()), newest.table))
 
 
 def test_two_processes_train_the_same_model_within_noise(january: Callable[..., None]) -> None:
@@ -35,10 +35,10 @@ def test_two_processes_train_the_same_model_within_noise(january: Callable[..., 
 def test_rows_that_do_not_fit_into_memory_are_read_in_shards(january: Callable[..., None]) -> None:
     january()
     whole = trained()
-    assert distributed.shard_count(FILES, 8) == 1
+    assert train.shard_count(FILES, 8) == 1
     # given memory for a fifth of the rows
     january(memory_gb=0.004)
-    with distributed.sharded(FILES, 0.004) as shards:
+    with train.sharded(FILES, 0.004) as shards:
         tables = [shard.collect() for shard in shards]
     # then each row is in one shard, and the model is as good
     assert len(tables) > 4
@@ -46,7 +46,7 @@ def test_rows_that_do_not_fit_into_memory_are_read_in_shards(january: Callable[.
     in_shards = trained()
     assert in_shards["auc"] == pytest.approx(whole["auc"], abs=0.005)
     assert in_shards["log_loss"] == pytest.approx(whole["log_loss"], abs=0.005)
-    assert not distributed.SHARDS.exists()
+    assert not train.SHARDS.exists()
 
 
 def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,9 +56,9 @@ def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for number, file in enumerate(files):
         pl.DataFrame({"n": range(number * 100, number * 100 + 100)}).write_parquet(file)
     # when they are sharded / then each shard has one file per batch of files, and is a sample of all rows
-    with distributed.sharded(files, 32e-6) as shards:
+    with train.sharded(files, 32e-6) as shards:
         assert len(shards) == 4
-        assert len(list(distributed.SHARDS.glob("*/*.parquet"))) == 4 * 4
+        assert len(list(train.SHARDS.glob("*/*.parquet"))) == 4 * 4
         tables = [shard.collect()["n"] for shard in shards]
     assert all(table.mean() == pytest.approx(2000, rel=0.05) for table in tables)
     assert sorted(number for table in tables for number in table) == list(range(4000))
@@ -66,7 +66,7 @@ def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def killed() -> None:
     """Kill the second process in the middle, while the first one waits for it."""
-    with distributed.process_group("cpu"):
+    with train.process_group("cpu"):
         from torch.distributed import barrier, get_rank
 
         if get_rank() == 1:
@@ -76,4 +76,4 @@ def killed() -> None:
 
 def test_a_process_that_dies_ends_the_training_in_one_sentence() -> None:
     with pytest.raises(UserError, match=r"training process 1 of 2 ended by signal 9, all are stopped"):
-        distributed.launch(2, killed)
+        train.launch(2, killed)

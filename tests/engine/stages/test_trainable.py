@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from tests.attempts import refusal
 
-from mergeworthy import paths
+from mergeworthy import files
 from mergeworthy.errors import UserError
 from mergeworthy.stages import train
 
@@ -98,4 +98,4 @@ def test_the_stage_checks_before_it_trains(january: Callable[..., None]) -> None
     with pytest.raises(UserError, match="late is True in each of"):
         train.main()
 
-    assert not paths.MODEL.exists()
+    assert not files.MODEL.exists()

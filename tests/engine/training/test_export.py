@@ -18,12 +18,7 @@ SMALL = project.params.model_validate(PARAMS | {"train": PARAMS["train"] | {"epo
 
 
 def train(table: pl.DataFrame, precision: str = "float32") -> bytes:
-    data = project.dataset([table.lazy()])
-    return project.fit(
-        Dataset([table.lazy()], project.target, left_out, project.task.training_targets),
-        SMALL,
-        Compute(precision=precision),
-    )
+    return project.fit(project.dataset([table.lazy()]), SMALL, Compute(precision=precision))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import Any
 from ..events import repository_json
 from ..routes import ApiError, Call, as_json, route
 from ..transport import Response
+from .checks import ACTIONS
 
 SIGNATURE = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n GitHub's\n -----END PGP SIGNATURE-----\n"
 
@@ -35,7 +36,7 @@ def _rules(call: Call) -> list[dict[str, Any]]:
     branch = call.arguments["branch"]
     if branch not in call.repository.protected:
         return []
-    checks = [{"context": name} for name in call.repository.protected[branch]]
+    checks = [{"context": name, "integration_id": ACTIONS} for name in call.repository.protected[branch]]
     strict = {"strict_required_status_checks_policy": call.repository.up_to_date}
     required = {"type": "required_status_checks", "parameters": {"required_status_checks": checks, **strict}}
     reviews = {"require_code_owner_review": call.repository.code_owner_reviews, "required_approving_review_count": 1}

@@ -160,7 +160,7 @@ def resolve() -> None:
 @app.command()
 def image() -> None:
     """Build the service's container from the model on disk."""
-    from .container.build import build
+    from .release.image import build
 
     say(build())
 
@@ -170,7 +170,7 @@ def verify_image(
     image: Annotated[str | None, typer.Option(help="another image than the one of this training")] = None,
 ) -> None:
     """Start the container and check it against gates.yaml; exit 1 if a check blocks."""
-    from .container.verify import verify
+    from .release.verify import verify
     from .verdict import print_checks, worst
 
     results = verify(image)
@@ -297,7 +297,7 @@ def scan(
     image: Annotated[str | None, typer.Argument(help="another image than the one of this training")] = None,
 ) -> None:
     """Look the image's packages up among known vulnerabilities; exit 1 if gates.yaml does not accept one."""
-    from .container.scan import scan as look_up
+    from .release.image import scan as look_up
 
     look_up(image)
 

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pandera.polars import Check, Column, DataFrameSchema
 
-from .data.contract import validate
+from .data.contract import requested, validate
 from .errors import BrokenDataError, UserError
 
 PARTITION = "2024-01"  # the month of the rows
@@ -46,6 +46,14 @@ def tables(schemas: Mapping[str, DataFrameSchema], rows: int) -> dict[str, pl.Da
     except BrokenDataError as error:
         raise UserError(f"no rows can be generated from the contract: {error}") from None
     return generated
+
+
+def requests(schema: DataFrameSchema, rows: int) -> list[dict[str, Any]]:
+    """Return up to `rows` rows of the main table as a request has them, each within the limits of its columns.
+
+    What holds only for a whole partition, such as a median, may not hold. Raise `UserError` as `tables` does.
+    """
+    return _table("request", schema, rows, set()).select(list(requested(schema))).to_dicts()
 
 
 def matching(pattern: str, random: np.random.Generator) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import files
 from .errors import UserError
-from .paths import FEATURES
+from .files import FEATURES
 from .project import registered
 from .stats import Floats, Targets
 

@@ -33,9 +33,8 @@ from pydantic import Field
 
 from . import artifact, files
 from .config.gates import Bootstrap, Distance, Drift
-from .files import Record
+from .files import DRIFT_REFERENCE, Record
 from .holdout import check_label
-from .paths import DRIFT_REFERENCE
 from .project import registered
 from .stats import MIN_BLOCKS, MIN_VALID_SHARE, Difference, Targets, draw, jensen_shannon, merged
 
@@ -91,11 +90,11 @@ class Bins(Record):
             index = pl.lit(pl.Series(self.edges, dtype=pl.Float64)).search_sorted(number, side="left") + 1
             return pl.when(number.is_null() | number.is_nan()).then(0).otherwise(index).cast(pl.Int64).alias(name)
         uncommon = [] if self.open else [*self.rare, *([] if of_reference else self.once)]
-        indices = {value: index for index, value in enumerate([*self.values, *uncommon], 1)}
         rare = len(self.values) + 1
         new = rare if self.open else rare + 1
+        indices = {value: index for index, value in enumerate(self.values, 1)} | dict.fromkeys(uncommon, rare)
         index = column.cast(pl.String).replace_strict(indices, default=new, return_dtype=pl.Int64)
-        return pl.when(index > new).then(rare).when(column.is_null()).then(0).otherwise(index).alias(name)
+        return pl.when(column.is_null()).then(0).otherwise(index).alias(name)
 
 
 def learn(rows: pl.LazyFrame, kinds: Kinds) -> dict[str, Bins]:

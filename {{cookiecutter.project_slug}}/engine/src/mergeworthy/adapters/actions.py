@@ -21,8 +21,7 @@ from typing import Any, Literal
 from .. import config as settings
 from .. import files
 from ..errors import UserError
-from ..files import md5
-from ..paths import LOCK
+from ..files import LOCK, md5
 from ..text import annotation
 from . import dvc_files, git
 
@@ -49,6 +48,18 @@ class Event:
     def server(self) -> str:
         """Return the address of the GitHub that runs this."""
         return os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+
+    def link(self, text: str, path: str) -> str:
+        """Return Markdown's text as a link to a page of the repository; the text alone on a laptop."""
+        return f"[{text}]({self.server}/{self.repository}/{path})" if self.name and self.repository else text
+
+    def commit_link(self, commit: str | None) -> str:
+        """Return the short hash of a commit, as a link if this is a run of GitHub's."""
+        return self.link(f"`{commit[:12]}`", f"commit/{commit}") if commit else "`none`"
+
+    def page_link(self, path: str) -> str:
+        """Return the name of a file at this commit, as a link if this is a run of GitHub's."""
+        return self.link(f"`{path}`", f"blob/{self.commit}/{path}")
 
 
 def current() -> Event:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..config.base import PARAMS
 from ..errors import UserError
-from ..paths import DATA, DATA_DVC, LOCK
+from ..files import DATA, DATA_DVC, LOCK
 from ..process import Deadline, call, local, shown
 from . import dvc_files, dvc_probe, git
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .. import files
 from ..errors import UserError
-from ..paths import DATA, DATA_DVC, LOCK, MODEL
+from ..files import DATA, DATA_DVC, LOCK, MODEL
 from ..process import Deadline, SilentError, within
 from ..process import read as read_in_time
 

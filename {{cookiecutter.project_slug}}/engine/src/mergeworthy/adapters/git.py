@@ -15,8 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import UserError
-from ..files import md5, read_mapping
-from ..paths import DATA_DVC, LOCK, MODEL
+from ..files import DATA_DVC, LOCK, MODEL, md5, read_mapping
 from ..process import LOW_SPEED_LIMIT, Deadline, call
 from . import dvc_files
 

@@ -1,14 +1,17 @@
 """What all settings files share (strict types, and errors that name file and key), and params.yaml and sweep.yaml."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
-from .. import files, project
+from .. import files
 from ..errors import UserError
-from ..project import registered
+
+if TYPE_CHECKING:
+    from ..stats import Metric
 
 PARAMS = Path("params.yaml")
 SWEEP = Path("sweep.yaml")
@@ -37,14 +40,21 @@ def load(path: Path, model: type[Model]) -> Model:
         raise UserError(f"{path}: {files.explain(error, content)}") from None
 
 
+def _metrics() -> "Mapping[str, Metric]":
+    """Return the project's metrics; numpy and polars, which the registration needs, are loaded only for them."""
+    from ..project import registered
+
+    return registered().all_metrics
+
+
 def _check_metric(metric: str) -> str:
-    if metric not in registered().all_metrics:
-        raise ValueError(f"no such metric, the project has {', '.join(registered().all_metrics)}")
+    if metric not in _metrics():
+        raise ValueError(f"no such metric, the project has {', '.join(_metrics())}")
     return metric
 
 
 def _check_directed(metric: str) -> str:
-    if registered().all_metrics[_check_metric(metric)].greater_is_better is None:
+    if _metrics()[_check_metric(metric)].greater_is_better is None:
         raise ValueError("a value in between is best, so it cannot have a margin: give it a floor instead")
     return metric
 
@@ -56,8 +66,10 @@ DirectedMetric = Annotated[str, AfterValidator(_check_directed)]
 
 def params() -> BaseModel:
     """Return the parameters of features and model, from params.yaml."""
+    from ..project import registered, running
+
     model = registered().params
-    with project.running(model):  # its validators are the team's code
+    with running(model):  # its validators are the team's code
         return load(PARAMS, model)
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from ..project import registered
 from .base import Count, DirectedMetric, Margin, MetricName, Positive, Share, Strict, load
 
 GATES = Path("gates.yaml")
@@ -16,6 +15,8 @@ Days = Annotated[int, Field(ge=0)]
 
 
 def _usual_margins() -> dict[str, Margin]:
+    from ..project import registered  # which loads numpy and polars, so only if gates.yaml says no margins
+
     return {name: Margin.model_validate(margin) for name, margin in registered().task.drift_margins.items()}
 
 
@@ -51,6 +52,12 @@ class Distance(Strict):
         if self.draws * self.level < 1:
             raise ValueError(f"a level of {self.level:g} takes at least {ceil(1 / self.level)} draws, not {self.draws}")
         return self
+
+
+class Report(Strict):
+    """What the report shows beside the verdict: the rates of answers that are yes from `threshold` on."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class Drift(Strict):
@@ -213,6 +220,7 @@ class Gates(Strict):
     bootstrap: Bootstrap
     cost: Cost
     image: ImageLimits = ImageLimits()
+    report: Report = Report()
     drift: Drift = Field(default_factory=Drift)
 
     @property

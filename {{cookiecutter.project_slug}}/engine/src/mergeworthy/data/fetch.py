@@ -28,8 +28,7 @@ from .. import files
 from ..adapters import dvc_files
 from ..adapters.dvc import DvcError, dvc
 from ..errors import UserError
-from ..files import md5
-from ..paths import DATA, DATA_DVC, is_ignored, partition, partitions
+from ..files import DATA, DATA_DVC, is_ignored, md5, partition, partitions
 from ..project import registered
 from ..text import say
 from .contract import period, validate

@@ -22,7 +22,7 @@ import polars as pl
 
 from ..config.infra import Csv, FilesSource
 from ..errors import BrokenDataError, UserError
-from ..paths import is_ignored, partition
+from ..files import is_ignored, partition
 from ..process import Deadline, Patient, SilentError, local, shown, within
 from ..process import read as read_patiently
 from ..project import registered

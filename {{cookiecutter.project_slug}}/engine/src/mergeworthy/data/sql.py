@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, ResourceClosedErr
 
 from ..config.infra import SqlSource
 from ..errors import UserError
-from ..paths import partition
+from ..files import partition
 from ..process import Deadline, SilentError, within
 from ..project import registered
 from .contract import private

@@ -34,15 +34,15 @@ from .. import artifact, files, holdout
 from .. import config as settings
 from ..adapters.git import BOT
 from ..artifact import session
-from ..container import verify
 from ..data.sources import open_source
 from ..drift.decision import Decision
 from ..errors import UserError
-from ..files import Record, md5
+from ..files import DATA_DVC, DRIFT, FEATURES, LOCK, MODEL, REPORTS, VERDICT, Record, md5
 from ..holdout import labels
-from ..paths import DATA_DVC, DRIFT, FEATURES, LOCK, MODEL, REPORTS, VERDICT
+from ..plots import BLUE, GREY, ORANGE, Plot, Series, mermaid
 from ..project import registered
-from ..render import BLUE, GREY, ORANGE, chart, counted, figure, points, table
+from ..release import verify
+from ..render import counted, figure, table
 from ..text import code, prose, say
 from ..verdict import Verdict
 
@@ -388,9 +388,10 @@ def _chart(months: Sequence[Month], metric: str) -> str:
     defined = [month for month in months if None not in [month.figures[way][metric] for way in WAYS]]
     if not defined:
         return f"{metric} cannot be computed on any partition."
-    lines = [("line", colour, _line(defined, way, metric)) for way, colour in DRAWN.items()]
-    low = min(float(values.min()) for _, _, values in lines)
-    return chart(("partition", metric), points(month.partition for month in defined), lines, low=low * 0.98)
+    lines = [Series.of(way, colour, range(len(defined)), _line(defined, way, metric)) for way, colour in DRAWN.items()]
+    low = min(float(line.y.min()) for line in lines)
+    names = [month.partition for month in defined]
+    return mermaid(Plot("replay", metric, ("partition", metric), tuple(lines), names, low=low * 0.98))
 
 
 def _metrics() -> list[str]:

@@ -28,6 +28,7 @@ SOON = timedelta(days=7)
 
 SETTING = "Allow GitHub Actions to create and approve pull requests"
 REQUIRED_CHECK = "verdict"
+ACTIONS_ID = 15368  # the app GitHub Actions on github.com, by which jobs report their checks
 ENVIRONMENT = "release"  # of .github/workflows/release.yaml
 RELEASE_SECRETS = {"APP_PRIVATE_KEY", "COSIGN_PASSWORD", "COSIGN_PRIVATE_KEY", "REGISTRY_PASSWORD"}
 
@@ -403,22 +404,30 @@ def exposed_secrets(secrets: Answer) -> Finding:
 
 
 def required_check(rules: Answer, branch: Answer) -> Finding:
-    """Judge if the default branch requires the check `verdict`, by a ruleset or by branch protection."""
+    """Judge if the default branch requires the check `verdict`, of the jobs of GitHub Actions and of no other app."""
     if not rules.ok and not branch.ok:
         if branch.status == 404:
             return warning("required check", "the default branch is not on GitHub yet", "git push -u origin HEAD")
         return unread("required check", branch, "Contents: read")
-    names = {
-        check["context"]
+    apps = {
+        check.get("integration_id")
         for rule in (rules.body if rules.ok else [])
         if rule["type"] == "required_status_checks"
         for check in rule["parameters"]["required_status_checks"]
+        if check["context"] == REQUIRED_CHECK
     }
     if branch.ok:
         required = (branch.body.get("protection") or {}).get("required_status_checks") or {}
-        names |= set(required.get("contexts", []))
-    if REQUIRED_CHECK in names:
+        listed = required.get("checks") or [{"context": name} for name in required.get("contexts", [])]
+        apps |= {check.get("app_id") for check in listed if check["context"] == REQUIRED_CHECK}
+    if ACTIONS_ID in apps:
         return ok("required check", f"nothing is merged into the default branch without `{REQUIRED_CHECK}`")
+    if apps:
+        remedy = f"in the rule for status checks: GitHub Actions (app {ACTIONS_ID}) as the source of `{REQUIRED_CHECK}`"
+        says = f"`{REQUIRED_CHECK}` is not required of GitHub Actions alone, so any app or token can report it"
+        if others := apps - {None, -1}:
+            says = f"`{REQUIRED_CHECK}` is required of app {min(others)}, which is not GitHub Actions"
+        return warning("required check", says, remedy)
     remedy = f"Settings → Rules → New ruleset for the default branch: a pull request, status check `{REQUIRED_CHECK}`"
     says = f"`{REQUIRED_CHECK}` is not required, so a red verdict does not stop a merge"
     return warning("required check", says, remedy)

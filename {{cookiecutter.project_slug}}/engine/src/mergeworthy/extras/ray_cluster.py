@@ -27,9 +27,9 @@ from .. import files
 from ..config.base import PARAMS
 from ..config.infra import INFRA, Compute, Infra, Ray
 from ..errors import UserError
-from ..paths import FEATURES, MODEL, TRAINING
+from ..files import FEATURES, MODEL, TRAINING
 from ..project import PYPROJECT
-from ..stages import distributed
+from ..stages.train import CHECKPOINTS
 from ..text import say
 from .sweep_trial import Split, fit
 
@@ -55,7 +55,7 @@ def train(infra: Infra, cluster: Ray) -> None:
         PARAMS,
         *filter(Path.exists, [PYPROJECT]),
         *FEATURES.glob("*.parquet"),
-        *distributed.CHECKPOINTS.glob("*.pt"),
+        *CHECKPOINTS.glob("*.pt"),
     ]
     nodes, resources = infra.compute.nodes, resources_for(infra.compute, cluster, infra.compute.processes)
     say(f"training on {nodes} machine(s) of the Ray cluster {cluster.head}")
@@ -80,7 +80,7 @@ def train(infra: Infra, cluster: Ray) -> None:
         remote_infra = _remote_infra(infra, ray.get(machines[0].rendezvous.remote()))
         ray.get([machine.start.remote(remote_infra) for machine in machines])
         _follow(machines)
-    shutil.rmtree(distributed.CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(CHECKPOINTS, ignore_errors=True)
 
 
 def run_trials(
@@ -214,7 +214,7 @@ class Machine:
         line = self.stage.stdout.readline() if self.stage.stdout else ""
         if line:
             self.last_line = line.rstrip()
-            return Progress(self.last_line, self._new_files(self.folder.glob(f"{distributed.CHECKPOINTS}/*.pt")))
+            return Progress(self.last_line, self._new_files(self.folder.glob(f"{CHECKPOINTS}/*.pt")))
         status = self.stage.wait()
         results = self._new_files(path for path in (self.folder / MODEL, self.folder / TRAINING) if path.exists())
         self.temporary.cleanup()

@@ -31,7 +31,7 @@ from ..config.base import PARAMS, Range, Search, Sweep
 from ..errors import UserError
 from ..project import registered
 from ..text import say
-from ..tracking_runs import run_or_nothing
+from ..tracking import run_or_nothing
 from . import clusters
 from .sweep_trial import Split, fit, split
 

@@ -14,11 +14,10 @@ import polars as pl
 from .. import artifact, files, holdout
 from .. import config as settings
 from ..errors import UserError
-from ..files import digest
+from ..files import FEATURES, digest
 from ..interface import Compute
-from ..paths import FEATURES
 from ..project import registered, team_code
-from ..stages import distributed, train
+from ..stages import train
 
 RUN_PIPELINE = "run `make pipeline`"
 MIN_PARTITIONS = 3  # one to train on, one to measure on, and the holdout
@@ -51,7 +50,7 @@ def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float
     """Train as the stage does; return the metrics that are defined, and the seconds that the training took."""
     compute = settings.infra().compute
     begin = time.monotonic()
-    with distributed.sharded(data.training, compute.memory_gb) as training:
+    with train.sharded(data.training, compute.memory_gb) as training:
         model = registered().fit(
             registered().dataset(training),
             registered().params.model_validate(params),

@@ -19,7 +19,7 @@ from ..process import Deadline, call
 from ..text import say
 
 CRUFT = "cruft==2.16.0"
-RECORD, PYPROJECT = Path(".cruft.json"), Path("pyproject.toml")
+RECORD, PYPROJECT, UV_LOCK = Path(".cruft.json"), Path("pyproject.toml"), Path("uv.lock")
 BRANCH, WORKFLOWS = "update/engine", ".github/workflows"
 TITLE = "Update from the template"
 
@@ -56,6 +56,7 @@ def update() -> str:
         raise UserError(f"the update conflicts with changes of this project: resolve and commit {', '.join(conflicts)}")
     if done.returncode or _commit() == before:
         raise UserError(f"cruft could not update: {_last_line(done)}")
+    _renew_lock()
     return f"updated from {before[:12]} to {_commit()[:12]} of the template; {_stages_to_run()}: review it, and commit"
 
 
@@ -88,6 +89,14 @@ def _holds_update(branch_tip: str, head: str, tree: str, environment: dict[str, 
     """Return whether the branch holds this update of this commit already."""
     parent = git.run("rev-parse", f"{branch_tip}^", environment=environment)
     return parent == head and git.run("rev-parse", f"{branch_tip}^{{tree}}", environment=environment) == tree
+
+
+def _renew_lock() -> None:
+    """Bring uv.lock up to date with the versions that the update names; raise `UserError` if they do not resolve."""
+    if UV_LOCK.exists():
+        done = call(["uv", "lock", "--quiet"], "the package index", Deadline.EXCHANGE)
+        if done.returncode:
+            raise UserError(f"the update is applied, but not {UV_LOCK}: run `uv lock` ({_last_line(done)})")
 
 
 def _stages_to_run() -> str:

@@ -30,8 +30,8 @@ from ..adapters.dvc_files import DIRECTORY, Document, Store
 from ..artifact import predict, session
 from ..config.gates import Anchor
 from ..errors import UserError
+from ..files import DATA, DATA_DVC, FEATURES, LOCK, MODEL, PREDICTIONS
 from ..holdout import Holdout
-from ..paths import DATA, DATA_DVC, FEATURES, LOCK, MODEL, PREDICTIONS
 from ..project import registered
 from ..stages.base import write as write_versions
 from ..stats import Floats

@@ -21,8 +21,8 @@ from .. import artifact, files
 from ..adapters import actions, dvc_files, git
 from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
+from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..holdout import Holdout, constant
-from ..paths import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..project import registered
 from ..stats import Floats, Targets
 from ..verdict import Check, Comparison, Verdict, worst
@@ -104,7 +104,10 @@ def baseline(names: list[str], measured: dict[str, Any]) -> Iterator[Check]:
             result, why = "pass", f"{name} is better than that of a constant guess."
         else:
             result = "block"
-            why = f"{name} is no better than that of a constant guess: the model learnt nothing that holds on new data."
+            why = (
+                f"{name} {figure:.4f} is no better than the {limit:.4f} of a constant guess: the model learnt nothing "
+                "that holds on new data; check target, features and learning rate."
+            )
         yield Check(name=f"baseline: {name}", result=result, figure=figure, limit=limit, why=why)
 
 
@@ -117,9 +120,11 @@ def floors(limits: dict[str, Bound], measured: dict[str, Any]) -> Iterator[Check
         if figure is None:
             result, why = "block", NOT_COMPUTED.format(name)
         elif low is not None and figure < low:
-            result, why = "block", f"{name} is below the {low:g} that gates.yaml requires."
+            remedy = f"improve the model, or lower floors.{name} there"
+            result, why = "block", f"{name} {figure:.4f} is below the {low:g} that gates.yaml requires: {remedy}."
         elif high is not None and figure > high:
-            result, why, limit = "block", f"{name} is above the {high:g} that gates.yaml allows.", high
+            remedy, limit = f"improve the model, or raise floors.{name} there", high
+            result, why = "block", f"{name} {figure:.4f} is above the {high:g} that gates.yaml allows: {remedy}."
         else:
             bounds = {"at least": low, "at most": high}
             met = " and ".join(f"{words} {value:g}" for words, value in bounds.items() if value is not None)
@@ -134,7 +139,8 @@ def size(model: bytes, cost: Cost) -> Check:
     why = (
         "The model file is small enough."
         if fits
-        else "The model file is too heavy: make it smaller, or raise cost.model_mb in gates.yaml."
+        else f"The model file is too heavy, {megabytes:.4g} MB for {cost.model_mb:g}: make it smaller, or raise "
+        "cost.model_mb in gates.yaml."
     )
     return Check(name="model MB", result="pass" if fits else "block", figure=megabytes, limit=cost.model_mb, why=why)
 
@@ -158,7 +164,8 @@ def latency(score_one: Callable[[], object], cost: Cost) -> Check:
     why = (
         "One row is scored in time."
         if fits
-        else "One row takes too long: simplify the model, or raise cost.latency_p95_ms in gates.yaml."
+        else f"One row takes {p95:.3g} ms, more than {cost.latency_p95_ms:g}: simplify the model, or raise "
+        "cost.latency_p95_ms in gates.yaml."
     )
     return Check(name="p95 ms", result="pass" if fits else "block", figure=p95, limit=cost.latency_p95_ms, why=why)
 

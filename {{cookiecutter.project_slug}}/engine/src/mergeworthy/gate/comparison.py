@@ -21,12 +21,12 @@ from ..config.base import Margin
 from ..config.gates import Gates
 from ..data.contract import private
 from ..errors import UserError
+from ..files import CHAMPION
 from ..holdout import Holdout
-from ..paths import CHAMPION
 from ..project import registered
 from ..stats import Bools, Difference, Floats, Ints, Targets
 from ..verdict import Check, Comparison, Result
-from . import changed, checks, rows
+from . import checks, rows
 from .champion import (
     Champion,
     ChampionScorer,
@@ -178,12 +178,12 @@ def _compare_with_champion(
     rules, holdout = challenger.rules, challenger.holdout
     if champion.newest and champion.newest > holdout.partition:
         collector.add(_check_newer_data(champion, holdout.partition))
-    collector.add(*changed.check_data(champion, scorer.data, holdout.partition))
+    collector.add(*rows.check_data(champion, scorer.data, holdout.partition))
     scored = scorer.score(champion)
     challenger = _with_champion_columns(challenger, champion, scored, scorer, collector)
     pair, common = challenger.paired_with(scored.rows)
     collector.add(_check_scoring(scored, int(common.sum()), holdout.table.height))
-    collector.add(*changed.check_label(challenger.labels, scored, champion, scorer))
+    collector.add(*rows.check_label(challenger.labels, scored, champion, scorer))
     collector.add(*checks.check_limits(rules, pair.label, pair.champion, holdout.guess))
     scored.rows.select(*key(), "score").write_parquet(CHAMPION)
     columns = {name: challenger.column(name, "slices.columns")[common] for name in rules.slices.columns}
@@ -284,11 +284,13 @@ def _comparison(difference: Difference, metric: str, margin: float, confidence: 
 
 def _explain(comparison: Comparison, confidence: float, blocks_needed: int, unit: str) -> str:
     change = f"{comparison.metric} is {_worse(comparison.worse_by)} {_scores(comparison)}"
-    bound = f"with {confidence:.0%} confidence at most {comparison.high:.4f} worse"
-    if comparison.high <= comparison.margin:
+    bound = _bound(comparison.high, confidence)
+    metric, margin = comparison.metric, comparison.margin
+    remedy = f"find the change that lost it, or widen champion.margins.{metric} in gates.yaml"
+    if comparison.high <= margin:
         return f"{change}, {bound}."
-    if comparison.worse_by > comparison.margin and comparison.low > 0:
-        return f"{change}: more than the margin."
+    if comparison.worse_by > margin and comparison.low > 0:
+        return f"{change}, more than the margin of {margin:g}: {remedy}."
     if blocks_needed > comparison.blocks:
         rows = blocks_needed * comparison.rows // comparison.blocks
         return (
@@ -296,7 +298,13 @@ def _explain(comparison: Comparison, confidence: float, blocks_needed: int, unit
             f"({bound}): about {rows:,} rows ({blocks_needed:,} {unit}) are needed to show that an "
             "equal model is equal; hold out more, or widen the margin."
         )
-    return f"{change}, {bound}: more than the margin."
+    return f"{change}, {bound}, more than the margin of {margin:g}: {remedy}."
+
+
+def _bound(high: float, confidence: float) -> str:
+    """Return the upper bound of a loss in words: a negative one is a gain."""
+    side = f"at least {-high:.4f} better" if high < 0 else f"at most {high:.4f} worse"
+    return f"with {confidence:.0%} confidence {side}"
 
 
 def _worse(by: float) -> str:
@@ -353,7 +361,7 @@ def _check_anchor(pairs: dict[str, PairedComparison], metric: str, allowed: Marg
     high = difference.at_most(confidence)
     why = (
         f"{metric} is {_worse(difference.worse_by)} {_scores(difference)}, compared with {best}, the best of the "
-        f"last {len(pairs)} champions before main's, with {confidence:.0%} confidence at most {high:.4f} worse"
+        f"last {len(pairs)} champions before main's, {_bound(high, confidence)}"
     )
     if high <= margin:
         return Check(name=name, result="pass", figure=high, limit=margin, why=f"{why}.")
@@ -490,11 +498,15 @@ def _check_slices(
     small = sorted((part for part in suspects if part.column == column), key=lambda part: -part.difference.worse_by)
     pool = next((part for part in split.slices if part.members), None)
     together = f" Small ones judged together: {_list(pool.members)} ({pool.rows:,} rows)." if pool else ""
-    for result, words in (("block", "is shown worse by more than the margin"), ("warn", "is worse, or seems so")):
+    lost = "Find the change that lost it there, or widen slices.margin in gates.yaml."
+    for result, words, remedy in (
+        ("block", "is shown worse by more than the margin", lost),
+        ("warn", "is worse, or seems so", "Look at these rows before you merge."),
+    ):
         bad = [part for part in split.slices if results[column, part.value] == result]
         if bad or (small and result == "warn"):
             worst = ", ".join(_describe(part) for part in [*bad, *small[:NAMED_SLICES]])
-            why = f"{metric} {words}: {worst}.{together}{unjudged}"
+            why = f"{metric} {words}: {worst}. {remedy}{together}{unjudged}"
             return Check(name=name, result=result, figure=figure, limit=margin, why=why)
     why = f"None of {len(split.slices)} slices is shown worse in {metric}.{together}{unjudged}"
     return Check(name=name, result="pass", figure=figure, limit=margin, why=why)

@@ -8,8 +8,8 @@ from .. import artifact, files
 from ..adapters import git
 from ..config import gates
 from ..config.gates import Gates
+from ..files import CHAMPION, LOCK, MODEL, REPORT, VERDICT
 from ..holdout import Holdout, measure, read
-from ..paths import CHAMPION, LOCK, MODEL, REPORT, VERDICT
 from ..verdict import Verdict, print_verdict, verdict_markdown
 from . import checks, comparison
 from .champion import score_challenger

@@ -16,12 +16,12 @@ from ..adapters import actions, git, github
 from ..adapters.actions import Event, current
 from ..adapters.dvc import stale_stages
 from ..adapters.github import commit_file, credentials, fetch_branch, move_branch
-from ..container import build
 from ..errors import UserError
 from ..render import DASH, table
 from ..text import code, logged, say
 from . import publish
-from .overlay import ENVIRONMENTS, Release, path, read, text
+from .image import image_commit
+from .publish import ENVIRONMENTS, Release, overlay_file, overlay_text, read_overlay
 
 BRANCH = "promote/production"
 PUSH_ATTEMPTS = 5  # pushes of others may come in between
@@ -39,7 +39,7 @@ class Plan:
 
 def decide(event: Event) -> Plan:
     """Return the plan for the newest commit that changed the image; a laptop checks only the lock, not the verdict."""
-    commit, file = build.image_commit(), path("staging")
+    commit, file = image_commit(), overlay_file("staging")
     if commit is None:
         return Plan(None, "nothing is committed yet")
     if stale := stale_stages():
@@ -48,7 +48,7 @@ def decide(event: Event) -> Plan:
     judged = git.newest(".", ":(exclude)deploy/overlays") or commit
     if event.name and not is_green(event, judged):
         return Plan(None, f"{judged[:12]} carries no green verdict; the run that gives it one is followed by a release")
-    staged = read(files.read_text(file, "restore it from git"), str(file))
+    staged = read_overlay(files.read_text(file, "restore it from git"), str(file))
     if staged and staged.commit == commit:
         return Plan(None, f"staging runs {commit[:12]} already")
     return Plan(commit, f"{commit[:12]} is judged, and its dvc.lock is true")
@@ -69,18 +69,18 @@ def run_plan() -> None:
 
 def stage(release: Release) -> str:
     """Commit the release to staging's overlay on the default branch; return the result in a sentence."""
-    environment, file, branch = credentials(current()), path("staging"), git.default_branch()
+    environment, file, branch = credentials(current()), overlay_file("staging"), git.default_branch()
     for _ in range(PUSH_ATTEMPTS):
         head = fetch_branch(branch, environment)
         if head is None:
             raise UserError(f"the remote has no branch {branch}: push it first")
-        staged = read(git.read(head, file), str(file))
+        staged = read_overlay(git.read(head, file), str(file))
         if staged == release:
             return "staging runs this release already"
         if staged and staged.commit != release.commit and not git.is_ancestor(staged.commit, release.commit):
             return f"staging runs {staged.commit[:12]}, which is not older than {release.commit[:12]}: left as it is"
         message = f"Staging runs {release.lock[:12]}\n\nModel of {release.commit}, image {release.digest}"
-        new = commit_file(head, file, text(release, "staging"), message, environment)
+        new = commit_file(head, file, overlay_text(release, "staging"), message, environment)
         try:
             git.run("push", "--quiet", "origin", f"{new}:refs/heads/{branch}", environment=environment)
         except UserError as error:
@@ -100,12 +100,12 @@ def run_stage() -> None:
 def promote() -> str:
     """Bring the branch and its pull request up to date with staging; return the result in a sentence."""
     event, base = current(), git.default_branch()
-    environment, file = credentials(event), path("production")
+    environment, file = credentials(event), overlay_file("production")
     head = fetch_branch(base, environment)
     if head is None:
         raise UserError(f"the remote has no branch {base}: push it first")
-    staged = read(git.read(head, path("staging")), str(path("staging")))
-    running = read(git.read(head, file), str(file))
+    staged = read_overlay(git.read(head, overlay_file("staging")), str(overlay_file("staging")))
+    running = read_overlay(git.read(head, file), str(file))
     if staged is None:
         return "nothing runs in staging yet, so there is nothing to promote"
     if staged == running:
@@ -133,8 +133,8 @@ def run_promote() -> None:
 
 
 def _update_branch(head: str, staged: Release, environment: dict[str, str], retire: Callable[[], None]) -> str:
-    before, file = fetch_branch(BRANCH, environment), path("production")
-    content = text(staged, "production")
+    before, file = fetch_branch(BRANCH, environment), overlay_file("production")
+    content = overlay_text(staged, "production")
     if before and git.merge_base(before, head) == head and git.read(before, file) == content:
         return f"{BRANCH} carries it already"
     new = commit_file(head, file, content, f"Promote {staged.lock[:12]} to production", environment)
@@ -165,12 +165,12 @@ class Change:
 
 def history(environment: str, head: str = "HEAD") -> list[Change]:
     """Return all changes on the line of history that ends at `head`, newest first; the first is what runs now."""
-    file = path(environment)
+    file = overlay_file(environment)
     log = git.run("log", "--first-parent", "--format=%H%x00%cs%x00%an", head, "--", str(file))
     changes = []
     for line in filter(None, log.split("\n")):  # not `splitlines`: a name may hold other ends of a line
         commit, day, author = line.split("\0")
-        changes.append(Change(environment, commit, day, author, read(git.read(commit, file), str(file))))
+        changes.append(Change(environment, commit, day, author, read_overlay(git.read(commit, file), str(file))))
     return changes
 
 

@@ -5,6 +5,9 @@ replaced. cosign can sign the image with a key of the team's own, for registries
 attestations; the signature lies beside the image in the registry, and needs neither an account nor a public log.
 MLflow's registry mirrors the release: a version per training, the alias `champion`, and tags that lead to git. The form
 of the model card is that of Mitchell et al., Model Cards for Model Reporting, FAT* 2019, without empty sections.
+
+A release is named in git by the overlays in deploy/: the file `deploy/overlays/<environment>/model/kustomization.yaml`
+says which one runs in an environment, and only commands write this file.
 """
 
 import base64
@@ -17,7 +20,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -29,17 +32,67 @@ from ..adapters import actions, dvc_files, git
 from ..adapters.git import lineage
 from ..adapters.mlflow import TrackingError, reach
 from ..config import infra
-from ..container import build
-from ..container.build import call_engine, engine, tag
 from ..errors import UserError
-from ..files import md5
-from ..paths import DATA_DVC, LOCK, MODELS
+from ..files import DATA_DVC, LOCK, MODELS, md5
 from ..process import Deadline, call, proxy, within
 from ..render import figure, table
-from ..report.facts import read_metrics, read_verdict
 from ..text import code, prose, say
 from ..verdict import Verdict
-from .overlay import Release
+from .image import call_engine, engine, image_commit, tag
+
+ENVIRONMENTS = ("staging", "production")
+VERBS = {"staging": "stage", "production": "promote"}
+HEADER = "# Which model runs here. Written by `make {verb}`, never by hand; `git revert` brings the former one back."
+NO_RELEASE = {"model/commit": "none"}  # annotations of the file as it is generated
+
+
+@dataclass(frozen=True)
+class Release:
+    """An image by digest, and the model in it: its commit, hashes of lock and data, newest partition, verdict."""
+
+    repository: str
+    digest: str
+    commit: str
+    lock: str
+    data: str
+    partition: str
+    verdict: str
+
+
+def overlay_file(environment: str) -> Path:
+    """Return the file that names the release of an environment."""
+    return Path(f"deploy/overlays/{environment}/model/kustomization.yaml")
+
+
+def overlay_text(release: Release, environment: str) -> str:
+    """Return a release as kustomize reads it; the same release gives the same text."""
+    facts = {f"model/{name}": value for name, value in asdict(release).items() if name not in ("repository", "digest")}
+    component = {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "images": [{"name": "model", "newName": release.repository, "digest": release.digest}],
+        "commonAnnotations": facts,
+    }
+    return HEADER.format(verb=VERBS[environment]) + "\n" + files.dump_yaml(component)
+
+
+def read_overlay(content: str | None, name: str) -> Release | None:
+    """Return the release that an overlay's file names; None if nothing was released yet.
+
+    Raise `UserError` naming `name` if it is damaged: a damaged file does not count as one before the first release.
+    """
+    if content is None:
+        return None
+    try:
+        component = files.parse_yaml(content, name)
+        if not component.get("images") and component["commonAnnotations"] == NO_RELEASE:
+            return None
+        (image,) = component["images"]
+        facts = {key.removeprefix("model/"): str(value) for key, value in component["commonAnnotations"].items()}
+        return Release(repository=image["newName"], digest=image["digest"], **facts)
+    except (UserError, KeyError, ValueError, TypeError, AttributeError):
+        raise UserError(f"{name} is not what a release writes: bring it back with `git revert`") from None
+
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -171,9 +224,9 @@ def load_release() -> Release:
             raise UserError(
                 f"RELEASE is {text[:80]!r}, and not what `make publish` hands over: unset it to release what is here"
             ) from None
-    image, lock = tag(), md5(LOCK)
-    from ..tracking_runs import verdict  # with MLflow, which no other step before `register` needs
+    from ..tracking import verdict  # with polars, as `card`
 
+    image, lock = tag(), md5(LOCK)
     digest, outcome = remote_digest(image), verdict(lock)
     if digest is None:
         raise UserError(f"{image} is not in the registry: run `make publish` first")
@@ -184,7 +237,7 @@ def load_release() -> Release:
     return Release(
         repository=image.rpartition(":")[0],
         digest=digest,
-        commit=build.image_commit() or "",
+        commit=image_commit() or "",
         lock=lock,
         data=dvc_files.data(dvc_files.read(LOCK), str(LOCK)),
         partition=max(dvc_files.partitions(dvc_files.read(DATA_DVC)), default="unknown"),
@@ -274,7 +327,7 @@ def register(release: Release) -> str:
     from mlflow import register_model, set_experiment
 
     from ..adapters.mlflow import answered, connected
-    from ..tracking_runs import finished_run, mirror
+    from ..tracking import finished_run, mirror
 
     mirror(tracking.address, tracking.experiment)
     name = tracking.experiment
@@ -330,6 +383,8 @@ def run_register() -> None:
 
 def card() -> str:
     """Write `models/card.md` and return its text."""
+    from ..report.facts import read_metrics, read_verdict  # with polars, which the plan and staging do without
+
     project = files.read_toml(PYPROJECT).get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise UserError(f"{PYPROJECT}: project.name is missing: restore it from git")

@@ -3,13 +3,20 @@
 from collections.abc import Callable
 
 from ..errors import UserError
-from ..paths import REPORT
+from ..files import REPORT
 from ..text import prose, say
 from .changes import changes_section
 from .facts import Facts, read
 from .layout import Section, fit
-from .plots import plots_section
-from .sections import cost_section, metrics_section, origin_section, slices_section, verdict_section
+from .sections import (
+    cost_section,
+    metrics_section,
+    origin_section,
+    plots_section,
+    reading_section,
+    slices_section,
+    verdict_section,
+)
 
 SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
     "metrics": metrics_section,
@@ -17,6 +24,7 @@ SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
     "what changed": changes_section,
     "plots": plots_section,
     "cost": cost_section,
+    "how to read this": reading_section,
 }
 
 

@@ -14,8 +14,8 @@ from ..adapters import dvc_files, git
 from ..config.base import PARAMS
 from ..config.gates import GATES
 from ..errors import UserError
+from ..files import DATA_DVC, LOCK
 from ..patches import ENGINE
-from ..paths import DATA_DVC, LOCK
 from ..render import DASH, MINUS, counted, table, unbroken
 from ..text import code, prose
 from .facts import Facts
@@ -44,7 +44,10 @@ def changes_section(facts: Facts) -> Section:
     if facts.base is None:
         return Section("changes", f"### What changed\n\nThe first model: {_total(_partitions_now())}.", rank=2)
     behind = "" if facts.base == facts.verdict.champion else ", where this branch left main: main has moved on since"
-    title = f"### What changed since `{facts.base[:12]}`{behind}"
+    head = facts.event.commit if facts.event.name else "HEAD"
+    compare = facts.event.link("compare", f"compare/{facts.base}...{head}")
+    whole = f" ({compare})" if facts.event.name else ""
+    title = f"### What changed since {facts.event.commit_link(facts.base)}{whole}{behind}"
     parts: dict[str, Callable[[str], str]] = {
         "Data": describe_data,
         "Parameters": lambda base: describe_settings("Parameters", PARAMS, base),
@@ -264,7 +267,7 @@ def describe_stages(base: str) -> str:
     """Return one line, and a table of the stages with the causes of each if any ran."""
     stages = compare_stages(base)
     unchanged = sum(stage.unchanged for stage in stages)
-    head = f"**Stages**: {len(stages) - unchanged} of {len(stages)} rerun, {unchanged} unchanged."
+    head = f"**Stages**: {len(stages) - unchanged} of {len(stages)} differ from the champion's."
     if unchanged == len(stages):
         return head
     return f"{head}\n\n{table(['Stage', '', 'Because of'], [_stage_row(stage) for stage in stages])}"
@@ -272,10 +275,10 @@ def describe_stages(base: str) -> str:
 
 def _stage_row(stage: Stage) -> list[str]:
     if stage.unchanged:
-        return [code(stage.name), "unchanged", ""]
+        return [code(stage.name), "the same", ""]
     more = f" and {len(stage.causes) - MAX_CAUSES} more" if len(stage.causes) > MAX_CAUSES else ""
     causes = ", ".join(code(cause) for cause in stage.causes[:MAX_CAUSES]) + more
-    return [code(stage.name), unbroken("rerun, same result" if stage.same_outputs else "rerun"), causes]
+    return [code(stage.name), unbroken("differs, with the same result" if stage.same_outputs else "differs"), causes]
 
 
 def _compare(name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> Stage:

@@ -11,7 +11,7 @@ from .. import files, holdout
 from ..adapters import git
 from ..adapters.actions import Event, current
 from ..errors import UserError
-from ..paths import CHAMPION, LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
+from ..files import CHAMPION, LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
 from ..project import registered
 from ..stats import Floats, Targets
 from ..verdict import Verdict
@@ -89,12 +89,12 @@ def champion_scores(predictions: pl.DataFrame) -> Floats | None:
         )["score"]
     except (OSError, UserError, pl.exceptions.PolarsError):
         return None
-    return None if scores.null_count() or len(scores) != predictions.height else scores.to_numpy()
+    return None if scores.null_count() or len(scores) != predictions.height else scores.cast(pl.Float64).to_numpy()
 
 
 def _predictions(path: Path) -> tuple[Targets, Floats, Floats | None]:
     table = files.read_parquet(path, REMEDY, [registered().target, "score"])
-    return holdout.labels(table, path), table["score"].to_numpy(), champion_scores(table)
+    return holdout.labels(table, path), table["score"].cast(pl.Float64).to_numpy(), champion_scores(table)
 
 
 def _history(path: Path) -> pl.DataFrame:

@@ -1,24 +1,26 @@
-"""The sections on the model: verdict, metrics, slices, cost and origin."""
+"""The sections on the model: verdict, metrics, slices, plots, cost and origin."""
 
 import json
 import os
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from .. import config as settings
-from ..adapters import github
+from ..adapters import actions, github
+from ..adapters.actions import Event
 from ..errors import UserError
 from ..holdout import figures
+from ..plots import captioned, training
 from ..project import registered
 from ..render import DASH, MINUS, counted, details, figure, table, unbroken, within
 from ..text import NAME, code, prose
 from ..verdict import MARKS, WORDS, Check, Comparison, Verdict
+from . import MARKER
 from .changes import compare_stages
 from .facts import Facts
 from .layout import Section, folded_table
 
-MARKER = "<!-- pipeline report -->"  # identifies our comment, whoever sent it last
 MAX_REASONS, MAX_CHECKS = 20, 60
 MAX_BYTES = 12_000  # of the reasons, and of the table of checks: the verdict's section is never shortened
 VISIBLE_SLICES, FOLDED_SLICES = 10, 90  # rows in sight, and behind a click
@@ -63,11 +65,15 @@ def metrics_section(facts: Facts) -> Section | None:
             f"{LEGEND} _Change_ is this model less the champion on the same rows; its interval comes from resampling "
             f"{settings.gates().bootstrap.unit}. _Margin_ is how much worse a model may be. {note}"
         )
-    return Section("metrics", f"### Metrics\n\n{table(header, rows)}\n\n<sub>{note}</sub>", rank=1)
+    parts = ["### Metrics", table(header, rows), f"<sub>{note}</sub>", *_rates(facts)]
+    return Section("metrics", "\n\n".join(parts), rank=1)
 
 
 def slices_section(facts: Facts) -> Section | None:
-    """Return the slices that the gate compared, worst first: ten in sight, more behind a click, the rest counted."""
+    """Return the slices that the gate compared, worst first: ten in sight, more behind a click, the rest counted.
+
+    If none is shown worse, and no check of slices blocks or warns, all of them are behind the click.
+    """
     slices = [comparison for comparison in facts.verdict.comparisons if comparison.column is not None]
     if not slices:
         return None
@@ -80,6 +86,12 @@ def slices_section(facts: Facts) -> Section | None:
     header = ["Slice", "Rows:", "This model:", "Champion:", "Change:", f"{interval()} interval:"]
     rows = [_slice_row(comparison) for comparison in slices]
     title = f"### Slices\n\n{intro}\n\n"
+    calm = all(check.result == "pass" for check in facts.verdict.checks if check.name.startswith("slices"))
+    if not worse and calm:
+        shown = rows[: VISIBLE_SLICES + FOLDED_SLICES]
+        body = table(header, shown) + _remainder(len(slices) - len(shown))
+        text = title + details("All slices" if len(shown) == len(slices) else f"The first {len(shown)} slices", body)
+        return Section("slices", text, rank=3, short=title.strip())
     if len(slices) <= VISIBLE_SLICES:
         return Section("slices", title + table(header, rows), rank=3)
     text = title + folded_table(header, rows, VISIBLE_SLICES, FOLDED_SLICES, "The next {}")
@@ -88,30 +100,76 @@ def slices_section(facts: Facts) -> Section | None:
     return Section("slices", text, rank=3, short=short)
 
 
+def plots_section(facts: Facts) -> Section | None:
+    """Return the charts of the task and of the training that there are figures for; None without any."""
+    plots = []
+    if facts.label is not None and facts.score is not None:
+        plots += registered().task.plots(facts.label, facts.score, facts.champion_score)
+    if facts.history is not None and (losses := training(facts.history)):
+        plots.append(losses)
+    charts = [captioned(plot) for plot in plots if plot.comment]
+    if not charts:
+        return None
+    rest = ", ".join(plot.title.lower() for plot in plots if not plot.comment)
+    url = os.environ.get("PLOTS_URL")
+    place = f"[the artifact of this run]({url})" if url and url.startswith("https://") else "`dvc pull reports/plots`"
+    note = f"<sub>All plots as pictures{f', also {rest}' if rest else ''}: {place}.</sub>"
+    return Section("plots", "\n\n".join(["### Plots", *charts, note]), rank=4)
+
+
 def cost_section(facts: Facts) -> Section:
-    """Return the minutes of the job `train`, as GitHub counted them, and the stages that the cache saved."""
+    """Return the minutes of training, as GitHub counted them, the stages that did not run, and the time to verdict."""
     stages = compare_stages(facts.base)
     # In CI the commit's own lock is from before the run: a stage that the lock already describes was restored, not run.
     since_commit = compare_stages(facts.event.commit) if facts.event.name else []
-    restored = {stage.name for stage in (*stages, *since_commit) if stage.unchanged}
-    saved = [stage.name for stage in stages if stage.name in restored]
-    cache = f"The cache saved {len(saved)} of {counted(len(stages), 'stage')}"
-    cache += f" ({', '.join(code(name) for name in saved)})." if saved else "."
-    return Section("cost", "\n\n".join(["### Cost", " ".join([*_training_time(facts), cache])]), rank=5)
+    as_main = {stage.name for stage in stages if stage.unchanged}
+    restored = {stage.name for stage in since_commit if stage.unchanged}
+    sources = {
+        "as on main": [stage.name for stage in stages if stage.name in as_main],
+        "trained before": [stage.name for stage in stages if stage.name in restored - as_main],
+    }
+    ready = [f"{', '.join(code(name) for name in names)} {why}" for why, names in sources.items() if names]
+    count = sum(len(names) for names in sources.values())
+    cache = f"{count} of {counted(len(stages), 'stage')} had nothing to do ({'; '.join(ready)})."
+    if not count:
+        cache = f"All {counted(len(stages), 'stage')} ran."
+    return Section("cost", "\n\n".join(["### Cost and time", " ".join([*_times(facts), cache])]), rank=5)
+
+
+def reading_section(facts: Facts) -> Section:
+    """Return, behind a click, how to read the report."""
+    task = registered().task
+    lines = [
+        "**The verdict** comes from `gates.yaml`. ⛔ blocks the merge and says what to do next; ⚠️ asks for a look; a "
+        "person merges.",
+        "**The champion** is the model on main. Both models are measured on the same rows, the _holdout_: the newest "
+        "partition, which neither was trained on.",
+        f"**{interval()} interval**: the change lies in it as far as chance goes. {BETTER} and {WORSE} mean that it "
+        f"does not hold 0; {NEITHER} that these rows cannot tell the models apart.",
+        "**A margin** is how much worse a model may be. The gate asks whether even the bad end of the interval is "
+        "within it; with few days the interval is wide, and an equal model can be red.",
+        "**Slices** are parts of the holdout. Of many, some look worse by chance; the checks `slices` correct that.",
+        f"**Plots**: {task.plots_explained}",
+    ]
+    page = facts.event.page_link("docs/reviewer.md")
+    body = "\n".join(f"- {line}" for line in lines) + f"\n\nMore: {page}."
+    return Section("how to read this", details("New to this? How to read the report", body), rank=6)
 
 
 def origin_section(facts: Facts) -> Section:
     """Return who made the model, and the commit, lock, champion and run that the report is about."""
-    verdict, event = facts.verdict, facts.event
-    parts = [
-        f"Commit `{(verdict.commit or 'none')[:12]}`",
-        f"dvc.lock `{(verdict.lock or 'none')[:12]}`",
-        f"champion `{(verdict.champion or 'none')[:12]}`",
-    ]
+    verdict = facts.verdict
+    event = facts.event
+    parts = [f"dvc.lock `{(verdict.lock or 'none')[:12]}`", f"champion {event.commit_link(verdict.champion)}"]
+    if event.name and event.pull_request:
+        head = f"head of {event.link(f'pull request {event.pull_request}', f'pull/{event.pull_request}')}"
+        parts.insert(0, f"{head} {event.commit_link(event.commit)}")
+    else:
+        parts.insert(0, f"commit {event.commit_link(verdict.commit)}")
     if event.name and (run := os.environ.get("GITHUB_RUN_ID")):
-        parts.append(f"[run {run}]({event.server}/{event.repository}/actions/runs/{run})")
+        parts.append(event.link(f"run {run}", f"actions/runs/{run}"))
     provenance = next((check.why for check in verdict.checks if check.name == "provenance"), None)
-    author = [f"**Who made the model**: {prose(provenance)}"] if provenance else []
+    author = [f"**Who made the model**: {_with_link(provenance, event)}"] if provenance else []
     return Section("origin", "\n\n".join([*author, f"<sub>{' · '.join(parts)}</sub>"]), rank=0)
 
 
@@ -122,7 +180,8 @@ def interval() -> str:
 
 def _summary(facts: Facts) -> str:
     verdict = facts.verdict
-    champion = f"the champion of `{verdict.champion[:12]}`" if verdict.champion else "no champion yet"
+    link = facts.event.commit_link
+    champion = f"the champion of {link(verdict.champion)}" if verdict.champion else "no champion yet"
     measured = facts.measured or {}
     rows = f", {measured['rows']:,} labelled rows" if measured else ""
     holdout = f"**{prose(verdict.partition)}**{rows}" if verdict.partition else "unknown"
@@ -182,26 +241,91 @@ def _remainder(number: int) -> str:
     return f"\n\n… and {number:,} more in `reports/verdict.json`" if number > 0 else ""
 
 
-def _training_time(facts: Facts) -> list[str]:
-    """Return the sentence on the job `train`; nothing outside a run of GitHub's, or if the run has no such job."""
+def _with_link(sentence: str, event: Event) -> str:
+    """Return a sentence as Markdown, in which the address of a run of this repository is a link."""
+    before, address, run = sentence.rstrip(".").rpartition(f"{event.server}/{event.repository}/actions/runs/")
+    if not (event.name and address and run.isdecimal()):
+        return prose(sentence)
+    return f"{prose(before)} {event.link(f'run {run}', f'actions/runs/{run}')}."
+
+
+def _rates(facts: Facts) -> list[str]:
+    """Return the task's table of answers on the holdout, if it has one."""
+    if facts.label is None or facts.score is None:
+        return []
+    threshold = settings.gates().report.threshold
+    rates = registered().task.rates(facts.label, facts.score, facts.champion_score, threshold)
+    if rates is None:
+        return []
+    cells = [[unbroken(prose(cell, NAME)) for cell in row] for row in rates.rows]
+    return [rates.caption, table(rates.header, cells)]
+
+
+def _times(facts: Facts) -> list[str]:
+    """Return the sentences on verdict and training; nothing outside a run of GitHub's."""
     repository, run = facts.event.repository, os.environ.get("GITHUB_RUN_ID")
     if not (facts.event.name and repository and run):
         return []
     try:
-        jobs = github.api(f"repos/{repository}/actions/runs/{run}/jobs?per_page=100")["jobs"]
+        jobs = _jobs(repository, run)
+        return [*_time_to_verdict(jobs), *_training_time(facts, repository, run, jobs)]
     except UserError as error:
         return [f"GitHub did not say how long the training took ({prose(str(error), 200)})."]
-    return [_job_time(job) for job in jobs if job["name"].split(" / ")[-1] == "train"][-1:]
+
+
+def _jobs(repository: str, run: str) -> list[dict[str, Any]]:
+    jobs: list[dict[str, Any]] = github.api(f"repos/{repository}/actions/runs/{run}/jobs?per_page=100")["jobs"]
+    return jobs
+
+
+def _time_to_verdict(jobs: list[dict[str, Any]]) -> list[str]:
+    """Return the sentence on the time from the first job of the run until now."""
+    starts = [datetime.fromisoformat(job["started_at"]) for job in jobs if job.get("started_at")]
+    if not starts:
+        return []
+    return [f"Verdict after **{_minutes(datetime.now(UTC) - min(starts)):.0f} minutes**."]
+
+
+def _training_time(facts: Facts, repository: str, run: str, jobs: list[dict[str, Any]]) -> list[str]:
+    """Return the sentence on the job `train` of this run or, if nothing was trained, of the run that made the model."""
+    here = _train_job(jobs)
+    if here is None:
+        return []
+    if _has_run(here):
+        return [f"Training took {_job_time(here)}."]
+    nothing = "Nothing was trained in this run."
+    address = actions.origin(facts.base).run or ""
+    _, _, former = address.rpartition("/")
+    if not former.isdecimal() or former == run:
+        return [nothing]
+    link = facts.event.link(f"run {former}", f"actions/runs/{former}")
+    try:
+        there = _train_job(_jobs(repository, former))
+    except UserError:  # GitHub deletes old runs
+        there = None
+    if there is None or not _has_run(there):
+        return [nothing, f"{link} made the model."]
+    return [nothing, f"The training in {link} took {_job_time(there)}."]
+
+
+def _train_job(jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((job for job in reversed(jobs) if job["name"].split(" / ")[-1] == "train"), None)
+
+
+def _has_run(job: dict[str, Any]) -> bool:
+    return job.get("conclusion") != "skipped" and bool(job.get("started_at")) and bool(job.get("completed_at"))
 
 
 def _job_time(job: dict[str, Any]) -> str:
-    if job.get("conclusion") == "skipped" or not job.get("started_at") or not job.get("completed_at"):
-        return "Nothing was trained in this run: 0 minutes."
     started, completed = (datetime.fromisoformat(job[key]) for key in ("started_at", "completed_at"))
-    minutes, labels = (completed - started).total_seconds() / 60, job.get("labels") or []
+    labels = job.get("labels") or []
     runner = ", ".join(code(label) for label in labels) or "a runner without labels"
     unit = "GPU minutes" if _on_gpu(labels) else "minutes, no GPU runner,"
-    return f"Training took **{minutes:.1f} {unit}** on {runner}."
+    return f"**{_minutes(completed - started):.1f} {unit}** on {runner}"
+
+
+def _minutes(duration: timedelta) -> float:
+    return duration.total_seconds() / 60
 
 
 def _on_gpu(labels: list[str]) -> bool:

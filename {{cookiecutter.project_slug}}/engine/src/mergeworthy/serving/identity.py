@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 
 import bentoml
 
-from ..files import md5
-from ..paths import LOCK, MODEL
+from ..files import LOCK, MODEL, md5
 from ..project import registered
 from ..stats import Floats
 

@@ -46,63 +46,111 @@ class EmbeddedStore:
 
     def __init__(self, folder: Path, time: str | None) -> None:
         self._time = time
-        self._tables = [_HistoryTable(path) for path in sorted(folder.glob("*.parquet"))]
-        self.until = max((table.until for table in self._tables), default=None)
+        tables = [_HistoryTable(path) for path in sorted(folder.glob("*.parquet"))]
+        self.until = max((table.until for table in tables), default=None)
+        self._index = _Index(tables) if tables and time else None
 
     def lookup(self, columns: Columns) -> dict[str, NDArray[Any]]:
         """Return the values of all histories, shape (N,)."""
-        values: dict[str, NDArray[Any]] = {}
-        if self._time:
-            now = columns[self._time].astype(np.int64)
-            for table in self._tables:
-                values |= table.lookup(columns, now)
-        return values
+        if self._index is None or self._time is None:
+            return {}
+        return self._index.lookup(columns, columns[self._time].astype("datetime64[us]", copy=False).view(np.int64))
 
 
 class _HistoryTable:
-    """One history, sorted by key and moment. Both are encoded in one integer, so a lookup is one binary search."""
+    """The file of one history: rows by key and moment, and how long a value is valid (microseconds)."""
 
     def __init__(self, path: Path) -> None:
-        rows = files.read_parquet(path, HOW_TO_FIX)
+        self.rows = files.read_parquet(path, HOW_TO_FIX)
         try:
             metadata = json.loads(pl.read_parquet_metadata(path)["history"])
-            self.by, self.until = metadata["by"], metadata["until"]
+            self.by: list[str] = metadata["by"]
+            self.until, within = metadata["until"], metadata["within"]
         except (KeyError, ValueError, TypeError):
             raise UserError(f"{path} lacks the metadata `history` that a lookup needs: {HOW_TO_FIX}") from None
-        keys = rows.select(self.by).unique(maintain_order=True).with_row_index("key")
-        rows = rows.join(keys, on=self.by).sort("key", "at")
-        self.key_numbers = {key[1:] if len(key) > 2 else key[1]: key[0] for key in keys.iter_rows()}
-        at = rows["at"].cast(pl.Datetime("us")).to_physical().to_numpy()
-        self.start = int(at.min()) if len(at) else 0
-        self.span = int(at.max(initial=self.start)) - self.start + 2
-        self.moments = rows["key"].to_numpy().astype(np.int64) * self.span + (at - self.start)
-        self.within = None if metadata["within"] is None else int(metadata["within"] * 1e6)
-        # Behind the last row is one more, the missing value.
-        self.values = {column.name: _with_missing_last(column) for column in rows.drop(*self.by, "at", "key")}
+        self.within = np.iinfo(np.int64).max if within is None else int(within * 1e6)
+        self.rows = self.rows.drop_nulls(self.by).with_columns(pl.col("at").cast(pl.Datetime("us")).to_physical())
+
+    @property
+    def key(self) -> tuple[tuple[str, pl.DataType], ...]:
+        """Names and types of the columns of its key: tables that share them share the search of the key."""
+        return tuple((name, self.rows.schema[name]) for name in self.by)
+
+
+class _Index:
+    """All histories in one sorted array of integers, so that one binary search looks a row up in all of them.
+
+    The integer of a row of a history encodes history, key and moment. Row 0, below all of them, is the missing value.
+    """
+
+    def __init__(self, tables: list[_HistoryTable]) -> None:
+        self._moments = np.unique(np.concatenate([table.rows["at"].to_numpy() for table in tables]))
+        self._step = len(self._moments) + 1
+        groups: dict[Any, list[_HistoryTable]] = {}
+        for table in tables:
+            groups.setdefault(table.key, []).append(table)
+        codes, at, values = [np.array([-1])], [np.array([0])], dict[Any, list[tuple[str, int, NDArray[Any]]]]()
+        self._keys: list[tuple[list[str], dict[Any, int]]] = []
+        group, base, offset, within = list[int](), list[int](), list[int](), list[int]()
+        first_key, first_row = 0, 1
+        for number, members in enumerate(groups.values()):
+            by = members[0].by
+            keys = pl.concat([table.rows.select(by) for table in members]).unique(maintain_order=True)
+            numbers = {key if len(by) > 1 else key[0]: index for index, key in enumerate(keys.iter_rows())}
+            self._keys.append((by, numbers))
+            for table in members:
+                rows = table.rows.join(keys.with_row_index("key"), on=by).sort("key", "at", maintain_order=True)
+                moments = rows["at"].to_numpy()
+                codes.append((rows["key"].to_numpy().astype(np.int64) + first_key) * self._step)
+                codes[-1] += self._moments.searchsorted(moments)
+                at.append(moments)
+                for column in rows.drop(*by, "at", "key"):
+                    array = _with_missing_first(column)
+                    values.setdefault(array.dtype, []).append((column.name, len(group), array))
+                group.append(number)
+                base.append(first_key)
+                offset.append(first_row - 1)
+                within.append(table.within)
+                first_key += len(numbers) + 1  # the last is that of unknown keys, which has no row
+                first_row += len(moments)
+        self._codes, self._at, self._group = np.concatenate(codes), np.concatenate(at), np.array(group)
+        self._base, self._offset, self._within = (np.array(each)[:, None] for each in (base, offset, within))
+        self._blocks = [_Block(columns) for columns in values.values()]
 
     def lookup(self, columns: Columns, now: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Return the values that are valid just before `now`, microseconds since 1970, shape (N,)."""
-        keys = [columns[name].tolist() for name in self.by]
-        number = np.array(
-            [self.key_numbers.get(key, -1) for key in (keys[0] if len(keys) == 1 else zip(*keys, strict=True))]
-        )
-        first = number * self.span
-        moment = first + np.minimum(np.maximum(now - self.start, 0), self.span - 1)  # np.clip takes thrice as long
-        row = self.moments.searchsorted(moment) - 1
-        valid = (number >= 0) & (self.moments[row] >= first)
-        if self.within is not None:
-            # From `now`, since `moment` may be cut off at the end of the history.
-            valid &= now - self.start - (self.moments[row] - first) <= self.within
-        row[~valid] = len(self.moments)
-        return {name: values[row] for name, values in self.values.items()}
+        numbers = []
+        for by, known in self._keys:
+            keys = [columns[name].tolist() for name in by]
+            get, unknown = known.get, len(known)
+            numbers.append([get(key, unknown) for key in (keys[0] if len(keys) == 1 else zip(*keys, strict=True))])
+        first = (np.array(numbers)[self._group] + self._base) * self._step
+        row = self._codes.searchsorted(first + self._moments.searchsorted(now)) - 1  # (histories, N)
+        is_valid = (self._codes[row] >= first) & (now - self._at[row] <= self._within)
+        row = (row - self._offset) * is_valid
+        values: dict[str, NDArray[Any]] = {}
+        for block in self._blocks:
+            values.update(zip(block.names, block.values[row[block.histories] + block.starts], strict=True))
+        return values
 
 
-def _with_missing_last(column: pl.Series) -> NDArray[Any]:
+class _Block:
+    """All columns of one type, one after the other in one array."""
+
+    def __init__(self, columns: list[tuple[str, int, NDArray[Any]]]) -> None:
+        """Take name, number of the history and values of each column, the missing value first."""
+        arrays = [values for _, _, values in columns]
+        self.names = [name for name, _, _ in columns]
+        self.histories = np.array([history for _, history, _ in columns])
+        self.values = np.concatenate(arrays)
+        self.starts = np.cumsum([0, *map(len, arrays[:-1])])[:, None]
+
+
+def _with_missing_first(column: pl.Series) -> NDArray[Any]:
     if column.dtype == pl.String:
-        return np.append(column.fill_null("").to_numpy(), "")
-    if column.dtype.is_integer():
-        return np.append(column.to_numpy(), 0)
-    return np.append(column.to_numpy(), np.asarray([np.nan], column.to_numpy().dtype))
+        return np.append(np.array([""], object), column.fill_null("").to_numpy())
+    values = column.to_numpy()
+    return np.append(np.array([0 if column.dtype.is_integer() else np.nan], values.dtype), values)
 
 
 class Scorer:

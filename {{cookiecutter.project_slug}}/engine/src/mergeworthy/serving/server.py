@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .. import config as settings
 from ..errors import UserError
-from ..paths import MODEL
+from ..files import MODEL
 from ..text import say
 
 READY_PATH = "/readyz"

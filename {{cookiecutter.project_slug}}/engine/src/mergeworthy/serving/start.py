@@ -4,19 +4,25 @@ import gc
 from dataclasses import dataclass
 from functools import cache
 
+import onnxruntime as ort
+from pandera.polars import DataFrameSchema
 from starlette.applications import Starlette
 
 from .. import config as settings
-from ..artifact import load
+from .. import examples
+from ..artifact import inputs, load
 from ..data.contract import private_columns, requested
 from ..errors import UserError
-from ..paths import ONLINE
-from ..project import registered
+from ..files import ONLINE
+from ..project import full_name, registered
+from ..text import say
 from .app import Predictions, add_routes, required_token
 from .identity import ModelMetrics, read_identity
 from .log import Log
-from .schema import request
-from .scorer import HOW_TO_FIX, Batcher, EmbeddedStore, Scorer
+from .schema import arrays, request
+from .scorer import HOW_TO_FIX, Batcher, EmbeddedStore, OnlineStore, Scorer
+
+TRIAL_ROWS = 3  # several, because an array of one row hides a wrong shape
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ def start(api: Starlette) -> StartedService:
     limits, identity, schema = settings.infra().serving, read_identity(), registered().schema
     token = required_token()
     store, session = _store(), load()  # before metrics are registered, which cannot be done twice
+    _try_features(session, store, schema)
     request_type = request(schema, limits.max_rows)
     metrics = ModelMetrics(identity, store.until)
     batcher = Batcher(Scorer(session, store, schema))
@@ -44,6 +51,28 @@ def start(api: Starlette) -> StartedService:
     gc.collect()
     gc.freeze()
     return StartedService(log, identity.lock[:12])
+
+
+def _try_features(session: ort.InferenceSession, store: OnlineStore, schema: DataFrameSchema) -> None:
+    """Compute the model's inputs for rows made from the contract; raise `UserError` if a request could not be scored.
+
+    Otherwise a mistake in `Online.derive` would show as a failure of the first request.
+    """
+    try:
+        rows = examples.requests(schema, TRIAL_ROWS)
+    except UserError as error:
+        say(f"the features are not tried before the first request: {error}")
+        return
+    columns = arrays(schema, rows)
+    columns |= store.lookup(columns)
+    project = registered()
+    columns |= project.derive_arrays(columns, len(rows))
+    if missing := [name for name in inputs(session) if name not in columns]:
+        derive = f"{full_name(project.online.derive)} does not return it" if project.online else "Project(online=None)"
+        raise UserError(
+            f"the model reads {missing[0]}, which a request cannot provide: it is no column of {project.main} that is "
+            f"known before the event, no history has it, and {derive}"
+        )
 
 
 def _store() -> EmbeddedStore:

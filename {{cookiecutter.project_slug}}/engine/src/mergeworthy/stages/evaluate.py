@@ -7,25 +7,21 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from .. import artifact, files, holdout
+from .. import artifact, files, holdout, plots
 from ..errors import run
-from ..paths import METRICS, PLOTS, PREDICTIONS, TRAINING
+from ..files import METRICS, PLOTS, PREDICTIONS, TRAINING
+from ..plots import Plot
 from ..project import registered
 from . import base
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
-
-BLUE, ORANGE, GREY = "#1f6fb4", "#d9650f", "#888888"
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.3,
     "font.size": 10,
 }
@@ -43,62 +39,26 @@ def main() -> None:
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
     rows = newest.table.select(*registered().key, registered().target)
     rows.with_columns(score=pl.Series(score, dtype=registered().task.score_type)).write_parquet(PREDICTIONS)
-    draw_plots(PLOTS, newest.label, score, files.read_csv(TRAINING, "run `make pipeline`", empty=True))
+    training = plots.training(files.read_csv(TRAINING, "run `make pipeline`", empty=True))
+    for plot in [*registered().task.plots(newest.label, score.astype(np.float64)), *([training] if training else [])]:
+        draw(plot, PLOTS / f"{plot.name}.png")
 
 
-def draw_plots(folder: Path, label: Bools, score: Floats, history: pl.DataFrame) -> None:
-    """Write roc.png, calibration.png, scores.png and, if the model reports epochs, training.png.
-
-    `label` and `score` have the shape (N,). Equal figures give equal bytes.
-    """
+def draw(plot: Plot, path: Path) -> None:
+    """Write a plot as PNG; equal figures give equal bytes."""
     with mpl.rc_context(STYLE):
-        _save(folder / "roc.png", lambda axes: _roc(axes, label, score))
-        _save(folder / "calibration.png", lambda axes: _calibration(axes, label, score))
-        _save(folder / "scores.png", lambda axes: _scores(axes, label, score))
-        if "epoch" in history.columns:
-            _save(folder / "training.png", lambda axes: _training(axes, history))
-
-
-def _save(path: Path, draw: Any) -> None:
-    figure = Figure(figsize=(4.8, 3.6), dpi=100, layout="constrained")
-    draw(figure.subplots())
-    figure.savefig(path, metadata={"Software": None})
-
-
-def _roc(axes: Axes, label: Bools, score: Floats) -> None:
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.diff(score[order], append=np.inf))  # ties are one step, a diagonal
-    hits, alarms = np.cumsum(label[order])[last], np.cumsum(~label[order])[last]
-    axes.plot([0, *alarms / max(alarms[-1], 1)], [0, *hits / max(hits[-1], 1)], color=BLUE)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
-    axes.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1))
-
-
-def _calibration(axes: Axes, label: Bools, score: Floats, bins: int = 15) -> None:
-    groups = np.array_split(np.argsort(score, kind="stable"), min(bins, len(score)))
-    predicted, observed = ([float(values[group].mean()) for group in groups] for values in (score, label))
-    top = max(*predicted, *observed, 0.1) * 1.05
-    axes.plot([0, top], [0, top], color=GREY, linestyle=":", label="right")
-    axes.plot(predicted, observed, color=BLUE, marker="o", markersize=4, label="model, bins of equal size")
-    axes.set(title="Calibration", xlabel="mean score", ylabel="share of positives", xlim=(0, top), ylim=(0, top))
-    axes.legend(frameon=False)
-
-
-def _scores(axes: Axes, label: Bools, score: Floats) -> None:
-    bins = list(np.linspace(0, 1, 41))
-    for rows, name, colour in ((~label, "negative", BLUE), (label, "positive", ORANGE)):
-        axes.hist(score[rows], bins=bins, density=True, alpha=0.55, color=colour, label=f"{name} ({rows.sum():,} rows)")
-    axes.set(title="Scores by label", xlabel="score", ylabel="density", xlim=(0, 1))
-    axes.legend(frameon=False)
-
-
-def _training(axes: Axes, history: pl.DataFrame) -> None:
-    for name in history.columns:
-        if name.endswith("loss"):
-            axes.plot(history["epoch"], history[name], marker="o", markersize=3, label=name.replace("_", " "))
-    axes.set(title="Training", xlabel="epoch", ylabel="loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+        page = Figure(figsize=(4.8, 3.6), dpi=100, layout="constrained")
+        axes = page.subplots()
+        for series in plot.series:
+            if series.kind == "bar":
+                axes.bar(series.x, series.y, color=series.colour, alpha=0.7, label=series.name)
+            else:
+                axes.plot(series.x, series.y, color=series.colour, label=series.name)
+        axes.set(title=plot.title, xlabel=plot.axes[0], ylabel=plot.axes[1], ylim=(plot.low, None))
+        if all((series.x == series.x.round()).all() and len(series.x) > 2 for series in plot.series):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, fontsize="small")
+        page.savefig(path, metadata={"Software": None})
 
 
 if __name__ == "__main__":

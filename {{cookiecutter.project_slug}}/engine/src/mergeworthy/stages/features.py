@@ -19,13 +19,12 @@ import polars as pl
 from pydantic import BaseModel
 from rich.progress import track
 
-from .. import holdout, paths
+from .. import files, holdout
 from .. import project as team
 from ..config.base import params as read_params
 from ..errors import UserError
-from ..files import digest, scan_parquet, whole
+from ..files import DATA, FEATURES, ONLINE, digest, partitions, scan_parquet, whole
 from ..interface import History
-from ..paths import DATA, FEATURES, ONLINE, partitions
 from ..project import Online, registered, team_code
 from .base import run_stage
 
@@ -65,7 +64,7 @@ def build_once(partition: str, previous: str | None, params: BaseModel) -> Path:
 
 def cache_key(partition: str, previous: str | None, params: BaseModel) -> str:
     """Return the hash of everything that a feature file is built from."""
-    tables = [path for name in (previous, partition) if name for path in paths.tables(DATA / name)]
+    tables = [path for name in (previous, partition) if name for path in files.tables(DATA / name)]
     return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *team_code(), *tables])
 
 
@@ -89,9 +88,10 @@ def in_partition(time: str, partition: str) -> pl.Expr:
 def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
     """Return every table of the partitions `names` in `root`, concatenated; the contract ensures that each has all."""
     folders = [root / name for name in names if name]
-    files = [path.name for path in paths.tables(folders[-1])]
+    file_names = [path.name for path in files.tables(folders[-1])]
     return {
-        Path(file).stem: pl.concat([scan_parquet([folder / file], HOW_TO_FIX) for folder in folders]) for file in files
+        Path(file).stem: pl.concat([scan_parquet([folder / file], HOW_TO_FIX) for folder in folders])
+        for file in file_names
     }
 
 

@@ -3,8 +3,7 @@
 from .. import artifact, holdout
 from ..config.gates import gates as read_gates
 from ..errors import UserError
-from ..files import md5, scan_parquet, whole
-from ..paths import DRIFT_REFERENCE, FEATURES, MODEL
+from ..files import DRIFT_REFERENCE, FEATURES, MODEL, md5, scan_parquet, whole
 from ..reference import make
 from .base import run_stage
 

@@ -4,10 +4,10 @@ import json
 
 from rich.progress import track
 
-from .. import files, paths
+from .. import files
 from ..data.contract import validate
 from ..errors import UserError, run
-from ..paths import CONTRACT, DATA, partitions
+from ..files import CONTRACT, DATA, partitions
 from . import base
 
 HOW_TO_FIX = "delete it, and run `make data`"
@@ -15,7 +15,7 @@ HOW_TO_FIX = "delete it, and run `make data`"
 
 def examine(partition: str) -> dict[str, dict[str, object]]:
     """Return rows and shares of nulls of each table; raise `UserError` if the partition violates the contract."""
-    tables = {path.stem: files.read_parquet(path, HOW_TO_FIX) for path in paths.tables(DATA / partition)}
+    tables = {path.stem: files.read_parquet(path, HOW_TO_FIX) for path in files.tables(DATA / partition)}
     validate(partition, tables)
     return {
         name: {

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..plots import Plot
 from ..stats import Floats, Ints, Metric, Targets
 
 Strings = NDArray[np.str_]
@@ -42,6 +43,8 @@ class Task(ABC):
     """What a constant guess is, such as "the share of positives in training"."""
     single_input_metric: ClassVar[str]
     """Name of what `single_input` measures."""
+    plots_explained: ClassVar[str]
+    """How to read the plots, in Markdown, for whoever is new to them."""
     drift_margins: ClassVar[Mapping[str, float | str]]
     """How much worse than on its holdout a champion may become, by metric, unless gates.yaml says it."""
 
@@ -117,6 +120,19 @@ class Task(ABC):
         """Return the slice of the holdout that each row belongs to by its target; None if targets make no slices."""
         return None
 
+    # Report
+
+    @abstractmethod
+    def plots(self, target: Targets, score: Floats, champion: Floats | None = None) -> list[Plot]:
+        """Return the plots of N rows; with the champion's scores if they are given."""
+
+    @abstractmethod
+    def rates(self, target: Targets, score: Floats, champion: Floats | None, threshold: float) -> "Rates | None":
+        """Return the table of right and wrong answers of N rows; None if the task has none.
+
+        A score from `threshold` on is a yes, for tasks that answer yes or no.
+        """
+
     # Monitoring and service
 
     @property
@@ -153,6 +169,20 @@ class Task(ABC):
     @abstractmethod
     def observed(self, score: Floats) -> Floats:
         """Return one number for each row, shape (N,), for the service's histogram."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A table of right and wrong answers, with a sentence above it in Markdown."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def with_champion(rate: str, champion: str | None) -> str:
+    """Return a rate, with the champion's in parentheses if there is one."""
+    return rate if champion is None else f"{rate} (champion {champion})"
 
 
 def by_halves(code: Ints, values: NDArray[Any], prior: NDArray[Any] | float) -> Floats:

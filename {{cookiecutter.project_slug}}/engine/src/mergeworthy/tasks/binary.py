@@ -1,4 +1,4 @@
-"""Binary classification: the task `Binary`, and the metrics of a predicted probability.
+"""Binary classification: the task `Binary`, with the metrics, plots and rates of a predicted probability.
 
 Metrics are functions of the weights of blocks of rows: see `Metric` in `stats.py`.
 """
@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..plots import BLUE, GREY, ORANGE, Plot, Series
 from ..stats import Bools, Floats, Ints, Metric, Targets, by_rows, ece, mean, ratio, slope
-from .base import NUMBER, Kind, Schema, Task, by_halves, json_object
+from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, with_champion
 
 EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
 SCORE = "(score)"
@@ -73,6 +74,9 @@ METRICS = {
     "calibration_slope": Metric(by_rows(slope), greater_is_better=None),
 }
 
+CALIBRATION_BINS, SCORE_BINS = 10, 40
+DASH = "\u2013"
+
 
 @dataclass(frozen=True)
 class Binary(Task):
@@ -83,6 +87,11 @@ class Binary(Task):
     guess_words = "the share of positives in training"
     single_input_metric = "AUC"
     drift_margins: ClassVar[Mapping[str, float | str]] = MappingProxyType({"auc": 0.02, "log_loss": 0.03})
+
+    plots_explained: ClassVar[str] = (
+        "in _Calibration_ the bars should end at the line: then a score of 0.3 means three in ten. In _ROC_ a curve "
+        "further up and left sorts better; the grey line is chance."
+    )
 
     @property
     def target_type(self) -> pl.DataType:
@@ -171,3 +180,78 @@ class Binary(Task):
     def observed(self, score: Floats) -> Floats:
         """Return the scores."""
         return score
+
+    def plots(self, target: Targets, score: Floats, champion: Floats | None = None) -> list[Plot]:
+        """Return calibration, ROC and scores by label; all arrays have the shape (N,)."""
+        plots = [calibration_plot(target, score), roc_plot(target, score, champion), scores_plot(target, score)]
+        return [plot for plot in plots if plot]
+
+    def rates(self, target: Targets, score: Floats, champion: Floats | None, threshold: float) -> Rates:
+        """Return the confusion table of answers that are yes from `threshold` on.
+
+        Each row ends with a rate, the last row holds those of the columns; the champion's are in parentheses.
+        """
+        yes = score >= threshold
+        before = None if champion is None else champion >= threshold
+
+        def rate(of: Callable[[Bools], tuple[Bools, Bools]]) -> str:
+            return with_champion(_share(*of(yes)), None if before is None else _share(*of(before)))
+
+        def counts(rows: Bools) -> list[str]:
+            return [f"{int((rows & yes).sum()):,}", f"{int((rows & ~yes).sum()):,}"]
+
+        rows = [
+            ["Is yes", *counts(target), f"recall {rate(lambda answer: (answer, target))}"],
+            ["Is no", *counts(~target), f"false alarms {rate(lambda answer: (answer, ~target))}"],
+            ["", f"precision {rate(lambda answer: (target, answer))}", f"missed {rate(lambda a: (target, ~a))}", ""],
+        ]
+        caption = f"Answers, if a score from {threshold:g} on is a yes (`report.threshold` in gates.yaml):"
+        return Rates(caption, ["", "Answered yes:", "Answered no:", "Rate"], rows)
+
+
+def calibration_plot(label: Bools, score: Floats) -> Plot:
+    """Return mean score and share of positives in bins of equally many rows, lowest scores first."""
+    groups = np.array_split(np.argsort(score, kind="stable"), min(CALIBRATION_BINS, len(score)))
+    predicted, observed = ([float(values[group].mean()) for group in groups] for values in (score, label))
+    tenth = range(1, len(groups) + 1)
+    series = (
+        Series.of("what happened: share of positives", BLUE, tenth, observed, "bar"),
+        Series.of("what was predicted: mean score", ORANGE, tenth, predicted),
+    )
+    return Plot("calibration", "Calibration", ("tenths of the rows, by score", "share of positives"), series)
+
+
+def roc_plot(label: Bools, score: Floats, champion: Floats | None = None) -> Plot | None:
+    """Return the ROC curve of the model, and of the champion if its scores are given; None if there is one class."""
+    if label.all() or not label.any():
+        return None
+    series = [Series.of("chance", GREY, [0, 1], [0, 1])]
+    if champion is not None:
+        series.append(Series.of("champion (hidden if both agree)", ORANGE, *_roc(label, champion)))
+    series.append(Series.of("this model", BLUE, *_roc(label, score)))
+    return Plot("roc", "ROC", ("false positive rate", "true positive rate"), tuple(series))
+
+
+def _roc(label: Bools, score: Floats) -> tuple[Floats, Floats]:
+    """Return false and true positive rates, from (0, 0) to (1, 1)."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.diff(score[order], append=np.inf))  # equal scores are one step, a diagonal
+    hits, alarms = np.cumsum(label[order])[last], np.cumsum(~label[order])[last]
+    false, true = (np.concatenate([[0.0], counts / counts[-1]]) for counts in (alarms, hits))
+    return false, true
+
+
+def scores_plot(label: Bools, score: Floats) -> Plot:
+    """Return the distribution of scores of each class."""
+    edges = np.linspace(0, 1, SCORE_BINS + 1)
+    series = []
+    for rows, name, colour in ((~label, "negative", BLUE), (label, "positive", ORANGE)):
+        counts, _ = np.histogram(score[rows], edges)
+        share = counts / max(int(rows.sum()), 1)
+        series.append(Series.of(f"{name} ({rows.sum():,} rows)", colour, (edges[1:] + edges[:-1]) / 2, share))
+    return Plot("scores", "Scores by label", ("score", "share of the rows of that label"), tuple(series), comment=False)
+
+
+def _share(part: Bools, whole: Bools) -> str:
+    """Return the share of the rows of `whole` that are in `part`, both of shape (N,)."""
+    return f"{(part & whole).sum() / whole.sum():.1%}" if whole.any() else DASH

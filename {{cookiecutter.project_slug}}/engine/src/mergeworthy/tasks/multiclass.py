@@ -3,7 +3,7 @@
 A target is the number of its class, from 0, in the order of `classes`; a score of a row is its K probabilities.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -14,12 +14,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..plots import BLUE, ORANGE, Plot, Series
 from ..stats import Floats, Ints, Metric, Prepare, Targets, by_rows, ece, mean, ratio
-from .base import NUMBER, Kind, Schema, Strings, Task, by_halves, json_object
-from .binary import EPS, TENTHS, rank_auc
+from .base import NUMBER, Kind, Rates, Schema, Strings, Task, by_halves, json_object, with_champion
+from .binary import CALIBRATION_BINS, DASH, EPS, TENTHS, rank_auc
 
 CLASS, CONFIDENCE = "(class)", "(confidence)"
 TOP, MANY_CLASSES = 5, 10  # with more than ten classes, whether the right one is among the first five says more
+SHOWN_CLASSES = 20  # in a plot or a table
 SUM_TOLERANCE = 1e-3  # of the sum of a row's probabilities, which are float32
 
 
@@ -121,6 +123,10 @@ class MultiClass(Task):
     validity = "probabilities from 0 to 1 that sum to 1"
     guess_words = "the classes' shares in training"
     single_input_metric = "mean AUC of the classes"
+    plots_explained = (
+        "in _Confidence_ the bars should end at the line: of the rows answered with a probability of 0.8, eight in ten "
+        "should be right. _Recall_ is the share of each class's rows that is answered right."
+    )
     drift_margins: ClassVar[Mapping[str, float | str]] = MappingProxyType({"log_loss": "10%"})
 
     def __post_init__(self) -> None:
@@ -206,6 +212,26 @@ class MultiClass(Task):
         """Return the name of each row's class."""
         return np.array(self.classes)[target]
 
+    def plots(self, target: Targets, score: Floats, champion: Floats | None = None) -> list[Plot]:
+        """Return confidence, and recall of the most frequent classes; target (N,), scores (N, K)."""
+        return [_confidence_plot(target, score), _recall_plot(self.classes, target, score, champion)]
+
+    def rates(self, target: Targets, score: Floats, champion: Floats | None, threshold: float) -> Rates:  # noqa: ARG002
+        """Return rows, recall and precision of the most frequent classes, and what each is most often taken for."""
+        answer, before = score.argmax(axis=1), None if champion is None else champion.argmax(axis=1)
+        rows = []
+        for number in _frequent(target, self.width):
+            own = target == number
+            taken = np.bincount(answer[own & (answer != number)], minlength=self.width)
+            error = f"{self.classes[taken.argmax()]} ({taken.max():,} rows)" if taken.any() else DASH
+            rates = [
+                with_champion(_rate(answer, target, number), None if before is None else _rate(before, target, number)),
+                _rate(target, answer, number),
+            ]
+            rows.append([self.classes[number], f"{int(own.sum()):,}", *rates, error])
+        caption = "Answers, class by class, the most frequent first:"
+        return Rates(caption, ["Class", "Rows:", "Recall:", "Precision:", "Most often taken for"], rows)
+
     @property
     def watched(self) -> Mapping[str, Kind]:
         """The predicted class, and its probability."""
@@ -251,3 +277,43 @@ class MultiClass(Task):
         """Return the probability of the predicted class."""
         highest: Floats = score.max(axis=1)
         return highest
+
+
+def _frequent(target: Ints, classes: int) -> list[int]:
+    """Return the numbers of the most frequent classes, the first most frequent."""
+    order: list[int] = np.argsort(-np.bincount(target, minlength=classes), kind="stable")[:SHOWN_CLASSES].tolist()
+    return order
+
+
+def _rate(answer: Ints, of: Ints, number: int) -> str:
+    """Return the share of the rows that are `number` in `of` that are so in `answer` too."""
+    rows = of == number
+    return f"{(answer[rows] == number).mean():.1%}" if rows.any() else DASH
+
+
+def _confidence_plot(target: Ints, score: Floats) -> Plot:
+    """Return mean confidence and share of right answers in bins of equally many rows, least confident first."""
+    confidence, right = score.max(axis=1), score.argmax(axis=1) == target
+    groups = np.array_split(np.argsort(confidence, kind="stable"), min(CALIBRATION_BINS, len(confidence)))
+    predicted, observed = ([float(values[group].mean()) for group in groups] for values in (confidence, right))
+    tenth = range(1, len(groups) + 1)
+    series = (
+        Series.of("share of right answers", BLUE, tenth, observed, "bar"),
+        Series.of("mean probability of the answer", ORANGE, tenth, predicted),
+    )
+    return Plot("confidence", "Confidence", ("tenths of the rows, by confidence", "share"), series)
+
+
+def _recall_plot(classes: Sequence[str], target: Ints, score: Floats, champion: Floats | None) -> Plot:
+    """Return the recall of the most frequent classes, of this model and of the champion."""
+    shown = [number for number in _frequent(target, len(classes)) if (target == number).any()]
+    places = range(len(shown))
+
+    def recalls(answer: Ints) -> list[float]:
+        return [float((answer[target == number] == number).mean()) for number in shown]
+
+    series = [Series.of("this model", BLUE, places, recalls(score.argmax(axis=1)), "bar")]
+    if champion is not None:
+        series.append(Series.of("champion", ORANGE, places, recalls(champion.argmax(axis=1))))
+    names = [classes[number] for number in shown]
+    return Plot("recall", "Recall", ("class, the most frequent first", "recall"), tuple(series), ticks=names)

@@ -14,10 +14,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..plots import BLUE, GREY, ORANGE, Plot, Series
 from ..stats import Floats, Ints, Metric, Prepare, Targets, mean, ratio
-from .base import NUMBER, Kind, Schema, Task, by_halves, json_object
+from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, with_champion
 
 PREDICTION, WIDTH = "(prediction)", "(interval width)"
+TENTHS, FIFTHS, ERROR_BINS = 10, 5, 40
 CROSSING_TOLERANCE = 1e-5  # by which a quantile may be below the one before, as a share of the larger: float32 sums
 EDGES = [sign * 10.0**power for sign, powers in ((-1, range(6, -2, -1)), (1, range(-1, 7))) for power in powers]
 
@@ -96,6 +98,9 @@ class Regression(Task):
     validity = "finite numbers, and quantiles that do not cross"
     guess_words = "the median in training"
     single_input_metric = "R²"
+    plots_explained = (
+        "in _Predicted and actual_ the bars should end at the line. _Errors_ should be narrow and centred at 0."
+    )
     drift_margins: ClassVar[Mapping[str, float | str]] = MappingProxyType({"mae": "10%"})
 
     def __post_init__(self) -> None:
@@ -185,6 +190,32 @@ class Regression(Task):
         variance = float(np.square(target - target.mean()).sum())
         return max(0.0, 1 - float(np.square(residual).sum()) / variance) if variance else float("nan")
 
+    def plots(self, target: Targets, score: Floats, champion: Floats | None = None) -> list[Plot]:
+        """Return predicted against actual, errors and, with quantiles, the coverage of the interval; N rows each."""
+        plots = [_actual_plot(target, score, self.unit), _errors_plot(target, score, champion, self.unit)]
+        return [*plots, _coverage_plot(target, score, self.quantiles)] if self.quantiles else plots
+
+    def rates(self, target: Targets, score: Floats, champion: Floats | None, threshold: float) -> Rates:  # noqa: ARG002
+        """Return mean error and mean absolute error of fifths of the rows, by the prediction."""
+        numbers, before = _number(score), None if champion is None else _number(champion)
+
+        def show(error: Callable[[Floats], Floats], group: Ints) -> str:
+            values = [f"{error((each - target)[group]).mean():.4g}" for each in (numbers, before) if each is not None]
+            return with_champion(values[0], values[1] if len(values) > 1 else None)
+
+        rows = [
+            [
+                f"{numbers[group].min():.4g} … {numbers[group].max():.4g}",
+                f"{len(group):,}",
+                show(lambda difference: difference, group),
+                show(np.abs, group),
+            ]
+            for group in np.array_split(np.argsort(numbers, kind="stable"), min(FIFTHS, len(numbers)))
+        ]
+        unit = f" ({self.unit})" if self.unit else ""
+        header = ["Predicted", "Rows:", "Mean error:", "Mean absolute error:"]
+        return Rates(f"Errors by the prediction{unit}, a fifth of the rows each:", header, rows)
+
     @property
     def watched(self) -> Mapping[str, Kind]:
         """The number; with quantiles, also the width of the interval between the outer ones."""
@@ -231,3 +262,49 @@ class Regression(Task):
     def observed(self, score: Floats) -> Floats:
         """Return the predicted numbers."""
         return _number(score)
+
+
+def _groups(number: Floats) -> list[Ints]:
+    """Return the places of the rows in tenths, the lowest predictions first."""
+    return np.array_split(np.argsort(number, kind="stable"), min(TENTHS, len(number)))
+
+
+def _actual_plot(target: Floats, score: Floats, unit: str) -> Plot:
+    """Return mean prediction and mean target in bins of equally many rows, lowest predictions first."""
+    number = _number(score)
+    groups = _groups(number)
+    actual, predicted = ([float(values[group].mean()) for group in groups] for values in (target, number))
+    tenth = range(1, len(groups) + 1)
+    series = (
+        Series.of("mean of what happened", BLUE, tenth, actual, "bar"),
+        Series.of("mean of what was predicted", ORANGE, tenth, predicted),
+    )
+    axes = ("tenths of the rows, by prediction", unit or "mean")
+    return Plot("actual", "Predicted and actual", axes, series, low=min(0.0, *actual, *predicted))
+
+
+def _errors_plot(target: Floats, score: Floats, champion: Floats | None, unit: str) -> Plot:
+    """Return the distribution of prediction less target, without the outermost hundredth on either side."""
+    errors = {"this model": _excess(target, score)}
+    if champion is not None:
+        errors["champion"] = _excess(target, champion)
+    low, high = np.quantile(errors["this model"], [0.01, 0.99])
+    edges = np.linspace(low, high if high > low else low + 1, ERROR_BINS + 1)
+    series = [
+        Series.of(name, colour, (edges[1:] + edges[:-1]) / 2, np.histogram(error, edges)[0] / len(target))
+        for colour, (name, error) in zip((BLUE, ORANGE), errors.items(), strict=False)
+    ]
+    axes = (f"prediction less target{f' ({unit})' if unit else ''}", "share of the rows")
+    return Plot("errors", "Errors", axes, tuple(reversed(series)))
+
+
+def _coverage_plot(target: Floats, score: Floats, levels: Sequence[float]) -> Plot:
+    """Return the share of targets within the outer quantiles, in bins of equally many rows, by prediction."""
+    groups = _groups(_number(score))
+    inside = _covered(target, score)
+    shares, tenth = [float(inside[group].mean()) for group in groups], range(1, len(groups) + 1)
+    series = (
+        Series.of("share of targets in the interval", BLUE, tenth, shares, "bar"),
+        Series.of(f"as predicted: {levels[-1] - levels[0]:.0%}", GREY, tenth, [levels[-1] - levels[0]] * len(groups)),
+    )
+    return Plot("coverage", "Coverage of the interval", ("tenths of the rows, by prediction", "share"), series)

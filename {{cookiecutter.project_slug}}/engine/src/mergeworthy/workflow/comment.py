@@ -18,10 +18,10 @@ from .. import files
 from ..adapters import actions, github
 from ..adapters.actions import Event, current
 from ..errors import UserError
-from ..paths import REPORT
+from ..files import REPORT
 from ..process import Deadline, call
 from ..render import within
-from ..report.sections import MARKER
+from ..report import MARKER
 from ..text import annotation, say
 
 TITLE = "pipeline report"

@@ -22,7 +22,7 @@ from ..adapters.dvc import stale_stages
 from ..adapters.github import commit_file, credentials, fetch_branch
 from ..config.gates import GATES
 from ..errors import UserError
-from ..paths import DATA_DVC, LOCK
+from ..files import DATA_DVC, LOCK
 from ..text import say
 from . import comment
 

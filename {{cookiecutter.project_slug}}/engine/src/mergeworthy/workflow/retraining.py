@@ -20,7 +20,7 @@ from ..config.gates import Drift
 from ..data.fetch import fetch as accept
 from ..drift.decision import Decision
 from ..errors import UserError
-from ..paths import DATA_DVC, DRIFT, LOCK
+from ..files import DATA_DVC, DRIFT, LOCK
 from ..text import clean, prose, say
 from . import comment
 

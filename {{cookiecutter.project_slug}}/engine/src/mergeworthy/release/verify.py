@@ -29,12 +29,12 @@ from ..adapters.dvc import dvc
 from ..config import gates, infra
 from ..data.contract import requested
 from ..errors import UserError
-from ..paths import DATA, DATA_DVC, PREDICTIONS
+from ..files import DATA, DATA_DVC, PREDICTIONS
 from ..process import Deadline
 from ..project import registered
 from ..stats import Floats
 from ..verdict import Check
-from .build import RUNNERS, call_engine, engine, tag
+from .image import RUNNERS, call_engine, engine, tag
 
 DEPLOYMENT = Path("deploy/base/deployment.yaml")
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
