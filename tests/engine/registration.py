@@ -1,4 +1,4 @@
-"""Change the project that `mergeworthy.project.registered` returns, which else is the product's."""
+"""Change the project that `mergeworthy.project.registered` returns; by default it is the sample's."""
 
 import os
 import sys

@@ -31,7 +31,7 @@ from mergeworthy.adapters.mlflow import connected, reach
 from mergeworthy.data.predictions import read_predictions
 from mergeworthy.data.sources import open_source
 from mergeworthy.errors import UserError
-from mergeworthy.extras import doctor, doctor_github
+from mergeworthy.extras import doctor
 from mergeworthy.process import Deadline
 from mergeworthy.release import image, publish
 from mergeworthy.serving import log
@@ -410,7 +410,7 @@ def test_what_has_another_way_takes_it(folder: Path, capsys: pytest.CaptureFixtu
     # given a silent CML, GitHub and docker / then each is given up, and the next is tried
     assert not comment._with_cml(EVENT)
     assert "CML did not answer within 1 s" in capsys.readouterr().out
-    assert doctor_github.ask("github.com", {"user": "user"})["user"].status == 0
+    assert github.ask("github.com", {"user": "user"})["user"].status == 0
     with pytest.raises(UserError, match="no container engine answers"):
         image.engine(("docker",))
 

@@ -57,7 +57,7 @@ def repository_json(repository: Repository) -> dict[str, Any]:
         "name": name,
         "full_name": repository.full_name,
         "owner": user(owner) | ({"type": "Organization"} if repository.organization else {}),
-        "private": False,
+        "private": repository.private,
         "fork": repository.parent is not None,
         "default_branch": repository.default_branch,
         "html_url": f"{SERVER}/{repository.full_name}",

@@ -80,6 +80,7 @@ class Organization:
 
     variables: dict[str, str] = field(default_factory=dict)
     runners: list[dict[str, Any]] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -88,6 +89,7 @@ class Environment:
 
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     branches: tuple[str, ...] | None = None
+    rules: list[dict[str, Any]] = field(default_factory=list)  # waiting time and reviewers
 
     def refuses(self, ref: str) -> bool:
         """Whether a job of this ref may not use the environment."""
@@ -122,6 +124,12 @@ class Repository:
     organization: Organization | None = None
     default_permissions: str = "read"
     actions_may_open_pulls: bool = False
+    private: bool = False
+    free: bool = False  # GitHub Free: a private repository has neither rules nor environments
+    rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)
+    forks: dict[str, Any] = field(default_factory=dict)  # the settings of their workflows, which differ from GitHub's
+    security: dict[str, bool] = field(default_factory=dict)  # which of GitHub's own checks are on
+    package: str | None = None  # the repository that GHCR links the image's package with; None without a package
     lock: RLock = field(default_factory=RLock, repr=False)
 
     def create(self) -> None:

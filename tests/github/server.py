@@ -177,6 +177,8 @@ class GitHub:
             raise ApiError(401, "Requires authentication")
         if request.path == "/graphql":
             return graphql(self, request, token)
+        if "/packages/container/" in request.path and not request.path.startswith("/repos/"):
+            return api.accounts.package(self, token, request.path)
         if request.path in ("/user", "/") or request.path.startswith("/users/"):
             return api.accounts.who(token, request.path)
         if request.path.startswith("/orgs/"):

@@ -8,12 +8,13 @@ from typing import Literal
 Kind = Literal["user", "app", "actions"]
 Level = Literal["none", "read", "write"]
 
-# What `permissions: write-all` stands for; the other keys (administration, variables, workflows) a job can never have.
+# What `permissions: write-all` stands for; the other keys (of settings, and workflows) a job can never have.
 JOB_PERMISSIONS = (
     "actions", "attestations", "checks", "contents", "deployments", "id-token", "issues", "packages", "pages",
     "pull-requests", "repository-projects", "security-events", "statuses",
 )  # fmt: skip
-ALL_PERMISSIONS = (*JOB_PERMISSIONS, "administration", "variables", "workflows")
+SETTINGS = ("administration", "environments", "secrets", "variables")
+ALL_PERMISSIONS = (*JOB_PERMISSIONS, *SETTINGS, "workflows")
 _PREFIX = {"user": "ghp_", "app": "ghs_app", "actions": "ghs_job"}
 _RANK = {"none": 0, "read": 1, "write": 2}
 
@@ -34,7 +35,7 @@ class Token:
         granted = self.permissions.get(permission, "none") if repository in self.repositories else "none"
         if self.kind == "user" and repository not in self.repositories:
             granted = "write" if permission in ("issues", "pull-requests") else "read"
-            if permission in ("administration", "variables"):
+            if permission in SETTINGS:
                 granted = "none"
         return _RANK[granted] >= _RANK[level]
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mergeworthy.config.repository import MainBranch
 from mergeworthy.extras import doctor
+from mergeworthy.extras.github_settings import ruleset_body
 
 TOKEN = "ghp_not_to_be_seen"  # noqa: S105 - made up
 INFRA = """\
@@ -18,13 +20,19 @@ source: {kind: flights}
 tracking: {uri: "sqlite:///mlflow.db", experiment: flights}
 image: {repository: ghcr.io/acme/flights}
 """
+SETTINGS = """\
+secrets: [DVC_CONFIG]
+environments: {release: {secrets: [APP_PRIVATE_KEY]}}
+labels: {drift: {color: d93f0b, description: What the drift check leaves to people}}
+"""
 GH = """\
 #!{python}
 import json, pathlib, sys
 path = sys.argv[-1]
 assert sys.argv[1:5] == ["api", "--hostname", "github.com", "--include"], sys.argv
 status, body = json.loads(pathlib.Path({answers!r}).read_text()).get(path, [404, {{"message": "Not Found"}}])
-print(f"HTTP/2.0 {{status}} Some Words\\r\\nX-Oauth-Scopes: repo, workflow\\r\\n\\r\\n" + json.dumps(body))
+text = "" if body is None else json.dumps(body)
+print(f"HTTP/2.0 {{status}} Some Words\\r\\nX-Oauth-Scopes: repo, workflow\\r\\n\\r\\n" + text)
 sys.exit(0 if status == 200 else 1)
 """
 
@@ -36,7 +44,7 @@ HEALTHY: Answers = {
         {
             "private": True,
             "default_branch": "trunk",
-            "permissions": {"push": True},
+            "permissions": {"push": True, "admin": True},
             "owner": {"login": "acme", "type": "User"},
         },
     ),
@@ -45,32 +53,37 @@ HEALTHY: Answers = {
         200,
         {"runners": [{"name": "a", "status": "online", "labels": [{"name": "self-hosted"}, {"name": "gpu"}]}]},
     ),
-    f"{AT}/actions/permissions/workflow": (200, {"can_approve_pull_request_reviews": True}),
-    f"{AT}/rules/branches/trunk": (200, []),
-    f"{AT}/branches/trunk": (
+    f"{AT}/actions/permissions/workflow": (
         200,
-        {
-            "protected": True,
-            "protection": {"required_status_checks": {"checks": [{"context": "verdict", "app_id": 15368}]}},
-        },
+        {"can_approve_pull_request_reviews": True, "default_workflow_permissions": "read"},
     ),
-    f"{AT}/branches/trunk/protection": (
-        200,
-        {
-            "required_status_checks": {"strict": True},
-            "required_pull_request_reviews": {"require_code_owner_reviews": True},
-        },
-    ),
+    f"{AT}/rulesets?includes_parents=false&per_page=100": (200, [{"id": 7, "name": "default branch"}]),
+    f"{AT}/rulesets/7": (200, {"id": 7, **ruleset_body(MainBranch())}),
+    f"{AT}/branches/trunk": (200, {"protected": True}),
     f"{AT}/codeowners/errors": (200, {"errors": []}),
     f"{AT}/environments/release": (
         200,
         {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}},
     ),
-    f"{AT}/environments/release/deployment-branch-policies": (200, {"branch_policies": [{"name": "trunk"}]}),
+    f"{AT}/environments/release/deployment-branch-policies?per_page=100": (
+        200,
+        {"branch_policies": [{"id": 1, "name": "trunk"}]},
+    ),
+    f"{AT}/environments/release/secrets?per_page=100": (200, {"secrets": [{"name": "APP_PRIVATE_KEY"}]}),
+    f"{AT}/labels/drift": (200, {"color": "d93f0b", "description": "What the drift check leaves to people"}),
+    f"{AT}/vulnerability-alerts": (204, None),
     f"{AT}/actions/secrets?per_page=100": (200, {"secrets": [{"name": "DVC_CONFIG"}]}),
     f"{AT}/actions/permissions/fork-pr-workflows-private-repos": (
         200,
-        {"run_workflows_from_fork_pull_requests": False},
+        dict.fromkeys(
+            (
+                "run_workflows_from_fork_pull_requests",
+                "send_write_tokens_to_workflows",
+                "send_secrets_and_variables",
+                "require_approval_for_fork_pr_workflows",
+            ),
+            False,
+        ),
     ),
     f"{AT}/pulls?per_page=1": (200, []),
     f"{AT}/commits/HEAD/check-runs?per_page=1": (200, {"check_runs": []}),
@@ -103,6 +116,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("MLFLOW_TRACKING_URI", "GH_HOST"):
         monkeypatch.delenv(name, raising=False)
     Path("infra.yaml").write_text(INFRA)
+    Path(".github").mkdir()
+    Path(".github/settings.yaml").write_text(SETTINGS)
     run("git", "init", "-q", "-b", "main")
     store("../../remotes/flights")
     Path(".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")  # DVC creates a missing one
@@ -147,8 +162,8 @@ def test_a_healthy_project_on_github_has_no_problem(
     assert doctor.run() == 0
     output = capsys.readouterr().out
     findings = lines(output)
-    topics = ["repository", "GPU_RUNNER", "CPU_RUNNER", "runner", "forks", "token", "pull requests", "required check"]
-    topics += ["code owners", "up to date", "environment", "secrets"]
+    topics = ["repository", "GPU_RUNNER", "CPU_RUNNER", "runner", "forks", "token", "actions", "code owners", "ruleset"]
+    topics += ["environment release", "secrets", "secrets of release", "label drift", "Dependabot alerts", "package"]
     assert {topic: findings[topic][0] for topic in topics} == dict.fromkeys(topics, "✓")
     assert findings["DVC remote"].startswith("!")  # a folder of this machine
     assert TOKEN not in output
@@ -160,11 +175,10 @@ def test_a_healthy_project_on_github_has_no_problem(
         (f"{AT}/actions/variables/GPU_RUNNER", (200, {"value": "gpu"}), "GPU_RUNNER", "✗", 1),
         (f"{AT}/actions/runners?per_page=100", (200, {"runners": []}), "runner", "✗", 1),
         (f"{AT}/actions/runners?per_page=100", (403, {}), "runner", "!", 0),
-        (f"{AT}/branches/trunk", (200, {"protected": False}), "required check", "!", 0),
-        (f"{AT}/branches/trunk/protection", (200, {}), "code owners", "!", 0),
-        (f"{AT}/branches/trunk/protection", (200, {}), "up to date", "!", 0),
-        (f"{AT}/environments/release", (404, {}), "environment", "!", 0),
-        (f"{AT}/actions/secrets?per_page=100", (200, {"secrets": [{"name": "APP_PRIVATE_KEY"}]}), "secrets", "!", 0),
+        (f"{AT}/rulesets?includes_parents=false&per_page=100", (200, []), "ruleset", "!", 0),
+        (f"{AT}/codeowners/errors", (200, {"errors": [{"path": "x", "line": 1, "kind": "y"}]}), "code owners", "✗", 1),
+        (f"{AT}/environments/release", (404, {}), "environment release", "!", 0),
+        (f"{AT}/actions/secrets?per_page=100", (200, {"secrets": []}), "secrets", "!", 0),
         (f"{AT}/actions/permissions/fork-pr-workflows-private-repos", (403, {}), "forks", "!", 0),
         (AT, (404, {}), "repository", "✗", 1),
     ],
@@ -212,3 +226,22 @@ def test_a_mistake_in_infra_yaml_is_one_line_and_the_rest_is_still_checked(
     output = capsys.readouterr().out
     assert "✗ infra.yaml: infra.yaml: trackng" in output
     assert "GitHub: skipped" in output
+
+
+def test_who_does_not_administer_is_sent_to_somebody_who_does(
+    on_github: Callable[[Answers], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, body = HEALTHY[AT]
+    assert isinstance(body, dict)
+    on_github(HEALTHY | {AT: (status, body | {"permissions": {"push": True}})})
+    assert doctor.run() == 0
+    assert lines(capsys.readouterr().out)["settings"].startswith("! settings: only an administrator may read")
+
+
+def test_a_mistake_in_the_settings_is_one_line(
+    on_github: Callable[[Answers], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_github(HEALTHY)
+    Path(".github/settings.yaml").write_text("labls: {}")
+    assert doctor.run() == 1
+    assert "✗ settings: .github/settings.yaml: labls" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The runner kit as a machine would take it: units that systemd accepts, scripts that shellcheck accepts, values."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -79,6 +80,20 @@ def test_everything_a_unit_starts_is_installed(machine: Path) -> None:
     assert not [path for path in named if not (machine / path[1:]).stat().st_mode & 0o111]
 
 
+def test_a_hook_knows_its_own_name(machine: Path, tmp_path: Path) -> None:
+    # given the links that the runner calls, without an argument, and a disk that is nearly full
+    folder = machine / "usr/local/lib/actions-runner"
+    env = os.environ | {
+        "RUNNER_WORKSPACE": str(tmp_path),
+        "GITHUB_WORKSPACE": str(tmp_path),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    env |= {"RUNNER_MIN_FREE_GB": "1000000"}
+    for name, code in (("job-started.sh", 1), ("job-completed.sh", 0)):
+        done = subprocess.run([folder / name], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+
+
 def test_installing_again_keeps_the_settings(machine: Path, script: Script) -> None:
     settings = machine / "etc/actions-runner/runner.env"
     settings.write_text("RUNNER_SCOPE=acme/flights\n")
@@ -94,10 +109,9 @@ def test_shellcheck_finds_nothing(tool: Tool) -> None:
 
 
 def test_a_hook_cannot_hang_a_job() -> None:
-    for hook in ("job-started.sh", "job-completed.sh"):
-        lines = [line for line in (KIT / "hooks" / hook).read_text().splitlines() if '"$here"/' in line]
-        assert lines
-        assert not [line for line in lines if not re.match(r"timeout .*--kill-after=\d+ \d+ ", line)]
+    lines = [line for line in (KIT / "hooks.sh").read_text().splitlines() if '"$program" ' in line]
+    assert len(lines) == 6
+    assert not [line for line in lines if not re.match(r" +timeout .*--kill-after=\d+ \d+ ", line)]
 
 
 def test_on_kubernetes_the_gpu_is_the_training_containers_own() -> None:
@@ -116,7 +130,7 @@ def test_on_kubernetes_the_gpu_is_the_training_containers_own() -> None:
 
 def test_what_the_page_tells_to_run_exists() -> None:
     text = (KIT / "README.md").read_text()
-    for path in re.findall(r"(?:infra/runner/|`)((?:hooks/|arc/)?[a-z-]+\.(?:sh|env|yaml)|arc/Dockerfile)", text):
+    for path in re.findall(r"(?:infra/runner/|`)((?:arc/)?[a-z-]+\.(?:sh|env|yaml)|arc/Dockerfile)", text):
         assert (KIT / path).exists(), path
     for variable in set(re.findall(r"`(RUNNER_[A-Z_]+)`", text)):
         assert f"{variable}=" in (KIT / "runner.env").read_text(), variable

@@ -82,7 +82,7 @@ def test_locks_stay_while_dvc_works_and_go_when_it_was_killed(checkout: Path, st
     wait_for(lambda: lock.exists() and '"pid"' in lock.read_text(), "the lock")
 
     # when a hook looks, then it lets the lock be and says why
-    kept = script("hooks/job-started.sh")
+    kept = script("hooks.sh", "started")
     assert kept.returncode == 0
     assert f"process {working.pid}" in kept.stdout
     assert lock.exists()
@@ -95,13 +95,13 @@ def test_locks_stay_while_dvc_works_and_go_when_it_was_killed(checkout: Path, st
     assert "blocked by" in dvc(checkout, "repro").stderr
 
     # and after the hook it works again
-    assert script("hooks/job-started.sh").returncode == 0
+    assert script("hooks.sh", "started").returncode == 0
     assert not lock.exists()
     assert dvc(checkout, "repro").returncode == 0
 
 
 def test_a_full_disk_fails_the_job_at_once_with_one_line(checkout: Path, script: Script) -> None:
-    result = script("hooks/job-started.sh", env={"RUNNER_MIN_FREE_GB": 1_000_000})
+    result = script("hooks.sh", "started", env={"RUNNER_MIN_FREE_GB": 1_000_000})
     assert result.returncode == 1
     assert result.stdout.count("\n") == 1
     assert result.stdout.startswith("::error::runner: ")
@@ -123,7 +123,7 @@ def test_an_orphan_on_the_gpu_is_ended_and_only_that(
     gpu(orphan.pid, stubborn.pid, job)
 
     # when
-    result = script("hooks/job-completed.sh")
+    result = script("hooks.sh", "completed")
 
     # then
     assert result.returncode == 0
@@ -139,7 +139,7 @@ def test_another_users_training_on_the_same_gpu_is_left_alone(
 ) -> None:
     theirs = start("sleep", 300, user=65534)
     gpu(theirs.pid)
-    assert script("hooks/job-started.sh").returncode == 0
+    assert script("hooks.sh", "started").returncode == 0
     assert theirs.poll() is None
 
 
@@ -148,7 +148,7 @@ def test_a_broken_driver_does_not_turn_a_finished_job_red(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     executable(bin_ / "nvidia-smi", "echo 'No devices were found'; exit 6")
-    result = script("hooks/job-completed.sh")
+    result = script("hooks.sh", "completed")
     assert result.returncode == 0
     assert "::warning::runner: the GPU's processes could not be looked at" in result.stdout
 
@@ -164,5 +164,5 @@ def test_what_a_container_left_is_removed_and_the_tool_cache_is_not(checkout: Pa
     for path in (theirs, theirs.parent, tools):
         os.chown(path, 12345, 12345)
 
-    assert script("hooks/job-started.sh").returncode == 0
+    assert script("hooks.sh", "started").returncode == 0
     assert [path.exists() for path in (theirs.parent, tools, mine)] == [False, True, True]

@@ -152,7 +152,7 @@ def test_nothing_of_a_job_outlives_it_but_the_package_cache(tmp_path: Path, scri
     (runner / "_work/way-out").symlink_to(outside)
     (runner / ".credentials").touch()
 
-    assert script("prepare.sh", runner).returncode == 0
+    assert script("service.sh", "prepare", runner).returncode == 0
     assert sorted(path.name for path in runner.iterdir()) == ["bin", "cache", "externals", "home"]
     assert (runner / "cache/uv").exists()
     assert (outside / "kept").exists()
@@ -162,6 +162,6 @@ def test_a_listener_that_is_too_old_asks_for_its_update(tmp_path: Path, bin_: Pa
     executable(bin_ / "systemctl", f'echo "$@" >>{tmp_path}/called')
     for status in (0, 1, 7):
         (tmp_path / "jit.env").touch()
-        assert script("stopped.sh", tmp_path / "jit.env", env={"EXIT_STATUS": status}).returncode == 0
+        assert script("service.sh", "stopped", tmp_path / "jit.env", env={"EXIT_STATUS": status}).returncode == 0
         assert not (tmp_path / "jit.env").exists()
     assert (tmp_path / "called").read_text() == "start --no-block actions-runner-update.service\n"

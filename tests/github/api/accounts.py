@@ -1,5 +1,6 @@
-"""Who am I."""
+"""Accounts: who am I, and what belongs to an account."""
 
+import re
 from typing import TYPE_CHECKING
 
 from ..events import user
@@ -19,6 +20,20 @@ def who(token: Token, path: str) -> Response:
     if path == "/user" and token.kind != "user":
         raise ApiError(403, FORBIDDEN)
     return as_json(user(token.login if path == "/user" else path.removeprefix("/users/")), headers=scopes)
+
+
+def package(github: "GitHub", token: Token, path: str) -> Response | None:
+    """`GET /orgs/NAME/packages/container/PACKAGE`, or `/users/…`: the package of an image, and its repository."""
+    match = re.fullmatch(r"/(?:orgs|users)/([^/]+)/packages/container/(.+)", path)
+    if match is None:
+        return None
+    if token.kind == "user" and token.permissions.get("packages", "none") == "none":
+        raise ApiError(403, "You need at least read:packages scope to get a package.")
+    repository = github.repositories.get(f"{match[1]}/{match[2]}")
+    if repository is None or repository.package is None:
+        raise ApiError(404, "Package not found.")
+    address = f"https://github.com{path}"
+    return as_json({"name": match[2], "html_url": address, "repository": {"full_name": repository.package}})
 
 
 def shared_runners(github: "GitHub", token: Token, path: str) -> Response | None:

@@ -6,7 +6,7 @@ from typing import Any
 from ..events import repository_json
 from ..routes import ApiError, Call, as_json, route
 from ..transport import Response
-from .checks import ACTIONS
+from . import rules
 
 SIGNATURE = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n GitHub's\n -----END PGP SIGNATURE-----\n"
 
@@ -15,39 +15,8 @@ SIGNATURE = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n GitHub's\n -----END PGP S
 def _repository(call: Call) -> dict[str, Any]:
     push = call.token.allows(call.repository.full_name, "contents", "write")
     admin = call.token.allows(call.repository.full_name, "administration", "write")
-    return repository_json(call.repository) | {"permissions": {"admin": admin, "push": push, "pull": True}}
-
-
-@route("GET", "/branches/{branch*}/protection", "administration:read")
-def _protection(call: Call) -> dict[str, Any]:
-    branch = call.arguments["branch"]
-    if branch not in call.repository.protected:
-        raise ApiError(404, "Branch not protected")
-    contexts = list(call.repository.protected[branch])
-    reviews = {"require_code_owner_reviews": call.repository.code_owner_reviews, "required_approving_review_count": 1}
-    return {
-        "required_status_checks": {"strict": call.repository.up_to_date, "contexts": contexts},
-        "required_pull_request_reviews": reviews, "enforce_admins": {"enabled": False},
-    }  # fmt: skip
-
-
-@route("GET", "/rules/branches/{branch*}", "contents:read")
-def _rules(call: Call) -> list[dict[str, Any]]:
-    branch = call.arguments["branch"]
-    if branch not in call.repository.protected:
-        return []
-    checks = [{"context": name, "integration_id": ACTIONS} for name in call.repository.protected[branch]]
-    strict = {"strict_required_status_checks_policy": call.repository.up_to_date}
-    required = {"type": "required_status_checks", "parameters": {"required_status_checks": checks, **strict}}
-    reviews = {"require_code_owner_review": call.repository.code_owner_reviews, "required_approving_review_count": 1}
-    return [{"type": "pull_request", "parameters": reviews}, *([required] if checks else [])]
-
-
-@route("GET", "/rulesets", "contents:read")
-def _rulesets(call: Call) -> list[dict[str, Any]]:
-    return [
-        {"id": 1, "name": branch, "target": "branch", "enforcement": "active"} for branch in call.repository.protected
-    ]
+    body = repository_json(call.repository) | {"permissions": {"admin": admin, "push": push, "pull": True}}
+    return body | (rules.security(call.repository) if admin else {})
 
 
 @route("GET", "/branches/{branch*}", "contents:read")

@@ -28,6 +28,13 @@ def create(call: Call, name: str, body: dict[str, Any]) -> dict[str, str]:
     return label
 
 
+@route("GET", "/labels/{label}", "issues:read")
+def _one(call: Call) -> dict[str, str]:
+    if call.arguments["label"] not in call.repository.labels:
+        raise ApiError(404, "Not Found")
+    return call.repository.labels[call.arguments["label"]]
+
+
 @route("PATCH", "/labels/{label}", "issues:write")
 def _change(call: Call) -> dict[str, str]:
     if call.arguments["label"] not in call.repository.labels:

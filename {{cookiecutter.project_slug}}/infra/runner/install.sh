@@ -8,10 +8,11 @@ for tool in curl jq openssl git make tar; do
   command -v "$tool" >/dev/null || { echo "$tool is missing: apt-get install curl jq openssl git make tar" >&2; exit 1; }
 done
 
-install -d "$root"/usr/local/lib/actions-runner/hooks "$root"/etc/systemd/system "$root"/opt/actions-runner
+install -d "$root"/usr/local/lib/actions-runner "$root"/etc/systemd/system "$root"/opt/actions-runner
 install -d -m 700 "$root"/etc/actions-runner
-install -m 755 "$here"/{prepare,register,stopped,update}.sh "$root"/usr/local/lib/actions-runner
-install -m 755 "$here"/hooks/*.sh "$root"/usr/local/lib/actions-runner/hooks
+install -m 755 "$here"/{hooks,register,service,update}.sh "$root"/usr/local/lib/actions-runner
+ln -sfn hooks.sh "$root"/usr/local/lib/actions-runner/job-started.sh
+ln -sfn hooks.sh "$root"/usr/local/lib/actions-runner/job-completed.sh
 install -m 644 "$here"/*.{service,slice,timer} "$root"/etc/systemd/system
 [[ -e $root/etc/actions-runner/runner.env ]] || install -m 600 "$here"/runner.env "$root"/etc/actions-runner
 

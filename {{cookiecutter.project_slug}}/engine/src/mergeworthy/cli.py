@@ -269,6 +269,16 @@ def doctor() -> None:
 
 
 @app.command()
+def github(
+    check: Annotated[bool, typer.Option("--check", help="only show the differences; exit 1 if there is one")] = False,
+) -> None:
+    """Make the repository on GitHub what .github/settings.yaml says."""
+    from .extras.github_settings import run as make
+
+    raise typer.Exit(make(check=check))
+
+
+@app.command()
 def train() -> None:
     """Run what is out of date, from scratch if gates.yaml says so, and hand the lock to the job that judges (CI)."""
     from .workflow.plan import run_training as train_all

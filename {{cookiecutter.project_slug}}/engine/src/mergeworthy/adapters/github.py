@@ -13,6 +13,8 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from .actions import Event, current
 
 Pull = dict[str, Any]
 FORBIDDEN = 403
+QUIET = {"GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1", "GH_PAGER": "cat"}
 ACTIONS = "github-actions"  # the slug of GitHub's own App, whose check runs are those of jobs and of their tokens
 LIMIT = 60_000  # bytes of text in an issue or a pull request; GitHub refuses more than 65,536 characters
 REPLACED = "<!-- replaced by the next one of this branch -->"  # marks a pull request that no person closed
@@ -41,9 +44,17 @@ class MissingError(UserError):
     """The program `gh` is not installed."""
 
 
-def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, paginate: bool = False) -> Any:
+def api(
+    path: str,
+    *,
+    method: str = "GET",
+    body: Mapping[str, Any] | None = None,
+    paginate: bool = False,
+    host: str | None = None,
+) -> Any:
     """Call the REST API and return its JSON; raise `RefusedError` with GitHub's reason if it refuses."""
     command = ["gh", "api", "--method", method, path]
+    command += ["--hostname", host] if host else []
     command += ["--paginate"] if paginate else []
     command += ["--input", "-"] if body is not None else []
     text = json.dumps(body) if body is not None else None
@@ -52,10 +63,20 @@ def api(path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None
     except FileNotFoundError:
         raise MissingError("gh is not installed on this runner, see infra/runner/README.md") from None
     if done.returncode:
-        reason = (done.stderr or done.stdout).strip()
+        reason = (done.stderr or done.stdout).strip() + _details(done.stdout)
         status = re.search(r"\(HTTP (\d{3})\)", reason)
         raise RefusedError(f"GitHub refused {method} {path}: {reason}", int(status[1]) if status else 0)
     return pages(done.stdout) if paginate else json.loads(done.stdout or "null")
+
+
+def _details(text: str) -> str:
+    """Return the details in the JSON of a refusal, which gh prints if they are objects and leaves out if texts."""
+    try:
+        errors = json.loads(text)["errors"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    texts = [each for each in errors if isinstance(each, str)]
+    return f": {'; '.join(texts)}" if texts else ""
 
 
 def pages(text: str) -> list[Any]:
@@ -68,6 +89,49 @@ def pages(text: str) -> list[Any]:
         elements += page
         rest = rest[end:].lstrip()
     return elements
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of GitHub's: status (0: none in time, 401: gh is not signed in), JSON, and headers in lower case."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Return if GitHub answered the question."""
+        return self.status == 200
+
+
+def ask(host: str, paths: Mapping[str, str], deadline: Deadline = Deadline.GLANCE) -> dict[str, Answer]:
+    """Return the answers to a GET of each path, by the names of the paths; all are asked at once."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return dict(zip(paths, pool.map(lambda path: _get(host, path, deadline), paths.values()), strict=True))
+
+
+def _get(host: str, path: str, deadline: Deadline) -> Answer:
+    command = ["gh", "api", "--hostname", host, "--include", path]
+    try:
+        done = call(command, host, deadline, environment=QUIET)
+    except UserError:
+        return Answer(0)
+    return parse_answer(done.stdout) or Answer(401 if "gh auth login" in done.stderr else 0)
+
+
+def parse_answer(text: str) -> Answer | None:
+    """Return the answer that `gh api --include` printed: status line, headers, empty line, body; None if it is none."""
+    head, _, body = text.replace("\r\n", "\n").partition("\n\n")
+    first, *lines = head.splitlines() or [""]
+    words = first.split()
+    if len(words) < 2 or not words[0].startswith("HTTP/"):
+        return None
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    try:
+        return Answer(int(words[1]), json.loads(body) if body.strip() else None, headers)
+    except ValueError:
+        return Answer(int(words[1]), None, headers)
 
 
 def require_pull_requests(event: Event, base: str) -> None:

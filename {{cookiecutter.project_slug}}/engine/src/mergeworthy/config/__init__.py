@@ -1,4 +1,4 @@
-"""params.yaml, gates.yaml, infra.yaml and sweep.yaml as typed, validated settings.
+"""params.yaml, gates.yaml, infra.yaml, sweep.yaml and .github/settings.yaml as typed, validated settings.
 
 The keys of params.yaml are declared by the team, in `ml/params.py`.
 """
@@ -38,11 +38,14 @@ from .infra import (
     Tracking,
     infra,
 )
+from .repository import DEFAULT_BRANCH, REPOSITORY, Repository, repository
 
 __all__ = [
+    "DEFAULT_BRANCH",
     "GATES",
     "INFRA",
     "PARAMS",
+    "REPOSITORY",
     "SWEEP",
     "Accepted",
     "Anchor",
@@ -65,6 +68,7 @@ __all__ = [
     "Provenance",
     "Range",
     "Ray",
+    "Repository",
     "Search",
     "Serving",
     "Slices",
@@ -76,5 +80,6 @@ __all__ = [
     "infra",
     "params",
     "provenance",
+    "repository",
     "sweep",
 ]

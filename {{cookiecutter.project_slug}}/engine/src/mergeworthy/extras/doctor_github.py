@@ -1,74 +1,31 @@
-"""The part of `make doctor` on GitHub: runners, variables, the token, and the rules of the default branch.
+"""The part of `make doctor` on GitHub: runners, variables, the token, and the settings of the repository.
 
-`github` asks all questions at once, and each of the other public functions judges answers. `gh api` brings the token
-itself: none is read, held or printed here.
+`github` asks all questions at once, and each of the other public functions judges answers. What the settings should be
+stands in .github/settings.yaml alone, and `github_settings` compares them. `gh api` brings the token itself: none is
+read, held or printed here.
 """
 
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from .. import config
 from ..adapters.git import origin
+from ..adapters.github import Answer, ask
+from ..config import REPOSITORY
 from ..errors import UserError
-from ..process import Deadline, call
+from ..process import Deadline
 from .findings import Finding, ok, problem, skipped, warning
-
-QUIET = {"GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1", "GH_PAGER": "cat"}
+from .github_settings import Part, parts_of, read, shown
 
 INSTALLED = Path("/opt/actions-runner/current")  # a link that is named as the version, on a machine with the kit
 VARIABLES = ("GPU_RUNNER", "CPU_RUNNER")
 SET_VARIABLE = """gh variable set {name} --body '["self-hosted","linux","x64","gpu"]', or `gh variable delete {name}`"""
 GRACE = timedelta(days=30)  # GitHub gives a runner no more jobs this long after a newer release
 SOON = timedelta(days=7)
-
-SETTING = "Allow GitHub Actions to create and approve pull requests"
-REQUIRED_CHECK = "verdict"
-ACTIONS_ID = 15368  # the app GitHub Actions on github.com, by which jobs report their checks
-ENVIRONMENT = "release"  # of .github/workflows/release.yaml
-RELEASE_SECRETS = {"APP_PRIVATE_KEY", "COSIGN_PASSWORD", "COSIGN_PRIVATE_KEY", "REGISTRY_PASSWORD"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer of GitHub's: status (0: none in time, 401: gh is not signed in), JSON, and headers in lower case."""
-
-    status: int
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        """Return if GitHub answered the question."""
-        return self.status == 200
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The rules of the default branch: rulesets, and branch protection, which only administrators may read."""
-
-    rulesets: Answer
-    branch: Answer
-    protection: Answer
-
-    def parameters(self, kind: str) -> list[dict[str, Any]]:
-        """Return the parameters of every rule of one kind."""
-        rules = self.rulesets.body if self.rulesets.ok else []
-        return [rule.get("parameters") or {} for rule in rules if rule["type"] == kind]
-
-    def protects(self, block: str, key: str) -> bool:
-        """Return one setting of the branch protection; False if it cannot be read."""
-        return bool(self.protection.ok and (self.protection.body.get(block) or {}).get(key))
-
-    @property
-    def complete(self) -> bool:
-        """Return if a rule that is missing here does not exist: enough of the rules could be read."""
-        unprotected = self.branch.ok and not self.branch.body.get("protected")
-        return self.protection.ok or unprotected or bool(self.rulesets.ok and self.rulesets.body)
 
 
 def github() -> Iterator[Finding]:
@@ -88,18 +45,10 @@ def github() -> Iterator[Finding]:
 
 
 def _settings(host: str, name: str, repository: Answer) -> Iterator[Finding]:
-    base, branch = f"repos/{name}", repository.body.get("default_branch") or "main"
+    base = f"repos/{name}"
     paths = {variable: f"{base}/actions/variables/{variable}" for variable in VARIABLES} | {
         "runners": f"{base}/actions/runners?per_page=100",
-        "permissions": f"{base}/actions/permissions/workflow",
-        "rules": f"{base}/rules/branches/{branch}",
-        "branch": f"{base}/branches/{branch}",
-        "protection": f"{base}/branches/{branch}/protection",
         "owners": f"{base}/codeowners/errors",
-        "environment": f"{base}/environments/{ENVIRONMENT}",
-        "environment's branches": f"{base}/environments/{ENVIRONMENT}/deployment-branch-policies",
-        "secrets": f"{base}/actions/secrets?per_page=100",
-        "forks": f"{base}/{forks_path(repository)}",
         "pulls": f"{base}/pulls?per_page=1",
         "checks": f"{base}/commits/HEAD/check-runs?per_page=1",
     }
@@ -116,16 +65,18 @@ def _settings(host: str, name: str, repository: Answer) -> Iterator[Finding]:
     requested = labels(_value("GPU_RUNNER", answers) or "")
     if requested:
         yield from _runner(host, requested, answers)
-    if any(_value(variable, answers) for variable in VARIABLES):
-        yield forks(repository, answers["forks"])
     yield token(repository, answers["pulls"], answers["checks"])
-    yield may_open_pull_requests(answers["permissions"])
-    yield required_check(answers["rules"], answers["branch"])
-    rules = Rules(answers["rules"], answers["branch"], answers["protection"])
-    yield code_owners(rules, answers["owners"])
-    yield up_to_date(rules)
-    yield release_environment(answers["environment"], answers["environment's branches"], branch)
-    yield exposed_secrets(answers["secrets"])
+    yield code_owners(answers["owners"])
+    try:
+        settings = config.repository()
+    except UserError as error:
+        yield problem("settings", str(error), "fix the file")
+        return
+    if not repository.body.get("permissions", {}).get("admin"):
+        says = "only an administrator may read if the repository is what .github/settings.yaml says"
+        yield warning("settings", says, "ask one to run `make github CHECK=1`")
+        return
+    yield from settings_findings(list(parts_of(read(host, name, repository, settings, Deadline.GLANCE))))
 
 
 def _value(variable: str, answers: dict[str, Answer]) -> str | None:
@@ -160,35 +111,6 @@ def _runner(host: str, requested: list[str], answers: dict[str, Answer]) -> Iter
         yield runner_age(versions, published, datetime.now(UTC))
     else:
         yield skipped("runner age", f"{host} does not know the runner's releases")
-
-
-def ask(host: str, paths: Mapping[str, str]) -> dict[str, Answer]:
-    """Return the answers to a GET of each path, by the names of the paths; all are asked at once."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return dict(zip(paths, pool.map(lambda path: _get(host, path), paths.values()), strict=True))
-
-
-def _get(host: str, path: str) -> Answer:
-    command = ["gh", "api", "--hostname", host, "--include", path]
-    try:
-        done = call(command, host, Deadline.GLANCE, environment=QUIET)
-    except UserError:
-        return Answer(0)
-    return parse_answer(done.stdout) or Answer(401 if "gh auth login" in done.stderr else 0)
-
-
-def parse_answer(text: str) -> Answer | None:
-    """Return the answer that `gh api --include` printed: status line, headers, empty line, body; None if it is none."""
-    head, _, body = text.replace("\r\n", "\n").partition("\n\n")
-    first, *lines = head.splitlines() or [""]
-    words = first.split()
-    if len(words) < 2 or not words[0].startswith("HTTP/"):
-        return None
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    try:
-        return Answer(int(words[1]), json.loads(body) if body.strip() else None, headers)
-    except ValueError:
-        return Answer(int(words[1]), None, headers)
 
 
 def labels(value: str) -> list[str] | None:
@@ -281,35 +203,6 @@ def repository_finding(name: str, answer: Answer, host: str) -> Finding:
     return unread("repository", answer, "Metadata: read")
 
 
-def forks(repository: Answer, settings: Answer) -> Finding:
-    """Judge if a fork's pull request can reach machines of your own; `settings` is the answer to `forks_path`."""
-    if not settings.ok:
-        return unread("forks", settings, "Administration: read")
-    if repository.body.get("private", True):
-        allowed = settings.body.get("run_workflows_from_fork_pull_requests")
-        if not allowed:
-            return ok("forks", "their pull requests run no workflow")
-        if settings.body.get("send_secrets_and_variables") or settings.body.get("send_write_tokens_to_workflows"):
-            says, remedy = "their pull requests get your secrets, or a token that may write", "switch both off"
-        elif not settings.body.get("require_approval_for_fork_pr_workflows"):
-            says = "their pull requests can run on your machines without approval"
-            remedy = "require approval, or switch them off"
-        else:
-            return ok("forks", "their pull requests wait for approval; read what they change in .github/ first")
-        return warning("forks", says, f"Settings → Actions → General → Fork pull request workflows: {remedy}")
-    if settings.body.get("approval_policy") == "all_external_contributors":
-        return ok("forks", "every outsider's run waits for approval; read what it changes in .github/ first")
-    remedy = "Settings → Actions → General → Require approval for all external contributors; or make it private"
-    says = "the repository is public, and a fork's pull request can reach your machines without approval"
-    return warning("forks", says, remedy)
-
-
-def forks_path(repository: Answer) -> str:
-    """Return the path of the setting for workflows of forks, which depends on a repository being private or public."""
-    private = repository.body.get("private", True)
-    return f"actions/permissions/{'fork-pr-workflows-private-repos' if private else 'fork-pr-contributor-approval'}"
-
-
 def token(repository: Answer, pulls: Answer, checks: Answer) -> Finding:
     """Judge if your token may use contents, pull requests and checks, as far as GitHub says what a token may do."""
     missing = []
@@ -329,105 +222,30 @@ def token(repository: Answer, pulls: Answer, checks: Answer) -> Finding:
     return ok("token", "it may use contents, pull requests and checks")
 
 
-def may_open_pull_requests(answer: Answer) -> Finding:
-    """Judge the setting without which no retraining and no promotion can open its pull request."""
-    if not answer.ok:
-        return unread("pull requests", answer, "Administration: read")
-    if answer.body.get("can_approve_pull_request_reviews"):
-        return ok("pull requests", "GitHub Actions may open them")
-    remedy = f"Settings → Actions → General → {SETTING}; for promotions alone a GitHub App will do"
-    says = "GitHub Actions may not open them, so no retraining and no promotion can be proposed"
-    return warning("pull requests", says, remedy)
+def code_owners(errors: Answer) -> Finding:
+    """Judge whether GitHub can read .github/CODEOWNERS."""
+    if not errors.ok:
+        return unread("code owners", errors, "Contents: read")
+    if not errors.body["errors"]:
+        return ok("code owners", "GitHub knows each of them")
+    first = errors.body["errors"][0]
+    says = f"{first['path']}, line {first['line']}: {first['kind']}, so GitHub asks nobody for that line's files"
+    remedy = "name a user, or a team as @organisation/team, with write access; an organisation cannot own files"
+    return problem("code owners", says, remedy)
 
 
-def code_owners(rules: Rules, errors: Answer) -> Finding:
-    """Judge if a code owner's review is required, and whether GitHub can read .github/CODEOWNERS."""
-    if errors.ok and errors.body["errors"]:
-        first = errors.body["errors"][0]
-        says = f"{first['path']}, line {first['line']}: {first['kind']}, so GitHub asks nobody for that line's files"
-        remedy = "name a user, or a team as @organisation/team, with write access; an organisation cannot own files"
-        return problem("code owners", says, remedy)
-    required = any(each.get("require_code_owner_review") for each in rules.parameters("pull_request"))
-    if required or rules.protects("required_pull_request_reviews", "require_code_owner_reviews"):
-        return ok("code owners", "changes of critical files on the default branch need a review of a code owner")
-    if not rules.complete:
-        return unread("code owners", rules.protection, "Administration: read")
-    remedy = "Settings → Rules → the default branch: a pull request, and review from Code Owners (SECURITY.md)"
-    says = "their review is not required, so whoever may write can change the gate along with the model"
-    return warning("code owners", says, remedy)
-
-
-def up_to_date(rules: Rules) -> Finding:
-    """Judge if a branch must contain all of its base to be merged: otherwise nobody judged the result."""
-    if rules.parameters("merge_queue"):
-        return ok("up to date", "a merge queue judges the merge itself")
-    checks = rules.parameters("required_status_checks")
-    strict = any(each.get("strict_required_status_checks_policy") for each in checks)
-    if strict or rules.protects("required_status_checks", "strict"):
-        return ok("up to date", "a branch must contain all of the default branch to be merged")
-    if not rules.complete:
-        return unread("up to date", rules.protection, "Administration: read")
-    remedy = "in the rule for status checks: Require branches to be up to date before merging; or a merge queue"
-    says = "a branch that is behind the default branch can be merged, and the result was not judged"
-    return warning("up to date", says, remedy)
-
-
-def release_environment(environment: Answer, policies: Answer, branch: str) -> Finding:
-    """Judge if only jobs of `branch`, the default branch, may use the environment with the secrets of a release."""
-    setting = f"Settings → Environments → {ENVIRONMENT} → Deployment branches and tags → Selected branches → {branch}"
-    if environment.status == 404:
-        remedy = f"{setting}; a private repository on a free plan cannot have one: SECURITY.md says what that means"
-        says = f"`{ENVIRONMENT}` is missing: GitHub creates it at the first release, open to every branch"
-        return warning("environment", says, remedy)
-    if not environment.ok:
-        return unread("environment", environment, "Actions: read")
-    policy = environment.body.get("deployment_branch_policy") or {}
-    names = [each["name"] for each in policies.body["branch_policies"]] if policies.ok else []
-    if policy.get("protected_branches") or (policy.get("custom_branch_policies") and names == [branch]):
-        return ok("environment", f"`{ENVIRONMENT}` is open to {'protected branches' if not names else branch} alone")
-    if policy.get("custom_branch_policies") and not policies.ok:
-        return unread("environment", policies, "Actions: read")
-    opened = f"to {', '.join(names)}" if policy.get("custom_branch_policies") else "to every branch"
-    return warning("environment", f"`{ENVIRONMENT}` is open {opened}, and so are its secrets", setting)
-
-
-def exposed_secrets(secrets: Answer) -> Finding:
-    """Judge if the jobs of every branch can read a secret that signs or releases."""
-    if not secrets.ok:
-        return unread("secrets", secrets, "Secrets: read")
-    open_to_all = sorted({each["name"] for each in secrets.body["secrets"]} & RELEASE_SECRETS)
-    if not open_to_all:
-        return ok("secrets", "no secret that signs or releases is open to every branch")
-    names = ", ".join(open_to_all)
-    remedy = f"`gh secret set --env {ENVIRONMENT} NAME` for each, then `gh secret delete NAME`"
-    return warning("secrets", f"a job on any branch can read {names} of the repository", remedy)
-
-
-def required_check(rules: Answer, branch: Answer) -> Finding:
-    """Judge if the default branch requires the check `verdict`, of the jobs of GitHub Actions and of no other app."""
-    if not rules.ok and not branch.ok:
-        if branch.status == 404:
-            return warning("required check", "the default branch is not on GitHub yet", "git push -u origin HEAD")
-        return unread("required check", branch, "Contents: read")
-    apps = {
-        check.get("integration_id")
-        for rule in (rules.body if rules.ok else [])
-        if rule["type"] == "required_status_checks"
-        for check in rule["parameters"]["required_status_checks"]
-        if check["context"] == REQUIRED_CHECK
-    }
-    if branch.ok:
-        required = (branch.body.get("protection") or {}).get("required_status_checks") or {}
-        listed = required.get("checks") or [{"context": name} for name in required.get("contexts", [])]
-        apps |= {check.get("app_id") for check in listed if check["context"] == REQUIRED_CHECK}
-    if ACTIONS_ID in apps:
-        return ok("required check", f"nothing is merged into the default branch without `{REQUIRED_CHECK}`")
-    if apps:
-        remedy = f"in the rule for status checks: GitHub Actions (app {ACTIONS_ID}) as the source of `{REQUIRED_CHECK}`"
-        says = f"`{REQUIRED_CHECK}` is not required of GitHub Actions alone, so any app or token can report it"
-        if others := apps - {None, -1}:
-            says = f"`{REQUIRED_CHECK}` is required of app {min(others)}, which is not GitHub Actions"
-        return warning("required check", says, remedy)
-    remedy = f"Settings → Rules → New ruleset for the default branch: a pull request, status check `{REQUIRED_CHECK}`"
-    says = f"`{REQUIRED_CHECK}` is not required, so a red verdict does not stop a merge"
-    return warning("required check", says, remedy)
+def settings_findings(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Judge each part of the repository's settings by .github/settings.yaml."""
+    for part in parts:
+        if part.unread:
+            yield warning(part.topic, part.unread, "ask an administrator of the repository")
+        elif part.unavailable:
+            yield warning(part.topic, f"{part.unavailable}, so {part.loss}", "SECURITY.md says what that means")
+        elif part.differences:
+            says = "; ".join(
+                f"{key} is {shown(there)}, not {shown(asked)}" for key, (there, asked) in part.differences.items()
+            )
+            says = f"{says}, so {part.loss}" if part.loss else says
+            yield warning(part.topic, says, part.by_hand or "`make github` (it asks for an administrator's token)")
+        else:
+            yield ok(part.topic, f"as {REPOSITORY} says")

@@ -1,10 +1,10 @@
 """A release outside git: the image in its registry, its signature, the model in MLflow, and the model card.
 
-The registry is asked over HTTP (OCI distribution), so that every container engine will do. A tag that it has is never
-replaced. cosign can sign the image with a key of the team's own, for registries and plans without GitHub's
-attestations; the signature lies beside the image in the registry, and needs neither an account nor a public log.
-MLflow's registry mirrors the release: a version per training, the alias `champion`, and tags that lead to git. The form
-of the model card is that of Mitchell et al., Model Cards for Model Reporting, FAT* 2019, without empty sections.
+The registry is asked over HTTP (OCI distribution), so this works with every container engine. A tag that the registry
+has is never replaced. cosign can sign the image with the team's own key, if GitHub's attestations are not available:
+the signature is stored in the registry, and needs neither an account nor a public log. MLflow's registry mirrors the
+release: a version per training, the alias `champion`, and tags with the commit. The model card has the sections of
+Mitchell et al., Model Cards for Model Reporting, FAT* 2019, without those that would be empty.
 
 A release is named in git by the overlays in deploy/: the file `deploy/overlays/<environment>/model/kustomization.yaml`
 says which one runs in an environment, and only commands write this file.
@@ -40,10 +40,30 @@ from ..text import code, prose, say
 from ..verdict import Verdict
 from .image import call_engine, engine, image_commit, tag
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 ENVIRONMENTS = ("staging", "production")
 VERBS = {"staging": "stage", "production": "promote"}
 HEADER = "# Which model runs here. Written by `make {verb}`, never by hand; `git revert` brings the former one back."
 NO_RELEASE = {"model/commit": "none"}  # annotations of the file as it is generated
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+GITHUB_REGISTRY = "ghcr.io"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+NOT_FOUND, UNAUTHORIZED = 404, 401
+PUBLIC_KEY = Path("deploy/cosign.pub")
+PRIVATE_KEY = "COSIGN_PRIVATE_KEY"
+KEY_PAIR = (
+    f"`cosign generate-key-pair` makes both: the public one is {PUBLIC_KEY}, the other one the secret {PRIVATE_KEY}"
+)
+ALIAS = "champion"
+PYPROJECT = Path("pyproject.toml")
+CARD = MODELS / "card.md"
+SLICES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,9 @@ class Release:
     data: str
     partition: str
     verdict: str
+
+
+RELEASE_JSON = TypeAdapter(Release)
 
 
 def overlay_file(environment: str) -> Path:
@@ -92,29 +115,6 @@ def read_overlay(content: str | None, name: str) -> Release | None:
         return Release(repository=image["newName"], digest=image["digest"], **facts)
     except (UserError, KeyError, ValueError, TypeError, AttributeError):
         raise UserError(f"{name} is not what a release writes: bring it back with `git revert`") from None
-
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-GITHUB_REGISTRY = "ghcr.io"
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-NOT_FOUND, UNAUTHORIZED = 404, 401
-PUBLIC_KEY = Path("deploy/cosign.pub")
-PRIVATE_KEY = "COSIGN_PRIVATE_KEY"
-KEY_PAIR = (
-    f"`cosign generate-key-pair` makes both: the public one is {PUBLIC_KEY}, the other one the secret {PRIVATE_KEY}"
-)
-ALIAS = "champion"
-PYPROJECT = Path("pyproject.toml")
-CARD = MODELS / "card.md"
-SLICES_SHOWN = 10
-RELEASE_JSON = TypeAdapter(Release)
 
 
 # The image in its registry.
@@ -183,7 +183,7 @@ def _head(url: str, headers: dict[str, str]) -> str | None:
 
     digest = within(Deadline.ANSWER, f"the registry {request.host}", ask)
     if digest and not DIGEST.fullmatch(digest):
-        raise UserError(f"the registry {request.host} gives the digest {digest[:80]!r}, which is none")
+        raise UserError(f"the registry {request.host} answers {digest[:80]!r}: a digest sha256:… is expected")
     return digest
 
 
@@ -195,7 +195,7 @@ def _authorization(challenge: str, credentials: tuple[str, str] | None) -> str:
         return basic
     realm = parameters["realm"]
     if not realm.startswith(("https://", "http://")):
-        raise UserError(f"the registry names {realm} for its tokens, which is no address: see image.repository")
+        raise UserError(f"the registry names {realm} for its tokens: https://… is expected, see image.repository")
     query = urlencode({key: parameters[key] for key in ("service", "scope") if key in parameters})
     request = urllib.request.Request(f"{realm}?{query}", headers={"Authorization": basic} if basic else {})  # noqa: S310
 

@@ -33,6 +33,7 @@ CRITICAL = (
     "Makefile",
     ".github/",
     "src/ml/__init__.py",
+    "src/ml/features.py",
     "src/ml/schema.py",
     "pyproject.toml",
 )
