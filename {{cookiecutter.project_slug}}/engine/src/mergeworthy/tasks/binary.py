@@ -187,10 +187,7 @@ class Binary(Task):
         return [plot for plot in plots if plot]
 
     def rates(self, target: Targets, score: Floats, champion: Floats | None, threshold: float) -> Rates:
-        """Return the confusion table of answers that are yes from `threshold` on.
-
-        Each row ends with a rate, the last row holds those of the columns; the champion's are in parentheses.
-        """
+        """Return the confusion table of answers that are yes from `threshold` on, and below it their rates."""
         yes = score >= threshold
         before = None if champion is None else champion >= threshold
 
@@ -200,13 +197,14 @@ class Binary(Task):
         def counts(rows: Bools) -> list[str]:
             return [f"{int((rows & yes).sum()):,}", f"{int((rows & ~yes).sum()):,}"]
 
-        rows = [
-            ["Is yes", *counts(target), f"recall {rate(lambda answer: (answer, target))}"],
-            ["Is no", *counts(~target), f"false alarms {rate(lambda answer: (answer, ~target))}"],
-            ["", f"precision {rate(lambda answer: (target, answer))}", f"missed {rate(lambda a: (target, ~a))}", ""],
-        ]
+        rates = (
+            f"Recall {rate(lambda answer: (answer, target))}",
+            f"precision {rate(lambda answer: (target, answer))}",
+            f"false alarms {rate(lambda answer: (answer, ~target))}",
+        )
+        rows = [["Is yes", *counts(target)], ["Is no", *counts(~target)]]
         caption = f"Answers, if a score from {threshold:g} on is a yes (`report.threshold` in gates.yaml):"
-        return Rates(caption, ["", "Answered yes:", "Answered no:", "Rate"], rows)
+        return Rates(caption, ["", "Answered yes:", "Answered no:"], rows, f"{'; '.join(rates)}.")
 
 
 def calibration_plot(label: Bools, score: Floats) -> Plot:
@@ -215,7 +213,7 @@ def calibration_plot(label: Bools, score: Floats) -> Plot:
     predicted, observed = ([float(values[group].mean()) for group in groups] for values in (score, label))
     tenth = range(1, len(groups) + 1)
     series = (
-        Series.of("what happened: share of positives", BLUE, tenth, observed, "bar"),
+        Series.of("what happened", BLUE, tenth, observed, "bar"),
         Series.of("what was predicted: mean score", ORANGE, tenth, predicted),
     )
     return Plot("calibration", "Calibration", ("tenths of the rows, by score", "share of positives"), series)
