@@ -112,7 +112,8 @@ def captioned(plot: Plot) -> str:
         f"{MARKS[series.colour]} {prose(series.name, NAME)}{f' ({series.kind})' if mixed else ''}"
         for series in top_first
     ]
-    return f"**{prose(plot.title, NAME)}**, {prose(plot.axes[1], NAME)}: {', '.join(names)}.\n\n{mermaid(plot)}"
+    axis = f", {prose(plot.axes[1], NAME)}" if plot.axes[1] != plot.title.lower() else ""
+    return f"**{prose(plot.title, NAME)}**{axis}: {', '.join(names)}.\n\n{mermaid(plot)}"
 
 
 def training(history: pl.DataFrame) -> Plot | None:

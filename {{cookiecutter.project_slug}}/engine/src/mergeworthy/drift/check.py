@@ -313,13 +313,14 @@ def _next(decision: Decision) -> str:
 
 
 def _foot(decision: Decision, event: Event) -> list[str]:
-    """Return how to read this, behind a click, and what it is about."""
-    lines = "\n".join(f"- {line}" for line in READING)
-    page = event.page_link("docs/drift.md")
+    """Return how to read the tables, behind a click, and what the text is about."""
+    lines, page = "\n".join(f"- {line}" for line in READING), event.page_link("docs/drift.md")
+    reading = details("New to this? How to read it", f"{lines}\n\nMore: {page}.")
     parts = [f"model `{(decision.model or 'none')[:12]}`", f"commit {event.commit_link(event.commit)}"]
     if event.name and (run := os.environ.get("GITHUB_RUN_ID")):
-        parts.append(f"{event.link(f'run {run}', f'actions/runs/{run}')} (its artifact `drift` has all columns)")
-    return [details("New to this? How to read it", f"{lines}\n\nMore: {page}."), f"<sub>{' · '.join(parts)}</sub>"]
+        artifact = " (its artifact `drift` has all columns)" if decision.columns else ""
+        parts.append(f"{event.link(f'run {run}', f'actions/runs/{run}')}{artifact}")
+    return [*([reading] if decision.columns else []), f"<sub>{' · '.join(parts)}</sub>"]
 
 
 def _compared(decision: Decision) -> str:

@@ -56,7 +56,7 @@ def metrics_section(facts: Facts) -> Section | None:
     for name, value in model.items():
         cells = [figure(value)]
         if name in comparisons:
-            cells = [*_comparison_cells(comparisons[name]), f"{comparisons[name].margin:g}"]
+            cells = [*_comparison_cells(comparisons[name]), f"{comparisons[name].margin:.3g}"]
         elif comparisons:
             cells = [*_cells_without_comparison(value, champion.get(name)), DASH, DASH]
         rows.append([unbroken(f"{code(name)} {_arrow(name)}".strip()), *cells, figure(guess[name])])
@@ -64,7 +64,7 @@ def metrics_section(facts: Facts) -> Section | None:
     if comparisons:
         note = (
             f"{LEGEND} _Change_ is this model less the champion on the same rows; its interval comes from resampling "
-            f"{settings.gates().bootstrap.unit}. _Margin_ is how much worse a model may be. {note}"
+            f"{settings.gates().bootstrap.unit}, each as a whole. _Margin_ is how much worse a model may be. {note}"
         )
     parts = ["### Metrics", table(header, rows), f"<sub>{note}</sub>", *_rates(facts)]
     return Section("metrics", "\n\n".join(parts), rank=1)
@@ -81,7 +81,7 @@ def slices_section(facts: Facts) -> Section | None:
     slices.sort(key=lambda comparison: comparison.worse_by, reverse=True)
     worse = sum(comparison.low > 0 for comparison in slices)
     intro = (
-        f"{code(slices[0].metric)} on {counted(len(slices), 'slice')}, worst first; margin {slices[0].margin:g}. "
+        f"{code(slices[0].metric)} on {counted(len(slices), 'slice')}, worst first; margin {slices[0].margin:.3g}. "
         f"Taken one by one, {worse} {'is' if worse == 1 else 'are'} shown worse; the checks above judge all together."
     )
     header = ["Slice", "Change:", "Rows:", "This model:", "Champion:", f"{interval()} interval:"]

@@ -20,6 +20,7 @@ from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, wit
 
 PREDICTION, WIDTH = "(prediction)", "(interval width)"
 TENTHS, FIFTHS, ERROR_BINS = 10, 5, 40
+MINUS = "\u2212"
 CROSSING_TOLERANCE = 1e-5  # by which a quantile may be below the one before, as a share of the larger: float32 sums
 EDGES = [sign * 10.0**power for sign, powers in ((-1, range(6, -2, -1)), (1, range(-1, 7))) for power in powers]
 
@@ -200,7 +201,8 @@ class Regression(Task):
         numbers, before = _number(score), None if champion is None else _number(champion)
 
         def show(error: Callable[[Floats], Floats], group: Ints) -> str:
-            values = [f"{error((each - target)[group]).mean():.4g}" for each in (numbers, before) if each is not None]
+            means = [error((each - target)[group]).mean() for each in (numbers, before) if each is not None]
+            values = [f"{mean:.4g}".replace("-", MINUS) for mean in means]
             return with_champion(values[0], values[1] if len(values) > 1 else None)
 
         rows = [

@@ -185,6 +185,6 @@ def failure_evidence(event: Event, runs: list[str]) -> str:
     head = (
         f"## ⛔ {FAILED_CHECK_ISSUE}\n\nIt failed twice in a row: {links}. Until it succeeds, new data is not checked."
     )
-    next_step = "**Next**: correct what the errors name; the next check that succeeds closes this issue."
+    next_step = "**Next**: Correct what the errors name. The next check that succeeds closes this issue."
     foot = f"<sub>commit {event.commit_link(event.commit)}</sub>"
     return "\n\n".join([head, next_step, *comment.describe_failures(github.failures(event)), foot]) + "\n"
