@@ -280,9 +280,10 @@ def _service(subject: _Subject) -> None:
         )
         features.write_history(lazy, span, subject.params, Path(folder))
         store = EmbeddedStore(Path(folder), time)
-        known = arrays(project.schema, dicts := requests.select(list(requested(project.schema))).to_dicts())
+        columns = requests.select(list(requested(project.schema))).to_dict(as_series=False)
+        known = arrays(project.schema, columns)
         _compare(subject, rows, known | store.lookup(known))
-        served = Scorer(subject.session, store, project.schema)(dicts)
+        served = Scorer(subject.session, store, project.schema)(columns)
     if not np.allclose(served, _predict(subject, rows), atol=TOLERANCE):
         raise UserError("the service gives other scores than the same model gives for the same features")
 

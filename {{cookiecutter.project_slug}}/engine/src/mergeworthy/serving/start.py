@@ -16,10 +16,11 @@ from ..errors import UserError
 from ..files import ONLINE
 from ..project import full_name, registered
 from ..text import say
-from .app import Predictions, add_routes, required_token
+from .app import IdentityHeaders, Predictions, add_routes, required_token
 from .identity import ModelMetrics, read_identity
 from .log import Log
 from .schema import arrays, request
+from .schema import columns as as_columns
 from .scorer import HOW_TO_FIX, Batcher, EmbeddedStore, OnlineStore, Scorer
 
 TRIAL_ROWS = 3  # several, because an array of one row hides a wrong shape
@@ -27,8 +28,10 @@ TRIAL_ROWS = 3  # several, because an array of one row hides a wrong shape
 
 @dataclass(frozen=True)
 class StartedService:
-    """The log, which has to be closed at the end, and the version that metrics name."""
+    """The route `/predict`, the log, which has to be closed at the end, and the version that metrics name."""
 
+    predictions: Predictions
+    predict: IdentityHeaders
     log: Log
     version: str
 
@@ -50,7 +53,7 @@ def start(api: Starlette) -> StartedService:
     # The objects of a start live as long as the process. Collecting them again held up all requests for 0.1 s.
     gc.collect()
     gc.freeze()
-    return StartedService(log, identity.lock[:12])
+    return StartedService(predictions, IdentityHeaders(predictions, identity), log, identity.lock[:12])
 
 
 def _try_features(session: ort.InferenceSession, store: OnlineStore, schema: DataFrameSchema) -> None:
@@ -63,7 +66,7 @@ def _try_features(session: ort.InferenceSession, store: OnlineStore, schema: Dat
     except UserError as error:
         say(f"the features are not tried before the first request: {error}")
         return
-    columns = arrays(schema, rows)
+    columns = arrays(schema, as_columns(schema, rows))
     columns |= store.lookup(columns)
     project = registered()
     columns |= project.derive_arrays(columns, len(rows))

@@ -18,6 +18,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+SCORE_DIGITS = 7  # of an answer and in the log; a float32 has no more
 EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
 
 
@@ -80,6 +81,22 @@ class Binary:
     target: str
     label: Callable[[Any], pl.Expr]
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, init=False)
+
+    answer_schema: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {"scores": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}},
+        "required": ["scores"],
+        "additionalProperties": False,
+    }
+    """JSON schema of what the service answers."""
+
+    def answer(self, scores: NDArray[np.float32]) -> dict[str, Any]:
+        """Return what the service answers for scores of shape (N,): the probability of the label for each row."""
+        return {"scores": _rounded(scores)}
+
+    def logged(self, scores: NDArray[np.float32]) -> dict[str, list[float]]:
+        """Return the columns, of N values each, by which the prediction log keeps an answer."""
+        return {"score": _rounded(scores)}
 
     baseline_explained: ClassVar[str] = "a model that gives every row the share of positives seen in training"
     plots_explained: ClassVar[str] = (
@@ -161,3 +178,8 @@ def scores_plot(label: Bools, score: Floats) -> Plot:
 def _share(part: Bools, whole: Bools) -> str:
     """Return the share of the rows of `whole` that are in `part`, both of shape (N,)."""
     return f"{(part & whole).sum() / whole.sum():.1%}" if whole.any() else DASH
+
+
+def _rounded(scores: NDArray[np.float32]) -> list[float]:
+    values: list[float] = scores.astype(np.float64).round(SCORE_DIGITS).tolist()
+    return values
