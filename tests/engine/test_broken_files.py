@@ -29,10 +29,10 @@ from mergeworthy.config import base
 from mergeworthy.data import fetch
 from mergeworthy.drift import check as drift
 from mergeworthy.errors import UserError
-from mergeworthy.extras import backtest, sweep_trial
+from mergeworthy.extras import backtest, sweep
 from mergeworthy.extras.backtest import Copy
 from mergeworthy.gate import run
-from mergeworthy.release import image, promote, publish, verify
+from mergeworthy.release import image, publish, verify
 from mergeworthy.report import build as report
 from mergeworthy.serving import start
 from mergeworthy.stages import evaluate, features, reference, train, validate
@@ -56,7 +56,7 @@ VERBS: dict[str, Callable[[], Any]] = {
     "drift": lambda: drift.run(MONTHS[1]),
     "retrain": retraining.retrain,
     "track": tracking.read_record,
-    "sweep": lambda: (settings.sweep(), settings.params(), sweep_trial.split()),
+    "sweep": lambda: (settings.sweep(), settings.params(), sweep.split()),
     "image": lambda: (image.paths(), verify.read_golden()),
     "serve": lambda: start.start(Starlette()),
 }
@@ -288,11 +288,11 @@ def kept(content: bytes, suffix: str = "") -> str:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_overlay_is_named_in_one_line(damage: str) -> None:
-    sound = promote.text(promote.Release("r/x", "sha256:1", *"abcde"), "staging").encode()
-    name = str(promote.path("staging"))
-    assert promote.read(Path(name).read_text(), name) is None  # as it is generated, before the first release
+    sound = publish.overlay_text(publish.Release("r/x", "sha256:1", *"abcde"), "staging").encode()
+    name = str(publish.overlay_file("staging"))
+    assert publish.read_overlay(Path(name).read_text(), name) is None  # as it is generated, before the first release
     with pytest.raises(UserError) as refused:
-        promote.read(DAMAGES[damage](sound).decode(errors="replace"), name)
+        publish.read_overlay(DAMAGES[damage](sound).decode(errors="replace"), name)
     assert name in str(refused.value)
     assert "\n" not in str(refused.value)
 
