@@ -154,7 +154,7 @@ def comparison(metric: str, worse_by: float, **fields: Any) -> Comparison:
     sign = -1 if METRICS[metric].greater_is_better else 1
     champion = 0.7402 if metric == "auc" else 0.5021
     return Comparison(
-        **{"rows": 28_243, "days": 30, "margin": 0.01} | fields,
+        **{"rows": 28_243, "blocks": 30, "margin": 0.01} | fields,
         metric=metric,
         champion=champion,
         challenger=champion + sign * worse_by,

@@ -8,7 +8,8 @@ import polars as pl
 
 from mergeworthy.config.gates import Bootstrap, Drift, Window
 from mergeworthy.drift.decision import Decision, decide
-from mergeworthy.reference import LABELLED_SCHEMA, SCORE, Counts, Reference, count, learn, summarise
+from mergeworthy.reference import Counts, Reference, count, labelled_schema, learn, summarise
+from mergeworthy.tasks.binary import SCORE
 
 DAYS, WEEK = 84, 7  # of the history, of a window
 SETTINGS = Bootstrap(block="day", resamples=200)
@@ -74,9 +75,9 @@ class World:
 
 
 def labelled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with the columns of `LABELLED_SCHEMA`."""
+    """Return rows with the columns of `labelled_schema`."""
     sources = {"block": "day", "label": "label", "score": SCORE}
-    return rows.select(pl.col(name).cast(LABELLED_SCHEMA[to]).alias(to) for to, name in sources.items())
+    return rows.select(pl.col(name).cast(labelled_schema()[to]).alias(to) for to, name in sources.items())
 
 
 def shift_mean(rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:

@@ -113,14 +113,14 @@ def test_a_holdout_too_small_for_the_margin_says_the_size(project: Project) -> N
     project.ship(**GOOD, noise=0.05)
     project.gates(champion={"margins": {"auc": 0.0002}})
     (why,) = blocked(project.gate()).values()
-    assert "30 days are too few for this margin" in why
+    assert "6,000 rows (30 values of date) are too few for this margin" in why
     assert "are needed" in why
 
 
 def test_a_holdout_of_nine_days_blocks(project: Project) -> None:
     project.deliver("2013-06", flights("2013-06").filter(pl.col("sched_dep").dt.day() < 10))
     project.ship(**GOOD)
-    assert "fewer than 10 days" in blocked(project.gate())["champion: auc"]
+    assert "fewer than 10 values of date" in blocked(project.gate())["champion: auc"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ SWITCHED_OFF = {  # limits that no model can miss, and how the verdict names the
         "slices.minimum_rows is 6,001, and the holdout has",
     ),
     "jump": ({"plausibility": {"jump": {"auc": 1}}}, "plausibility.jump.auc is 1, and even a perfect model"),
-    "single input": ({"plausibility": {"single_input_auc": 1}}, "plausibility.single_input_auc is 1, which no input"),
+    "single input": ({"plausibility": {"single_input": 1}}, "plausibility.single_input is 1, which no input"),
     "floor": ({"floors": {"auc": {"min": 0}}}, "floors.auc is met by answers that are always wrong"),
     "ceiling": ({"floors": {"log_loss": {"max": 100}}}, "floors.log_loss is met by answers that are always wrong"),
 }

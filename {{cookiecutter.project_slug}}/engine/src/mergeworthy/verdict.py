@@ -43,7 +43,7 @@ class Comparison(Record):
         default_factory=list
     )
     rows: int
-    days: Annotated[int, Field(description="blocks that were resampled whole")]
+    blocks: Annotated[int, Field(description="blocks (such as days) that were resampled whole")]
     champion: float
     challenger: float
     worse_by: float

@@ -37,7 +37,20 @@ from ..errors import BrokenDataError, UserError
 from ..files import DATA, DRIFT, DRIFT_REFERENCE, MODEL, md5, partition
 from ..plots import BLUE, GREY, ORANGE, Plot, Series, captioned, mermaid
 from ..project import registered
-from ..reference import BATCH, LABELLED_SCHEMA, SCORE, Reference, count, input_kinds, labelled, read, scored
+from ..reference import (
+    BATCH,
+    SCORE,
+    Reference,
+    block_column,
+    count,
+    input_kinds,
+    labelled,
+    labelled_schema,
+    read,
+    scored,
+    with_partition,
+    with_watched,
+)
 from ..render import DASH, counted, details, figure, table
 from ..stages.features import build
 from ..text import NAME, code, label, prose, say
@@ -81,13 +94,14 @@ def broken(reference: Reference, reason: str, subject: str = "data contract") ->
 
 def _examine(reference: Reference, until: str | None, folder: Path) -> Decision:
     gates, session = settings.gates(), artifact.load()
-    new, block = partitions(reference, until, folder), gates.bootstrap.block
+    new, block = partitions(reference, until, folder), block_column(gates.bootstrap)
     served = read_served(reference.model)
     needed = [*input_kinds(session), block, registered().target]
-    with_label = [pl.DataFrame(schema=LABELLED_SCHEMA)]
+    with_label = [pl.DataFrame(schema=labelled_schema())]
 
     def parts() -> Iterator[pl.DataFrame]:
-        for name, rows in new.items():
+        for name, features in new.items():
+            rows = with_partition(features, name)
             main_table = folder / name / f"{registered().main}.parquet"
             scored_rows = served.rows(rows, main_table, needed) if served else scored(rows.select(needed), session)
             for part in scored_rows:
@@ -161,7 +175,8 @@ class Served:
         """
         scores = self._compare(files.read_parquet(main_table, REFRESH_DATA))
         answered = features.join(scores.lazy(), on=registered().key, maintain_order="left")
-        return answered.select(*needed, SCORE).collect_batches(chunk_size=BATCH)
+        for part in answered.select(*needed, SCORE).collect_batches(chunk_size=BATCH):
+            yield with_watched(part)
 
     def _compare(self, source: pl.DataFrame) -> pl.DataFrame:
         """Return key and score of the newest answer that counts for each row; add to the figures what does not."""
@@ -189,7 +204,7 @@ class Served:
                 "columns": {name: rows for name, rows in self._differing.most_common() if rows},
             }
         )
-        return newest.select(*key, pl.col("score").cast(pl.Float32).alias(SCORE))
+        return newest.select(*key, pl.col("score").cast(registered().task.score_type).alias(SCORE))
 
 
 def read_served(model: str) -> Served | None:

@@ -127,6 +127,31 @@ def fetch_model(champion: Champion, store: Store) -> bytes:
     return store.read(champion.md5, f"the champion's {MODEL} ({champion.md5}, commit {champion.name})")
 
 
+def other_question(champion: Champion, store: Store) -> str | None:
+    """Return in words by what the champion's predictions answer another question; None if they answer this one.
+
+    The facts are in the predictions that the champion's dvc.lock records: key, target, and numbers per row. Without
+    these predictions the question counts as the same.
+    """
+    md5, name = dvc_files.outs(champion.lock).get(PREDICTIONS.as_posix()), f"the champion's {PREDICTIONS}"
+    content = store.find(md5, name) if md5 else None
+    if content is None:
+        return None
+    task, target = registered().task, registered().target
+    recorded = files.parse_parquet(content, name, f"run `make pipeline` on main and commit {LOCK} there").schema
+    expected = [*key(), target, "score"]
+    if different := [column for column in recorded if column not in expected]:
+        return f"the column {different[0]}, which is neither key nor target here,"
+    if missing := [column for column in expected if column not in recorded]:
+        return f"no column {missing[0]}"
+    if (task.wrong_targets(target, recorded[target]) is not None) and recorded[target] != task.target_type:
+        return f"a target {target} of type {recorded[target]}, where {task.expectation} is expected,"
+    widths = [dtype.shape[0] if isinstance(dtype, pl.Array) else 1 for dtype in (recorded["score"], task.score_type)]
+    if widths[0] != widths[1]:
+        return f"{widths[0]} numbers for a row, and not {widths[1]},"
+    return None
+
+
 def _at(commit: str) -> Champion | None:
     lock_text, data_text = git.read(commit, LOCK), git.read(commit, DATA_DVC)
     if lock_text is None:
@@ -396,22 +421,21 @@ class ChampionScorer:
                 f"{name} cannot be run on this commit's features ({_first_line(error)}): "
                 "keep the types that these columns have on main"
             ) from None
-        return self.holdout.table.select(*key(), registered().target).with_columns(score=pl.Series(score))
+        scores = pl.Series(score, dtype=registered().task.score_type)
+        return self.holdout.table.select(*key(), registered().target).with_columns(score=scores)
 
     def _checked(self, former: Champion, rows: pl.DataFrame, method: Method, why: str = "") -> ScoredChampion:
         """Check a commit's predictions, and cast their key to today's types.
 
         Raise `CannotRunError` if a column or the key is missing, `UserError` if a row has no finite score.
         """
-        name, target = f"the predictions of commit {former.name}", registered().target
+        task, name, target = registered().task, f"the predictions of commit {former.name}", registered().target
         if absent := [column for column in (target, "score") if column not in rows.columns]:
             raise CannotRunError(f"{name} lack the column {absent[0]}")
         types = {column: self.holdout.table.schema.get(column) for column in key()}
         try:
             keys = [pl.col(column).cast(dtype) if dtype else pl.col(column) for column, dtype in types.items()]
-            rows = check_key(rows, name).select(
-                *keys, pl.col(target).cast(pl.Boolean), pl.col("score").cast(pl.Float64)
-            )
+            rows = check_key(rows, name).select(*keys, task.cast(pl.col(target)), pl.col("score").cast(task.score_type))
         except (UserError, pl.exceptions.PolarsError) as error:
             raise CannotRunError(str(error).splitlines()[0]) from None
         if not np.isfinite(rows["score"].to_numpy()).all():
@@ -420,7 +444,7 @@ class ChampionScorer:
 
 
 def score_challenger(model: bytes, table: pl.DataFrame) -> Floats:
-    """Return the challenger's scores of the table's N rows, shape (N,)."""
+    """Return the challenger's scores of the table's N rows."""
     try:
         return _predict(model, table)
     except UserError as error:
@@ -441,7 +465,7 @@ def _code_differs(former: Champion) -> bool:
 
 
 def _predict(model: bytes, table: pl.DataFrame) -> Floats:
-    return np.asarray(predict(session(model), table), np.float64).reshape(-1)
+    return predict(session(model), table).astype(np.float64)
 
 
 def _first_line(error: Exception) -> str:

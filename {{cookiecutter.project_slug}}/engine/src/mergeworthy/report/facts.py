@@ -13,7 +13,7 @@ from ..adapters.actions import Event, current
 from ..errors import UserError
 from ..files import CHAMPION, LOCK, METRICS, PREDICTIONS, TRAINING, VERDICT
 from ..project import registered
-from ..stats import Bools, Floats
+from ..stats import Floats, Targets
 from ..verdict import Verdict
 
 Content = TypeVar("Content")
@@ -31,7 +31,7 @@ class Facts:
 
     verdict: Verdict
     measured: dict[str, Any] | None
-    label: Bools | None
+    label: Targets | None
     score: Floats | None
     champion_score: Floats | None
     history: pl.DataFrame | None
@@ -71,7 +71,7 @@ def read_metrics(path: Path = METRICS) -> dict[str, Any]:
     model, baseline = measured.get("model"), measured.get("baseline")
     if not isinstance(model, dict) or not isinstance(baseline, dict) or model.keys() != baseline.keys():
         raise UserError(f"{path}: model and baseline: the same metrics of both are expected: {REMEDY}")
-    for name in ("partition", "rows", "positive_share"):
+    for name in ("partition", "rows"):
         if name not in measured:
             raise UserError(f"{path}: {name} is missing: {REMEDY}")
     return measured
@@ -92,7 +92,7 @@ def champion_scores(predictions: pl.DataFrame) -> Floats | None:
     return None if scores.null_count() or len(scores) != predictions.height else scores.cast(pl.Float64).to_numpy()
 
 
-def _predictions(path: Path) -> tuple[Bools, Floats, Floats | None]:
+def _predictions(path: Path) -> tuple[Targets, Floats, Floats | None]:
     table = files.read_parquet(path, REMEDY, [registered().target, "score"])
     return holdout.labels(table, path), table["score"].cast(pl.Float64).to_numpy(), champion_scores(table)
 

@@ -59,11 +59,11 @@ def metrics_section(facts: Facts) -> Section | None:
         elif comparisons:
             compared = [*_cells_without_comparison(value, champion.get(name)), DASH, DASH]
         rows.append([unbroken(f"{code(name)} {_arrow(name)}".strip()), figure(value), *compared, figure(guess[name])])
-    note = f"_Guess_ is {registered().task.baseline_explained}."
+    note = f"_Guess_ is a model that gives every row {registered().task.guess_words}."
     if comparisons:
         note = (
             f"{LEGEND} _Change_ is this model less the champion on the same rows; its interval comes from resampling "
-            f"whole days. _Margin_ is how much worse a model may be. {note}"
+            f"{settings.gates().bootstrap.unit}. _Margin_ is how much worse a model may be. {note}"
         )
     parts = ["### Metrics", table(header, rows), f"<sub>{note}</sub>", *_rates(facts)]
     return Section("metrics", "\n\n".join(parts), rank=1)
@@ -250,13 +250,15 @@ def _with_link(sentence: str, event: Event) -> str:
 
 
 def _rates(facts: Facts) -> list[str]:
-    """Return the table of right and wrong answers at the threshold of gates.yaml."""
+    """Return the task's table of answers on the holdout, if it has one."""
     if facts.label is None or facts.score is None:
         return []
     threshold = settings.gates().report.threshold
-    header, *rows = registered().task.rates(facts.label, facts.score, facts.champion_score, threshold)
-    head = f"Answers, if a score from {threshold:g} on is a yes (`report.threshold` in gates.yaml):"
-    return [head, table(header, [[unbroken(cell) for cell in row] for row in rows])]
+    rates = registered().task.rates(facts.label, facts.score, facts.champion_score, threshold)
+    if rates is None:
+        return []
+    cells = [[unbroken(prose(cell, NAME)) for cell in row] for row in rates.rows]
+    return [rates.caption, table(rates.header, cells)]
 
 
 def _times(facts: Facts) -> list[str]:

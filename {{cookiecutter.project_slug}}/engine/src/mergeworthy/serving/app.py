@@ -25,6 +25,7 @@ from ..config.infra import Serving
 from ..data.contract import requested
 from ..errors import UserError
 from ..project import registered
+from ..stats import Floats
 from .identity import Identity, ModelMetrics
 from .log import Log
 from .schema import PREDICT_PATH, document, expected_forms
@@ -32,11 +33,11 @@ from .scorer import Batcher
 
 MAX_ROW_BYTES = 2048  # of one row in JSON; far more than a row of any usual table
 MAX_ARRIVING_BYTES = 32_000_000  # of all bodies together that are still arriving
+DECIMALS = 7  # of a score; float32 has no more
 MAX_MISTAKES = 10  # that one answer lists
 MAX_MISTAKE_LENGTH = 300  # characters
 MAX_PATTERN_LENGTH = 100  # characters of a message that quotes a regular expression
 JSON, IDENTITY = b"application/json", b"identity"
-SCORE = "score"  # the logged column that /metrics counts
 REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 TOKEN_VARIABLE = "SERVICE_TOKEN"  # noqa: S105 - the name of an environment variable
 TOKEN_PATTERN = re.compile(r"[\x21-\x7e]{16,1024}")
@@ -83,8 +84,8 @@ def add_routes(
 
     `needs_token` means that `/predict` requires a bearer token.
     """
-    answer = registered().task.answer_schema
-    description = JSONResponse(document(request, answer, identity.labels(), needs_token=needs_token))
+    task = registered().task
+    description = JSONResponse(document(request, task, identity.labels(), needs_token=needs_token))
     model = JSONResponse(identity.labels())
 
     async def describe(_: Request) -> Response:
@@ -138,19 +139,19 @@ class Predictions:
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         if not REQUEST_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
-        answer = to_json(self._task.answer(scores))
+        rounded = scores.astype(np.float64).round(DECIMALS)
+        answer = to_json(self._task.answer(rounded))
         length, identifier = str(len(answer)).encode(), request_id.encode()
         fields = [(b"content-length", length), (b"content-type", JSON), (b"x-request-id", identifier)]
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": answer})
         # In the loop's next turn, when the answer is on its way.
-        asyncio.get_running_loop().call_soon(self._record, request_id, columns, scores)
+        asyncio.get_running_loop().call_soon(self._record, request_id, columns, rounded)
 
-    def _record(self, request_id: str, columns: dict[str, list[Any]], scores: NDArray[np.float32]) -> None:
+    def _record(self, request_id: str, columns: dict[str, list[Any]], scores: Floats) -> None:
         """Log and count an answer."""
-        logged = self._task.logged(scores)
-        self._log.add(request_id, columns, logged)
-        self._metrics.scored(logged[SCORE])
+        self._log.add(request_id, columns, scores.tolist())
+        self._metrics.scored(self._task.observed(scores).tolist())
 
     async def _scored(self, body: bytes) -> tuple[dict[str, list[Any]], NDArray[np.float32]]:
         """Return the rows, column by column, and their scores.

@@ -16,9 +16,9 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ..files import LOCK, MODEL, md5
+from ..project import registered
 
 UNKNOWN = "unknown"
-SCORE_BUCKETS = [edge / 10 for edge in range(1, 11)]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ModelMetrics:
             prometheus_client.Gauge(name, "Newest event in the history").set(until)
 
     def scored(self, scores: list[float]) -> None:
-        """Count the scores of one answer."""
+        """Count what the task observes of one answer."""
         self._scores.count(scores)
 
 
@@ -74,17 +74,18 @@ class ScoreHistogram(Collector):
     """The histogram `model_score`: prometheus_client's takes two microseconds a score, as each takes its lock."""
 
     def __init__(self) -> None:
-        self._counts, self._sum = [0] * (len(SCORE_BUCKETS) + 1), 0.0
+        self._edges = registered().task.histogram_edges
+        self._counts, self._sum = [0] * (len(self._edges) + 1), 0.0
 
     def count(self, scores: list[float]) -> None:
         """Add scores; one thread alone may call this."""
-        counts = self._counts
+        counts, edges = self._counts, self._edges
         for score in scores:
-            counts[bisect_left(SCORE_BUCKETS, score)] += 1
+            counts[bisect_left(edges, score)] += 1
         self._sum += sum(scores)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the histogram as it is now."""
-        edges = [*map(str, SCORE_BUCKETS), "+Inf"]
+        edges = [*map(str, self._edges), "+Inf"]
         counts = zip(edges, accumulate(self._counts), strict=True)
         yield HistogramMetricFamily("model_score", "Scores of the rows", list(counts), self._sum)

@@ -62,13 +62,13 @@ class Log:
         if settings.sample > 0:
             self._thread.start()
 
-    def add(self, request_id: str, inputs: Mapping[str, list[Any]], answer: Mapping[str, list[Any]]) -> None:
-        """Queue one answer for writing, if it falls into the sample; both are columns of a value per row, by name."""
+    def add(self, request_id: str, inputs: Mapping[str, list[Any]], scores: list[Any]) -> None:
+        """Queue one answer for writing, if it falls into the sample; inputs are columns of a value per row, by name."""
         if self._settings.sample < 1 and random.random() >= self._settings.sample:
             return
         line: dict[str, Any] = {"time": datetime.now(UTC), "request_id": request_id, **self._identity}
         line["inputs"] = {name: inputs[name] for name in self._columns}
-        line.update(answer)
+        line["score"] = scores
         self._lines.append(to_json(line) + b"\n")
 
     def close(self) -> None:

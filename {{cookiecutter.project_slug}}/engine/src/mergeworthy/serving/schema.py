@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from ..data.contract import requested
 from ..errors import UserError
+from ..tasks.base import Task
 
 # ISO 8601 without a time zone, as in the tables. The pattern accepts only dates that exist.
 DATE_PATTERN = (
@@ -92,12 +93,10 @@ def expected_forms(schema: DataFrameSchema) -> dict[str, str]:
     }
 
 
-def document(
-    request: TypeAdapter[Any], answer_schema: dict[str, Any], identity: dict[str, str], *, needs_token: bool
-) -> dict[str, Any]:
+def document(request: TypeAdapter[Any], task: Task, identity: dict[str, str], *, needs_token: bool) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document; `needs_token` means that `/predict` requires a bearer token."""
     schema = request.json_schema(ref_template=REFERENCE)
-    schemas = schema.pop("$defs", {}) | {"Request": schema, "Scores": answer_schema, "Error": ERROR}
+    schemas = schema.pop("$defs", {}) | {"Request": schema, "Scores": task.answer_schema(), "Error": ERROR}
     model = {"type": "object", "properties": {name: {"type": "string"} for name in identity}}
     refusals = REFUSALS | (NO_TOKEN if needs_token else {})
     predict: dict[str, Any] = {
@@ -105,7 +104,7 @@ def document(
         "summary": "Score rows, each as of its own moment",
         "requestBody": {"required": True, "content": _json_content("Request")},
         "responses": {
-            "200": {"description": "The probability of the label for each row", "content": _json_content("Scores")},
+            "200": {"description": task.answer_words, "content": _json_content("Scores")},
             **{
                 str(status): {"description": reason, "content": _json_content("Error")}
                 for status, reason in refusals.items()

@@ -164,7 +164,7 @@ class Scorer:
         """Return the scores of N rows, which are given as columns of N values: the first axis has the length N."""
         arrays: dict[str, NDArray[Any]] = to_arrays(self._types, columns)
         arrays |= self._store.lookup(arrays)
-        return score(self._session, arrays | registered().derive(arrays))
+        return score(self._session, arrays | registered().derive(arrays), len(next(iter(columns.values()))))
 
 
 class Batcher:
