@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from dvc.cli import main as dvc
+from dvc.cli import main as dvc_main
 from starlette.applications import Starlette
 from tests.attempts import refused, works
 from tests.engine.product import PACKAGES
@@ -22,9 +22,8 @@ from tests.engine.trained import onnx_bytes
 
 from mergeworthy import config as settings
 from mergeworthy import files, tracking
-from mergeworthy.adapters import dvc_files
-from mergeworthy.adapters.dvc import stale_stages
-from mergeworthy.adapters.dvc_files import opened
+from mergeworthy.adapters import dvc
+from mergeworthy.adapters.dvc import opened, stale_stages
 from mergeworthy.config import base
 from mergeworthy.data import fetch
 from mergeworthy.drift import check as drift
@@ -33,7 +32,7 @@ from mergeworthy.extras import backtest, sweep
 from mergeworthy.extras.backtest import Copy
 from mergeworthy.gate import run
 from mergeworthy.release import image, publish, verify
-from mergeworthy.report import build as report
+from mergeworthy.report import sections as report
 from mergeworthy.serving import start
 from mergeworthy.stages import evaluate, features, reference, train, validate
 from mergeworthy.verdict import Check, Verdict
@@ -142,13 +141,13 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         patch.chdir(folder)
         patch.setenv("DVC_NO_ANALYTICS", "1")
         git("init", "--quiet", "--initial-branch=main")
-        assert dvc(["init", "--quiet"]) == 0
+        assert dvc_main(["init", "--quiet"]) == 0
         for month in MONTHS:
             Path("data", month).mkdir(parents=True)
             for name, table in flights[month].items():
                 some = table.gather_every(20) if name == "flights" else table
                 some.write_parquet(f"data/{month}/{name}.parquet")
-        assert dvc(["add", "--quiet", "data"]) == 0
+        assert dvc_main(["add", "--quiet", "data"]) == 0
         pointer = fetch.Pointer()
         for month in MONTHS:
             pointer.rows[month] = pl.read_parquet(f"data/{month}/flights.parquet").height
@@ -162,7 +161,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         files.TRAINING.write_text("epoch,epochs,train_loss\n1,2,0.6\n2,2,0.4\n")
         evaluate.main()
         reference.main()
-        assert dvc(["commit", "--quiet", "--force"]) == 0
+        assert dvc_main(["commit", "--quiet", "--force"]) == 0
         git("add", "--all")
         git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message=trained")
         drift.run(MONTHS[1])
@@ -227,9 +226,9 @@ def test_a_damaged_file_is_named_in_one_line(
 
 @pytest.mark.parametrize("name", ["x.dvc", "x.dvc at 0a1b2c3d4e5f"])
 def test_another_file_of_dvcs_is_read_as_it_is(name: str) -> None:
-    assert dvc_files.parse("a: 1", name) == {"a": 1}
+    assert dvc.parse("a: 1", name) == {"a": 1}
     with pytest.raises(UserError, match="is not the YAML that DVC writes"):
-        dvc_files.parse("- 1", name)
+        dvc.parse("- 1", name)
 
 
 FLIGHTS = f"{MONTHS[1]}/flights.parquet"
@@ -319,13 +318,13 @@ DENIED = """
 from pathlib import Path
 from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.adapters import dvc_files
+from mergeworthy.adapters import dvc
 from mergeworthy.workflow import comment
 from mergeworthy import tracking as record
 from mergeworthy.stages import evaluate
 for name, read in {
     "gates.yaml": settings.gates,
-    "dvc.lock": lambda: dvc_files.read(Path("dvc.lock")),
+    "dvc.lock": lambda: dvc.read(Path("dvc.lock")),
     "features/2013-02.parquet": evaluate.main,
     "models/model.onnx": evaluate.main,
     "reports/training.csv": evaluate.main,

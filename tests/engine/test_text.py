@@ -188,6 +188,7 @@ def assert_harmless(markdown: str) -> None:
         "summary",
         "ul",
         "li",
+        "strong",
     }
     assert {tag.lower() for tag in re.findall(r"<(\w+)", html)} <= ours
     outside = unescape(re.sub(r"<[^>]*>", "", re.sub(r"<code.*?</code>", "", html, flags=re.DOTALL)))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from .. import artifact, files
-from ..adapters import actions, dvc_files, git
+from ..adapters import actions, dvc, git
 from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
 from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
@@ -189,26 +189,26 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 def contract(holdout: str) -> Check:
     """Check that all partitions of data.dvc were validated, dvc.lock names that data, and the newest is the holdout."""
-    data = dvc_files.read(DATA_DVC)
+    data = dvc.read(DATA_DVC)
     validated = files.read_mapping(CONTRACT, HOW_TO_REBUILD).get("partitions")
     if not isinstance(validated, dict):
         raise UserError(f"{CONTRACT}: partitions: expected a mapping, not {validated!r}: {HOW_TO_REBUILD}")
-    partitions = set(dvc_files.partitions(data))
+    partitions = set(dvc.partitions(data))
     if missing := sorted(partitions - validated.keys()):
         raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {HOW_TO_REBUILD}")
     if holdout != max(partitions, default=None):
         raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
-    if dvc_files.data(dvc_files.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
+    if dvc.data(dvc.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
         raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
     return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
 
 
 def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     """Check that the model is the one in dvc.lock, and that its measured figures are those of metrics.json."""
-    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc_files.model(dvc_files.read(LOCK), str(LOCK)):
+    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc.model(dvc.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
-    reported = dvc_files.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
-    figures = dvc_files.flat(measured, ".")
+    reported = dvc.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
+    figures = dvc.flat(measured, ".")
     if unknown := sorted(reported.keys() - figures.keys()):
         raise UserError(f"{METRICS} holds {unknown[0]!r}, which evaluation does not measure: {HOW_TO_REBUILD}")
     for name, value in figures.items():
@@ -227,7 +227,7 @@ def predictions(holdout: Holdout, score: Floats) -> None:
     `score` holds the model's scores of the holdout, shape (N,).
     """
     task, names = registered().task, [*key(), registered().target]
-    if files.md5(PREDICTIONS, HOW_TO_REBUILD) != dvc_files.outs(dvc_files.read(LOCK)).get(PREDICTIONS.as_posix()):
+    if files.md5(PREDICTIONS, HOW_TO_REBUILD) != dvc.outs(dvc.read(LOCK)).get(PREDICTIONS.as_posix()):
         raise UserError(f"{PREDICTIONS} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
     recorded = files.read_parquet(PREDICTIONS, HOW_TO_REBUILD, [*names, "score"])
     if any(name not in holdout.table.columns for name in names):
