@@ -56,8 +56,6 @@ def verbs(project: Path, copy: Path) -> list[Row]:
     """Return the times of `make check` and `make test` in a copy of a project, cold and warm."""
     shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".cache", "cache", "tmp"))
     (copy / ".venv").symlink_to(project / ".venv")
-    for name in ("pyproject.toml", "engine/pyproject.toml"):
-        os.utime(copy / name, (0, 0))  # older than the environment: nothing to set up
     without_caches(copy)
     check, test = seconds(copy, "check"), seconds(copy, "test")
     check_again, test_again = seconds(copy, "check"), seconds(copy, "test")

@@ -16,7 +16,7 @@ from tests.engine.product import PRODUCT
 from mergeworthy.config.gates import Gates
 from mergeworthy.files import REPORT
 from mergeworthy.project import registered
-from mergeworthy.report import build
+from mergeworthy.report import sections
 from mergeworthy.tasks.binary import METRICS
 from mergeworthy.verdict import Check, Comparison, Verdict
 
@@ -190,5 +190,5 @@ def _md5(text: str) -> str:
 
 def write_report() -> str:
     """Write the report of the current folder and return it."""
-    build.run()
+    sections.run()
     return REPORT.read_text()

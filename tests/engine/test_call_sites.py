@@ -31,7 +31,6 @@ ALLOWED = {
     "adapters/dvc.py dvc.repo.Repo": LOCAL,
     "adapters/dvc.py os.execve": TRAINING,
     "adapters/dvc.py subprocess.run": TRAINING,
-    "adapters/dvc_files.py dvc.repo.Repo": LOCAL,
     "adapters/dvc_probe.py dvc.repo.Repo": "a process of its own, which is ended in time",
     "adapters/git.py subprocess.run": GIT,
     "adapters/mlflow.py sqlalchemy.create_engine": ENGINE,

@@ -9,7 +9,7 @@ from tests.engine.markdown_tables import tables
 from tests.engine.reported import BLOCK, WARN, Project, checks, comparison, git, slices, write_report
 
 from mergeworthy.plots import BLUE, Plot, Series, mermaid
-from mergeworthy.render import figure
+from mergeworthy.text import figure
 from mergeworthy.report import MARKER
 from mergeworthy.verdict import Check
 

@@ -120,7 +120,7 @@ def sweep(
 @app.command()
 def report() -> None:
     """Write reports/report.md: verdict, metrics against the champion, slices, what changed, plots, cost."""
-    from .report.build import run as write
+    from .report.sections import run as write
 
     write()
 

@@ -23,7 +23,7 @@ from .. import files
 from ..errors import UserError
 from ..files import LOCK, md5
 from ..text import annotation
-from . import dvc_files, git
+from . import dvc, git
 
 NO_COMMIT = "0" * 40  # as git writes it
 CI = Path(".github/workflows/ci.yaml")
@@ -200,7 +200,7 @@ class Origin:
 
 def origin(base: str | None = None) -> Origin:
     """Return who made what this folder's dvc.lock records; `base` is the commit of main that the branch started at."""
-    fix = dvc_files.HOW_TO_FIX[LOCK.name]
+    fix = dvc.HOW_TO_FIX[LOCK.name]
     trained_lock = os.environ.get(TRAINED_LOCK)
     if trained_lock and LOCK.exists() and _unpacked(trained_lock) == files.read_bytes(LOCK, fix):
         return Origin("ci", _run_address(), scratch=from_scratch(current()))

@@ -29,8 +29,8 @@ import polars as pl
 
 from .. import artifact, files
 from .. import config as settings
+from ..adapters import dvc
 from ..adapters.actions import Event, current
-from ..adapters.dvc import dvc
 from ..config.gates import Drift
 from ..data.contract import validate
 from ..data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged_columns, read_log
@@ -53,9 +53,8 @@ from ..reference import (
     with_partition,
     with_watched,
 )
-from ..render import DASH, counted, details, figure, table, unbroken
 from ..stages.features import build
-from ..text import NAME, code, label, prose, say
+from ..text import DASH, NAME, code, counted, details, figure, label, prose, say, table, unbroken
 from .decision import Column, Decision, Log, Rule, Window, decide
 
 MOMENT, OF_SOURCE = "(moment)", " (source)"  # a column, and a suffix of columns: no column of data has such names
@@ -70,7 +69,7 @@ def run(until: str | None = None) -> Decision:
     """Decide, and write `reports/drift.json`, `.md` and, if Evidently is installed, `.html`."""
     for path in (MODEL, DRIFT_REFERENCE):
         if not path.exists():
-            dvc("pull", str(path))
+            dvc.execute("pull", str(path))
     reference = read()
     if reference.model != md5(MODEL):
         raise UserError(f"{DRIFT_REFERENCE} is about another model than {MODEL}: run `make pipeline`")

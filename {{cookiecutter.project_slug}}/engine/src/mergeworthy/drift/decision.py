@@ -32,8 +32,8 @@ from ..reference import (
     measure,
     measure_without_error,
 )
-from ..render import counted
 from ..stats import jensen_shannon
+from ..text import counted
 
 SCHEMA = Path(__file__).with_name("decision.schema.json")
 NOTHING_NEW = "Nothing to do: no data came since the champion was trained."

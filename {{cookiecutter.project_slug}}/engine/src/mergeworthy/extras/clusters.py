@@ -21,7 +21,7 @@ from ..config.infra import Infra, Ray
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    from .sweep_trial import Split
+    from .sweep import Split
 
 Key = TypeVar("Key")
 

@@ -17,7 +17,7 @@ from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -31,7 +31,9 @@ from ..files import FEATURES, MODEL, TRAINING
 from ..project import PYPROJECT
 from ..stages.train import CHECKPOINTS
 from ..text import say
-from .sweep_trial import Split, fit
+
+if TYPE_CHECKING:
+    from .sweep import Split
 
 Key = TypeVar("Key")
 StoredFiles = dict[str, Any]  # path → reference to its bytes in Ray's object store
@@ -84,7 +86,7 @@ def train(infra: Infra, cluster: Ray) -> None:
 
 
 def run_trials(
-    trials: Iterator[tuple[Key, dict[str, Any]]], data: Split, infra: Infra, cluster: Ray
+    trials: Iterator[tuple[Key, dict[str, Any]]], data: "Split", infra: Infra, cluster: Ray
 ) -> Iterator[tuple[Key, tuple[dict[str, float], float]]]:
     """Run as many trials at once as the cluster has room for; yield each key with the result of `fit` when it is done.
 
@@ -254,7 +256,9 @@ def _remote_infra(infra: Infra, rendezvous: str) -> str:
     return files.dump_yaml(content | {"compute": content["compute"] | {"rendezvous": rendezvous}})
 
 
-def _run_trial(inputs: StoredFiles, params: dict[str, Any], data: Split) -> tuple[dict[str, float], float]:
+def _run_trial(inputs: StoredFiles, params: dict[str, Any], data: "Split") -> tuple[dict[str, float], float]:
+    from .sweep import fit  # with Optuna and MLflow, which a training does without
+
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         download(inputs, Path())
         return fit(params, data)

@@ -25,8 +25,8 @@ import numpy as np
 import polars as pl
 
 from .. import files
-from ..adapters import actions, dvc_files, git
-from ..adapters.dvc_files import DIRECTORY, Document, Store
+from ..adapters import actions, dvc, git
+from ..adapters.dvc import DIRECTORY, Document, Store
 from ..artifact import predict, session
 from ..config.gates import Anchor
 from ..errors import UserError
@@ -133,7 +133,7 @@ def other_question(champion: Champion, store: Store) -> str | None:
     The facts are in the predictions that the champion's dvc.lock records: key, target, and numbers per row. Without
     these predictions the question counts as the same.
     """
-    md5, name = dvc_files.outs(champion.lock).get(PREDICTIONS.as_posix()), f"the champion's {PREDICTIONS}"
+    md5, name = dvc.outs(champion.lock).get(PREDICTIONS.as_posix()), f"the champion's {PREDICTIONS}"
     content = store.find(md5, name) if md5 else None
     if content is None:
         return None
@@ -157,11 +157,11 @@ def _at(commit: str) -> Champion | None:
     if lock_text is None:
         return None
     name = f"{LOCK} at {commit[:12]}"
-    lock = dvc_files.parse(lock_text, name)
-    data = dvc_files.parse(data_text, f"{DATA_DVC} at {commit[:12]}") if data_text else {}
-    newest = max(dvc_files.partitions(data), default=None)
+    lock = dvc.parse(lock_text, name)
+    data = dvc.parse(data_text, f"{DATA_DVC} at {commit[:12]}") if data_text else {}
+    newest = max(dvc.partitions(data), default=None)
     try:
-        md5 = dvc_files.model(lock, name)
+        md5 = dvc.model(lock, name)
     except UserError as error:
         raise NoModelError(str(error)) from None
     return Champion(commit, md5, newest, data, lock)
@@ -216,7 +216,7 @@ class CommitRunner:
 
     def _folder_with_features(self, champion: Champion) -> Path:
         """Return a folder with the commit's code and the features that it builds."""
-        params = dvc_files.stage(champion.lock, "features").get("params")
+        params = dvc.stage(champion.lock, "features").get("params")
         code = " ".join([*(str(git.tree(champion.commit, path)) for path in CODE_PATHS), str(params)])
         if code not in self._folders:
             try:
@@ -245,8 +245,8 @@ class CommitRunner:
 
     def _write_inputs(self, champion: Champion, stage: str, folder: Path) -> None:
         """Write the stage's dependencies that are outs of another stage of that commit, such as its model."""
-        outs = dvc_files.outs(champion.lock)
-        for dep in dvc_files.stage(champion.lock, stage).get("deps", []):
+        outs = dvc.outs(champion.lock)
+        for dep in dvc.stage(champion.lock, stage).get("deps", []):
             path, md5 = dep["path"], outs.get(dep["path"])
             if md5 and not md5.endswith(DIRECTORY):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -254,7 +254,7 @@ class CommitRunner:
                 (folder / path).write_bytes(self.data.store.read(md5, name))
 
     def _run(self, champion: Champion, stage: str, folder: Path) -> None:
-        command = dvc_files.stage(champion.lock, stage).get("cmd")
+        command = dvc.stage(champion.lock, stage).get("cmd")
         if not command:
             raise CannotRunError(f"dvc.lock at {champion.name} records no stage {stage}")
         lines = [command] if isinstance(command, str) else command
@@ -355,7 +355,7 @@ class ChampionScorer:
         if method in ("same code", "todays features"):
             return None
         path = FEATURES / f"{self.holdout.partition}.parquet"
-        folder = dvc_files.outs(former.lock).get(FEATURES.as_posix())
+        folder = dvc.outs(former.lock).get(FEATURES.as_posix())
         if method == "own code" or folder is None:
             return self.runner.features(former, self.holdout.partition)
         name = f"the champion's {path} (commit {former.name})"
@@ -366,7 +366,7 @@ class ChampionScorer:
 
     def _recorded(self, former: Champion) -> pl.DataFrame | None:
         """Return the recorded predictions, or None if they are lost or of other rows; raise `UserError` if altered."""
-        md5 = dvc_files.outs(former.lock).get(PREDICTIONS.as_posix())
+        md5 = dvc.outs(former.lock).get(PREDICTIONS.as_posix())
         if md5 is None or not self._evaluated_on_todays_rows(former):
             return None
         name = f"the champion's {PREDICTIONS} ({md5}, commit {former.name})"
@@ -381,9 +381,9 @@ class ChampionScorer:
         if former.newest != self.holdout.partition or not former.data:
             return False
         recorded = data_md5(former.data, name)
-        if not dvc_files.is_of_one_run(former.lock, recorded):
+        if not dvc.is_of_one_run(former.lock, recorded):
             return False
-        if recorded == data_md5(dvc_files.read(DATA_DVC), str(DATA_DVC)):
+        if recorded == data_md5(dvc.read(DATA_DVC), str(DATA_DVC)):
             return True
         try:
             former_files = DataFiles.of(former.data, name, self.store).files
@@ -457,9 +457,9 @@ def score_challenger(model: bytes, table: pl.DataFrame) -> Floats:
 
 def _code_differs(former: Champion) -> bool:
     """Return True if that commit's code or parameters of features and evaluation are not those of this folder."""
-    lock = dvc_files.read(LOCK)
+    lock = dvc.read(LOCK)
     former_params, params = [
-        [dvc_files.stage(content, stage).get("params") for stage in STAGES] for content in (former.lock, lock)
+        [dvc.stage(content, stage).get("params") for stage in STAGES] for content in (former.lock, lock)
     ]
     return former_params != params or git.differs(former.commit, *CODE_PATHS)
 

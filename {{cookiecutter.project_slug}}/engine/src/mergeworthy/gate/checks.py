@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from .. import artifact, files
-from ..adapters import actions, dvc_files, git
+from ..adapters import actions, dvc, git
 from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
 from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
@@ -91,6 +91,17 @@ def sanity(score: Floats) -> Check:
         constant = ", ".join(f"{number:.4g}" for number in np.atleast_1d(score[0])[:NAMED_INPUTS])
         why = f"Every row gets the score {constant}: the model does not look at its inputs."
     return Check(name="sanity", result="pass" if spread else "block", figure=spread, limit=0, why=why)
+
+
+def targets(holdout: Holdout) -> Iterator[Check]:
+    """Warn of targets, such as classes, that no row of the holdout has: nothing shows what the model makes of them."""
+    if missing := registered().task.missing_targets(holdout.label):
+        more = f" and {len(missing) - NAMED_INPUTS:,} more" if len(missing) > NAMED_INPUTS else ""
+        why = (
+            f"No row of {holdout.partition} has {registered().target} = {', '.join(missing[:NAMED_INPUTS])}{more}, so "
+            "the model's answers for it are not judged: hold out more rows, or review them apart."
+        )
+        yield Check(name="targets", result="warn", figure=len(missing), limit=0, why=why)
 
 
 def baseline(names: list[str], measured: dict[str, Any]) -> Iterator[Check]:
@@ -178,26 +189,26 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 def contract(holdout: str) -> Check:
     """Check that all partitions of data.dvc were validated, dvc.lock names that data, and the newest is the holdout."""
-    data = dvc_files.read(DATA_DVC)
+    data = dvc.read(DATA_DVC)
     validated = files.read_mapping(CONTRACT, HOW_TO_REBUILD).get("partitions")
     if not isinstance(validated, dict):
         raise UserError(f"{CONTRACT}: partitions: expected a mapping, not {validated!r}: {HOW_TO_REBUILD}")
-    partitions = set(dvc_files.partitions(data))
+    partitions = set(dvc.partitions(data))
     if missing := sorted(partitions - validated.keys()):
         raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {HOW_TO_REBUILD}")
     if holdout != max(partitions, default=None):
         raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
-    if dvc_files.data(dvc_files.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
+    if dvc.data(dvc.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
         raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
     return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
 
 
 def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     """Check that the model is the one in dvc.lock, and that its measured figures are those of metrics.json."""
-    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc_files.model(dvc_files.read(LOCK), str(LOCK)):
+    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc.model(dvc.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
-    reported = dvc_files.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
-    figures = dvc_files.flat(measured, ".")
+    reported = dvc.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
+    figures = dvc.flat(measured, ".")
     if unknown := sorted(reported.keys() - figures.keys()):
         raise UserError(f"{METRICS} holds {unknown[0]!r}, which evaluation does not measure: {HOW_TO_REBUILD}")
     for name, value in figures.items():
@@ -216,7 +227,7 @@ def predictions(holdout: Holdout, score: Floats) -> None:
     `score` holds the model's scores of the holdout, shape (N,).
     """
     task, names = registered().task, [*key(), registered().target]
-    if files.md5(PREDICTIONS, HOW_TO_REBUILD) != dvc_files.outs(dvc_files.read(LOCK)).get(PREDICTIONS.as_posix()):
+    if files.md5(PREDICTIONS, HOW_TO_REBUILD) != dvc.outs(dvc.read(LOCK)).get(PREDICTIONS.as_posix()):
         raise UserError(f"{PREDICTIONS} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
     recorded = files.read_parquet(PREDICTIONS, HOW_TO_REBUILD, [*names, "score"])
     if any(name not in holdout.table.columns for name in names):
@@ -285,10 +296,11 @@ def batch(session: InferenceSession, table: pl.DataFrame, score: Floats) -> Chec
 def _distance(a: Floats, b: Floats) -> Floats:
     """Return the difference of two scores of each row, shape (N,), relative above 1.
 
-    It is 0 if both are NaN, and the largest float if one is.
+    It is 0 if both are the same infinity or NaN, and the largest float if one is NaN.
     """
-    apart = np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1)
-    distance = np.where(np.isnan(a) & np.isnan(b), 0, apart)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1)
+    distance = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, apart)
     largest: Floats = np.nan_to_num(distance, nan=np.finfo(np.float64).max).reshape(len(a), -1).max(axis=1)
     return largest
 

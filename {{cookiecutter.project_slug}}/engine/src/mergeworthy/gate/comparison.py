@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import stats
 from ..adapters import git
-from ..adapters.dvc_files import opened
+from ..adapters.dvc import opened
 from ..config.base import Margin
 from ..config.gates import Gates
 from ..data.contract import private

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from .. import config as settings
 from .. import files
-from ..adapters import dvc_files, git
-from ..adapters.dvc_files import Document, Store
+from ..adapters import dvc, git
+from ..adapters.dvc import Document, Store
 from ..config.base import PARAMS
 from ..errors import UserError
 from ..files import DATA, DATA_DVC, md5
@@ -80,7 +80,7 @@ class DataFiles:
 
 def todays_data(store: Store) -> DataFiles:
     """Return the files of this folder's data.dvc."""
-    return DataFiles.of(dvc_files.read(DATA_DVC), str(DATA_DVC), store)
+    return DataFiles.of(dvc.read(DATA_DVC), str(DATA_DVC), store)
 
 
 def data_md5(data_dvc: Document, name: str) -> str:
@@ -257,7 +257,7 @@ def _flat(text: str, name: str) -> dict[str, Any]:
     content = files.parse_yaml(text, name)
     if not isinstance(content, dict):
         raise UserError(f"{name}: expected keys and values, not {content!r}: restore the file from git")
-    return dvc_files.flat(content, ".")
+    return dvc.flat(content, ".")
 
 
 def _to_params(flat: dict[str, Any]) -> BaseModel | None:

@@ -17,8 +17,7 @@ from ..adapters.actions import Event, current
 from ..adapters.dvc import stale_stages
 from ..adapters.github import commit_file, credentials, fetch_branch, move_branch
 from ..errors import UserError
-from ..render import DASH, table
-from ..text import code, logged, say
+from ..text import DASH, code, logged, say, table
 from . import publish
 from .image import image_commit
 from .publish import ENVIRONMENTS, Release, overlay_file, overlay_text, read_overlay

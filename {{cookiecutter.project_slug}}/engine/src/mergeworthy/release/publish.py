@@ -28,15 +28,14 @@ from urllib.parse import urlencode
 from pydantic import TypeAdapter, ValidationError
 
 from .. import files
-from ..adapters import actions, dvc_files, git
-from ..adapters.git import lineage
+from ..adapters import actions, dvc, git
+from ..adapters.dvc import lineage
 from ..adapters.mlflow import TrackingError, reach
 from ..config import infra
 from ..errors import UserError
 from ..files import DATA_DVC, LOCK, MODELS, md5
 from ..process import Deadline, call, proxy, within
-from ..render import figure, table
-from ..text import code, prose, say
+from ..text import code, figure, prose, say, table
 from ..verdict import Verdict
 from .image import call_engine, engine, image_commit, tag
 
@@ -239,8 +238,8 @@ def load_release() -> Release:
         digest=digest,
         commit=image_commit() or "",
         lock=lock,
-        data=dvc_files.data(dvc_files.read(LOCK), str(LOCK)),
-        partition=max(dvc_files.partitions(dvc_files.read(DATA_DVC)), default="unknown"),
+        data=dvc.data(dvc.read(LOCK), str(LOCK)),
+        partition=max(dvc.partitions(dvc.read(DATA_DVC)), default="unknown"),
         verdict=outcome,
     )
 
@@ -396,7 +395,7 @@ def card() -> str:
         "What the gate said": _checks(verdict),
         "Data": _data(metrics),
         "Made from": table(["", ""], [[name, code(value)] for name, value in lineage().items()]),
-        "Parameters": table(["", ""], [[code(k), code(v)] for k, v in dvc_files.params(dvc_files.read(LOCK)).items()]),
+        "Parameters": table(["", ""], [[code(k), code(v)] for k, v in dvc.params(dvc.read(LOCK)).items()]),
     }
     parts = [f"# {prose(project['name'])}", *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]
     content = "\n\n".join(parts) + "\n"
@@ -425,7 +424,7 @@ def _checks(verdict: Verdict) -> str:
 
 
 def _data(metrics: dict[str, Any]) -> str:
-    rows = dvc_files.partitions(dvc_files.read(DATA_DVC))
+    rows = dvc.partitions(dvc.read(DATA_DVC))
     trained = [name for name in sorted(rows) if name < metrics["partition"]]
     window = f"{code(trained[0])} to {code(trained[-1])}" if trained else "none"
     return f"Trained on {window}, {sum(rows[name] for name in trained):,} rows; data.dvc names every partition."

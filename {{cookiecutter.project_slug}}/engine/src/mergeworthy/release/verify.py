@@ -24,8 +24,7 @@ from pydantic_core import to_json
 
 from .. import files
 from .. import process as outside
-from ..adapters import dvc_files
-from ..adapters.dvc import dvc
+from ..adapters import dvc
 from ..config import gates, infra
 from ..data.contract import requested
 from ..errors import UserError
@@ -96,12 +95,12 @@ def read_golden() -> Golden:
     if not PREDICTIONS.exists():
         raise UserError(f"{PREDICTIONS} is missing: run `make pipeline`, or `dvc pull evaluate`")
     name, schema = registered().main, registered().schema
-    partitions = dvc_files.partitions(dvc_files.read(DATA_DVC))
+    partitions = dvc.partitions(dvc.read(DATA_DVC))
     if not partitions:
         raise UserError(f"{DATA_DVC} names no partition: run `make data UNTIL=…`")
     file = DATA / max(partitions) / f"{name}.parquet"
     if not file.exists():
-        dvc("pull", str(file))  # the only data that a release needs
+        dvc.execute("pull", str(file))  # the only data that a release needs
     columns, key = list(requested(schema)), list(schema.unique or [])
     table = files.read_parquet(file, f"`dvc pull --force {file}`", columns).select(columns)
     scored = files.read_parquet(PREDICTIONS, "run `make pipeline`", [*key, "score"]).select(*key, "score")

@@ -1,7 +1,8 @@
-"""The sections on the model: verdict, metrics, slices, plots, cost and origin."""
+"""`make report`: write `reports/report.md`, what a reviewer decides on, short enough for a comment."""
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -10,16 +11,31 @@ from .. import config as settings
 from ..adapters import actions, github
 from ..adapters.actions import Event
 from ..errors import UserError
+from ..files import REPORT
 from ..holdout import figures
 from ..plots import captioned, training
 from ..project import registered
-from ..render import DASH, MINUS, counted, details, figure, table, unbroken, within
-from ..text import NAME, code, prose
+from ..text import (
+    DASH,
+    MINUS,
+    NAME,
+    Section,
+    code,
+    counted,
+    details,
+    figure,
+    fit,
+    folded_table,
+    prose,
+    say,
+    table,
+    unbroken,
+    within,
+)
 from ..verdict import MARKS, WORDS, Check, Comparison, Verdict
 from . import MARKER
-from .changes import compare_stages
-from .facts import Facts
-from .layout import Section, folded_table
+from .changes import changes_section, compare_stages
+from .facts import Facts, read
 
 MAX_REASONS, MAX_CHECKS = 20, 60
 MAX_BYTES = 12_000  # of the reasons, and of the table of checks: the verdict's section is never shortened
@@ -27,6 +43,25 @@ VISIBLE_SLICES, FOLDED_SLICES = 10, 90  # rows in sight, and behind a click
 
 BETTER, WORSE, NEITHER = "🟢", "🔴", "⚪"
 LEGEND = f"{BETTER} shown better, {WORSE} shown worse, {NEITHER} neither."
+
+
+def run() -> None:
+    """Write the report; raise `UserError` if there is no verdict, or a file behind a good verdict is missing."""
+    REPORT.write_text(compose(read()))
+    say(f"the report is in {REPORT}")
+
+
+def compose(facts: Facts) -> str:
+    """Return the report's Markdown; a section that fails gives the reason in its place."""
+    sections = [verdict_section(facts)]
+    for title, make in SECTIONS.items():
+        try:
+            section = make(facts)
+        except UserError as error:
+            section = Section(title, f"### {title.capitalize()}\n\nNot available: {prose(str(error))}", rank=2)
+        if section:
+            sections.append(section)
+    return fit([*sections, origin_section(facts)])
 
 
 def verdict_section(facts: Facts) -> Section:
@@ -337,3 +372,13 @@ def _on_gpu(labels: list[str]) -> bool:
         return False
     requested = [variable] if isinstance(variable, str) else variable
     return isinstance(requested, list) and bool(requested) and set(map(str, requested)) <= set(labels)
+
+
+SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
+    "metrics": metrics_section,
+    "slices": slices_section,
+    "what changed": changes_section,
+    "plots": plots_section,
+    "cost": cost_section,
+    "how to read this": reading_section,
+}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..plots import BLUE, GREY, ORANGE, Plot, Series
 from ..stats import Bools, Floats, Ints, Metric, Targets, by_rows, ece, mean, ratio, slope
+from ..text import DASH
 from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, with_champion
 
 EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
@@ -75,7 +76,6 @@ METRICS = {
 }
 
 CALIBRATION_BINS, SCORE_BINS = 10, 40
-DASH = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def calibration_plot(label: Bools, score: Floats) -> Plot:
     predicted, observed = ([float(values[group].mean()) for group in groups] for values in (score, label))
     tenth = range(1, len(groups) + 1)
     series = (
-        Series.of("what happened", BLUE, tenth, observed, "bar"),
+        Series.of("what happened: share of positives", BLUE, tenth, observed, "bar"),
         Series.of("what was predicted: mean score", ORANGE, tenth, predicted),
     )
     return Plot("calibration", "Calibration", ("tenths of the rows, by score", "share of positives"), series)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..plots import BLUE, GREY, ORANGE, Plot, Series
 from ..stats import Floats, Ints, Metric, Prepare, Targets, mean, ratio
+from ..text import MINUS
 from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, with_champion
 
 PREDICTION, WIDTH = "(prediction)", "(interval width)"
 TENTHS, FIFTHS, ERROR_BINS = 10, 5, 40
-MINUS = "\u2212"
 CROSSING_TOLERANCE = 1e-5  # by which a quantile may be below the one before, as a share of the larger: float32 sums
 EDGES = [sign * 10.0**power for sign, powers in ((-1, range(6, -2, -1)), (1, range(-1, 7))) for power in powers]
 

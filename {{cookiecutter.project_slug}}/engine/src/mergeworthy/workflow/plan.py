@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from .. import files
-from ..adapters import actions, dvc, dvc_files, git, github
+from ..adapters import actions, dvc, git, github
 from ..adapters.actions import Event, current
 from ..adapters.dvc import stale_stages
 from ..adapters.github import commit_file, credentials, fetch_branch
@@ -55,12 +55,12 @@ def judged(commit: str | None) -> dict[str, Any]:
     if commit is None:
         return {}
     lock, data = _at(commit, LOCK), _at(commit, DATA_DVC)
-    return {"outs": dvc_files.outs(lock), "data": data.get("outs"), "gates": git.read(commit, GATES)}
+    return {"outs": dvc.outs(lock), "data": data.get("outs"), "gates": git.read(commit, GATES)}
 
 
-def _at(commit: str, path: Path) -> dvc_files.Document:
+def _at(commit: str, path: Path) -> dvc.Document:
     text = git.read(commit, path)
-    return dvc_files.parse(text, f"{path} at {commit[:12]}") if text else {}
+    return dvc.parse(text, f"{path} at {commit[:12]}") if text else {}
 
 
 def decide(event: Event) -> Plan:
