@@ -9,8 +9,8 @@ from tests.engine.markdown_tables import tables
 from tests.engine.reported import BLOCK, WARN, Project, checks, comparison, git, slices, write_report
 
 from mergeworthy.plots import BLUE, Plot, Series, mermaid
-from mergeworthy.text import figure
 from mergeworthy.report import MARKER
+from mergeworthy.text import figure
 from mergeworthy.verdict import Check
 
 
