@@ -1,6 +1,5 @@
 """`make drift` on real months that are delivered as files."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from tests.engine.data.delivered import deliver
 from tests.engine.product import PRODUCT
 from tests.engine.trained import onnx_bytes
 
-from mergeworthy.drift import decision as schema
 from mergeworthy.drift.check import run
 from mergeworthy.drift.decision import Decision
 from mergeworthy.errors import UserError
@@ -106,8 +104,3 @@ def test_another_model_needs_another_reference(project: Path) -> None:
     Path("models/model.onnx").write_bytes(onnx_bytes() + b"\n")
     with pytest.raises(UserError, match="is about another model"):
         run()
-
-
-def test_the_published_schema_is_the_decisions() -> None:
-    assert schema.SCHEMA.read_text() == schema.decision_schema()
-    assert json.loads(schema.decision_schema())["title"] == "Decision"
