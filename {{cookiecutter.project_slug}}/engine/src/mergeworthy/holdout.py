@@ -77,7 +77,9 @@ def measure(holdout: Holdout, score: NDArray[np.floating[Any]]) -> dict[str, Any
 
 def figures(label: Targets, score: NDArray[np.floating[Any]]) -> dict[str, float | None]:
     """Return every metric by name; None if it cannot be computed, because JSON has no NaN."""
-    values = {name: metric(label, score.astype(np.float64)) for name, metric in registered().all_metrics.items()}
+    exact = score.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite scores have no figure
+        values = {name: metric(label, exact) for name, metric in registered().all_metrics.items()}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 

@@ -93,6 +93,17 @@ def sanity(score: Floats) -> Check:
     return Check(name="sanity", result="pass" if spread else "block", figure=spread, limit=0, why=why)
 
 
+def targets(holdout: Holdout) -> Iterator[Check]:
+    """Warn of targets, such as classes, that no row of the holdout has: nothing shows what the model makes of them."""
+    if missing := registered().task.missing_targets(holdout.label):
+        more = f" and {len(missing) - NAMED_INPUTS:,} more" if len(missing) > NAMED_INPUTS else ""
+        why = (
+            f"No row of {holdout.partition} has {registered().target} = {', '.join(missing[:NAMED_INPUTS])}{more}, so "
+            "the model's answers for it are not judged: hold out more rows, or review them apart."
+        )
+        yield Check(name="targets", result="warn", figure=len(missing), limit=0, why=why)
+
+
 def baseline(names: list[str], measured: dict[str, Any]) -> Iterator[Check]:
     """Check that each metric is better than that of a constant guess, which the task learns from the training rows."""
     for name in names:
@@ -285,10 +296,11 @@ def batch(session: InferenceSession, table: pl.DataFrame, score: Floats) -> Chec
 def _distance(a: Floats, b: Floats) -> Floats:
     """Return the difference of two scores of each row, shape (N,), relative above 1.
 
-    It is 0 if both are NaN, and the largest float if one is.
+    It is 0 if both are the same infinity or NaN, and the largest float if one is NaN.
     """
-    apart = np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1)
-    distance = np.where(np.isnan(a) & np.isnan(b), 0, apart)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1)
+    distance = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, apart)
     largest: Floats = np.nan_to_num(distance, nan=np.finfo(np.float64).max).reshape(len(a), -1).max(axis=1)
     return largest
 

@@ -120,6 +120,10 @@ class Task(ABC):
         """Return the slice of the holdout that each row belongs to by its target; None if targets make no slices."""
         return None
 
+    def missing_targets(self, target: Targets) -> list[str]:  # noqa: ARG002 - tasks override it
+        """Return what can be a target and is none of the holdout's, such as a class; no result if all occur."""
+        return []
+
     # Report
 
     @abstractmethod

@@ -26,7 +26,7 @@ SUM_TOLERANCE = 1e-3  # of the sum of a row's probabilities, which are float32
 
 
 def _log_loss(label: Ints, score: Floats) -> Floats:
-    return -np.log(np.clip(_of_target(label, score), EPS, 1))
+    return _undefined(score, -np.log(np.clip(_of_target(label, score), EPS, 1)))
 
 
 def _brier(label: Ints, score: Floats) -> Floats:
@@ -39,9 +39,9 @@ def _accuracy(label: Ints, score: Floats) -> Floats:
 
 
 def _top(label: Ints, score: Floats) -> Floats:
-    """Return if fewer than `TOP` classes are more probable than the right one."""
-    higher = (score > _of_target(label, score)[:, None]).sum(axis=1)
-    return _undefined(score, (higher < TOP).astype(np.float64))
+    """Return if the right class is among the `TOP` most probable ones; it comes last of equally probable ones."""
+    rank = (score >= _of_target(label, score)[:, None]).sum(axis=1)
+    return _undefined(score, (rank <= TOP).astype(np.float64))
 
 
 def _of_target(label: Ints, score: Floats) -> Floats:
@@ -211,6 +211,11 @@ class MultiClass(Task):
     def target_slices(self, target: Targets) -> Strings | None:
         """Return the name of each row's class."""
         return np.array(self.classes)[target]
+
+    def missing_targets(self, target: Targets) -> list[str]:
+        """Return the classes of which the holdout has no row."""
+        rows = np.bincount(target, minlength=self.width)
+        return [name for name, count in zip(self.classes, rows, strict=True) if not count]
 
     def plots(self, target: Targets, score: Floats, champion: Floats | None = None) -> list[Plot]:
         """Return confidence, and recall of the most frequent classes; target (N,), scores (N, K)."""
