@@ -269,7 +269,7 @@ def test_a_verb_finds_the_project_from_a_folder_below_it(tmp_path: Path) -> None
 @pytest.mark.attempts("folder")
 def test_a_verb_outside_of_any_project_names_the_folder(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mergeworthy", "gate"],
+        [sys.executable, "-m", "mergeworthy.cli", "gate"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": PACKAGES},
         capture_output=True,

@@ -1,6 +1,5 @@
 """`make drift` on real months that are delivered as files."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from tests.engine.product import PRODUCT
 from tests.engine.trained import onnx_bytes
 
 from mergeworthy.adapters.actions import Event
-from mergeworthy.drift import decision as schema
 from mergeworthy.drift.check import decision_markdown, run
 from mergeworthy.drift.decision import Column, Decision, Rule
 from mergeworthy.errors import UserError
@@ -135,8 +133,3 @@ def test_a_log_that_disagrees_says_what_to_compare() -> None:
     rule = Rule(name="prediction log", evidence="data", fired=True, why="the prediction log disagrees.")
     text = decision_markdown(Decision(outcome="broken", sentence="…", rules=[rule]))
     assert "- ⛔ the prediction log disagrees.\n\n**Next**: Compare what clients send" in text
-
-
-def test_the_published_schema_is_the_decisions() -> None:
-    assert schema.SCHEMA.read_text() == schema.decision_schema()
-    assert json.loads(schema.decision_schema())["title"] == "Decision"

@@ -1,16 +1,14 @@
 """The drift decision: `reports/drift.json` as types, and the pure functions that decide from counts and labelled rows.
 
-Others may rely on the file: `decision.schema.json` describes it, and `python -m mergeworthy.drift.decision` writes that
-schema. The same figures give the same decision.
+Other programs may rely on the file; `mergeworthy schema drift` prints its schema. The same figures give the same
+decision.
 
 Evidence is weighed in the order of its worth: labelled performance, then predictions, then inputs. If labels show the
 champion to be as good as on its holdout, within the margins, inputs and predictions that moved call for nothing:
 seasons come and go. Age always counts.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -35,7 +33,6 @@ from ..reference import (
 from ..stats import jensen_shannon
 from ..text import counted
 
-SCHEMA = Path(__file__).with_name("decision.schema.json")
 NOTHING_NEW = "Nothing to do: no data came since the champion was trained."
 
 Outcome = Literal["quiet", "retrain", "broken"]
@@ -118,11 +115,6 @@ class Decision(Record):
     def fired(self) -> list[Rule]:
         """Return the rules that fired."""
         return [rule for rule in self.rules if rule.fired]
-
-
-def decision_schema() -> str:
-    """Return the JSON schema of `Decision`."""
-    return json.dumps(Decision.model_json_schema(), indent=2) + "\n"
 
 
 def decide(reference: Reference, now: Counts, labelled: Labelled, settings: Bootstrap, policy: Drift) -> Decision:
@@ -294,7 +286,3 @@ def _stretches(labelled: Labelled, blocks: Sequence[str], policy: Drift) -> list
 def _window_of(rows: Labelled, figures: Figures) -> Window:
     blocks = rows["block"]
     return Window(first=blocks[0], last=blocks[-1], rows=rows.height, performance=dict(figures))
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(decision_schema())
