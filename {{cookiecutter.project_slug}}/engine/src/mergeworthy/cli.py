@@ -234,7 +234,7 @@ def replay(
 @app.command()
 def act() -> None:
     """Run ci.yaml itself on this machine, as committed."""
-    from .extras.act import run as act_run
+    from .adapters.actions import run_locally as act_run
 
     raise typer.Exit(act_run())
 
