@@ -10,7 +10,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PROJECT = Path("demo/flight-delays").resolve()
-PARTS = {  # modules and their options; `cost` runs in the template's environment, the others in the project's
+OF_TEMPLATE = ("cost", "project")  # these run in the template's environment, the others in the project's
+PARTS = {  # modules and their options
+    "What a team inherits": "project",
     "What one waits for": "cost",
     "How good the model is": "quality",
     "How fast training is": "training",
@@ -38,8 +40,8 @@ def chip() -> str:
 def run(part: str, project: Path = PROJECT, slack: float = 1) -> tuple[str, bool]:
     """What a part prints, and whether it keeps its limits, which `slack` widens."""
     module, *arguments = part.split()
-    if module == "cost":
-        command, folder = [sys.executable, "-m", "benchmarks.cost", str(project)], HERE.parent
+    if module in OF_TEMPLATE:
+        command, folder = [sys.executable, "-m", f"benchmarks.{module}", str(project)], HERE.parent
     else:
         command, folder = [str(project / ".venv/bin/python"), str(HERE / f"{module}.py"), *arguments], project
     environment = os.environ | {"SLACK": str(slack)}

@@ -35,12 +35,12 @@ from mergeworthy.artifact import load
 from mergeworthy.release.verify import read_golden
 from mergeworthy.files import ONLINE
 from mergeworthy.project import registered
-from mergeworthy.serving.schema import request
+from mergeworthy.serving.schema import columns, request
 from mergeworthy.serving.scorer import EmbeddedStore, Scorer
 
 golden, schema = read_golden(), registered().schema
 rows = request(schema, 1000).validate_json(golden.many)["rows"]
-scores = Scorer(load(), EmbeddedStore(ONLINE, None), schema)(rows)
+scores = Scorer(load(), EmbeddedStore(ONLINE, None), schema)(columns(schema, rows))
 print(len(rows) > 100 and np.abs(scores - golden.scores).max() < 1e-5)
 """
 

@@ -2,22 +2,18 @@
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.bake import bake, export, git, outside, run
+from tests.release.fixtures import Engine
 from tests.work import attempt, make
 
 pytestmark = pytest.mark.dear
 MADE = ("data", "features", "models", "reports", ".dvc/cache")
 STALE = "from mergeworthy.adapters.dvc import stale_stages; print(*stale_stages())"
-LAID_OUT = """
-import sys
-from pathlib import Path
-from mergeworthy.release.image import _bento
-print(_bento(Path(sys.argv[1]), "v1"))
-"""
 LINE = 'mergeworthy = { path = "engine", editable = true }'
 
 
@@ -73,10 +69,29 @@ def test_other_versions_than_the_engines_are_refused_in_one_line(wheeled: Path) 
     assert "engine/src/mergeworthy/stages.yaml is not that of the engine in use" in done.stderr
 
 
-def test_the_image_holds_the_installed_engine(wheeled: Path, tmp_path: Path) -> None:
-    python(wheeled, "-c", LAID_OUT, str(tmp_path))
-    engine = tmp_path / "bento/src/engine/src/mergeworthy"
-    assert (engine / "serving/service.py").exists()
-    assert (engine / "serving/app.py").exists()
-    assert not (engine / "gate").exists()
-    assert not (engine / "training.py").exists()
+@pytest.mark.alone  # verify-image measures latency
+def test_make_image_packs_the_installed_engine_and_the_image_answers(wheeled: Path, engine: Engine) -> None:
+    # given the project on this machine's base image, with its model on main
+    engine.use(wheeled)
+    git(wheeled, "add", "-A", "--", ".", ":!dvc.lock")
+    git(wheeled, "add", "dvc.lock")
+    git(wheeled, "commit", "-q", "-m", "First model")
+    environment = engine.podman.settings | {"PYTHONPATH": ""}
+    done = attempt(wheeled, "image", **environment)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    image = done.stdout.strip().splitlines()[-1]
+    # then it holds the package from the wheel, without what the service does not need
+    container = engine.podman("create", image)
+    engine.podman("export", "--output", str(wheeled / "image.tar"), container)
+    engine.podman("rm", container)
+    with tarfile.open(wheeled / "image.tar") as archive:
+        packed = {
+            name.removeprefix("app/bento/src/engine/src/mergeworthy/")
+            for name in archive.getnames()
+            if name.startswith("app/bento/src/engine/src/mergeworthy/")
+        }
+    assert {"serving/service.py", "serving/app.py"} <= packed
+    assert not {"gate", "training.py", "cli.py"} & packed
+    # and it is started, and answers as the model was evaluated, within the limits of gates.yaml
+    verified = attempt(wheeled, "verify-image", IMAGE=image, **environment)
+    assert verified.returncode == 0, verified.stdout[-5000:] + verified.stderr[-5000:]

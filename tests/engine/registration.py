@@ -1,4 +1,4 @@
-"""Change the project that `mergeworthy.project.registered` returns, which else is the product's."""
+"""Change the project that `mergeworthy.project.registered` returns; by default it is the sample's."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import pytest
 from pandera.polars import DataFrameSchema
 from tests.engine.product import PRODUCT
 
-from mergeworthy import project
+from mergeworthy import Task, project
 
 
 @contextmanager
@@ -35,6 +35,15 @@ def with_tables(tables: Mapping[str, DataFrameSchema], patch: pytest.MonkeyPatch
     """Replace the tables of the product's registration for one test."""
     changed = replace(project.registered(), tables=tables)
     patch.setattr(project, "_registration", lambda: (changed, "ml"))
+
+
+@contextmanager
+def with_task(task: Task) -> Iterator[None]:
+    """Replace the task of the product's registration."""
+    with pytest.MonkeyPatch.context() as patch:
+        changed = replace(project.registered(), task=task)
+        patch.setattr(project, "_registration", lambda: (changed, "ml"))
+        yield
 
 
 def _register(folder: Path) -> None:

@@ -16,7 +16,7 @@ from tests.engine.product import PRODUCT
 from mergeworthy.config.gates import Gates
 from mergeworthy.files import REPORT
 from mergeworthy.project import registered
-from mergeworthy.report import build
+from mergeworthy.report import sections
 from mergeworthy.tasks.binary import METRICS
 from mergeworthy.verdict import Check, Comparison, Verdict
 
@@ -154,7 +154,7 @@ def comparison(metric: str, worse_by: float, **fields: Any) -> Comparison:
     sign = -1 if METRICS[metric].greater_is_better else 1
     champion = 0.7402 if metric == "auc" else 0.5021
     return Comparison(
-        **{"rows": 28_243, "days": 30, "margin": 0.01} | fields,
+        **{"rows": 28_243, "blocks": 30, "margin": 0.01} | fields,
         metric=metric,
         champion=champion,
         challenger=champion + sign * worse_by,
@@ -190,5 +190,5 @@ def _md5(text: str) -> str:
 
 def write_report() -> str:
     """Write the report of the current folder and return it."""
-    build.run()
+    sections.run()
     return REPORT.read_text()

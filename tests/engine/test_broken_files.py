@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from dvc.cli import main as dvc
+from dvc.cli import main as dvc_main
 from starlette.applications import Starlette
 from tests.attempts import refused, works
 from tests.engine.product import PACKAGES
@@ -22,19 +22,18 @@ from tests.engine.trained import onnx_bytes
 
 from mergeworthy import config as settings
 from mergeworthy import files, tracking
-from mergeworthy.adapters import dvc_files
-from mergeworthy.adapters.dvc import stale_stages
-from mergeworthy.adapters.dvc_files import opened
+from mergeworthy.adapters import dvc
+from mergeworthy.adapters.dvc import opened, stale_stages
 from mergeworthy.config import base
 from mergeworthy.data import fetch
 from mergeworthy.drift import check as drift
 from mergeworthy.errors import UserError
-from mergeworthy.extras import backtest, sweep_trial
+from mergeworthy.extras import backtest, sweep
 from mergeworthy.extras.backtest import Copy
 from mergeworthy.gate import run
-from mergeworthy.release import image, promote, publish, verify
-from mergeworthy.report import build as report
-from mergeworthy.serving import start
+from mergeworthy.release import image, publish, verify
+from mergeworthy.report import sections as report
+from mergeworthy.serving import app
 from mergeworthy.stages import evaluate, features, reference, train, validate
 from mergeworthy.verdict import Check, Verdict
 from mergeworthy.workflow import comment, retraining
@@ -56,9 +55,9 @@ VERBS: dict[str, Callable[[], Any]] = {
     "drift": lambda: drift.run(MONTHS[1]),
     "retrain": retraining.retrain,
     "track": tracking.read_record,
-    "sweep": lambda: (settings.sweep(), settings.params(), sweep_trial.split()),
+    "sweep": lambda: (settings.sweep(), settings.params(), sweep.split()),
     "image": lambda: (image.paths(), verify.read_golden()),
-    "serve": lambda: start.start(Starlette()),
+    "serve": lambda: app.start(Starlette()),
 }
 
 
@@ -142,13 +141,13 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         patch.chdir(folder)
         patch.setenv("DVC_NO_ANALYTICS", "1")
         git("init", "--quiet", "--initial-branch=main")
-        assert dvc(["init", "--quiet"]) == 0
+        assert dvc_main(["init", "--quiet"]) == 0
         for month in MONTHS:
             Path("data", month).mkdir(parents=True)
             for name, table in flights[month].items():
                 some = table.gather_every(20) if name == "flights" else table
                 some.write_parquet(f"data/{month}/{name}.parquet")
-        assert dvc(["add", "--quiet", "data"]) == 0
+        assert dvc_main(["add", "--quiet", "data"]) == 0
         pointer = fetch.Pointer()
         for month in MONTHS:
             pointer.rows[month] = pl.read_parquet(f"data/{month}/flights.parquet").height
@@ -162,7 +161,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, flights: dict[str, dict[st
         files.TRAINING.write_text("epoch,epochs,train_loss\n1,2,0.6\n2,2,0.4\n")
         evaluate.main()
         reference.main()
-        assert dvc(["commit", "--quiet", "--force"]) == 0
+        assert dvc_main(["commit", "--quiet", "--force"]) == 0
         git("add", "--all")
         git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message=trained")
         drift.run(MONTHS[1])
@@ -227,9 +226,9 @@ def test_a_damaged_file_is_named_in_one_line(
 
 @pytest.mark.parametrize("name", ["x.dvc", "x.dvc at 0a1b2c3d4e5f"])
 def test_another_file_of_dvcs_is_read_as_it_is(name: str) -> None:
-    assert dvc_files.parse("a: 1", name) == {"a": 1}
+    assert dvc.parse("a: 1", name) == {"a": 1}
     with pytest.raises(UserError, match="is not the YAML that DVC writes"):
-        dvc_files.parse("- 1", name)
+        dvc.parse("- 1", name)
 
 
 FLIGHTS = f"{MONTHS[1]}/flights.parquet"
@@ -288,11 +287,11 @@ def kept(content: bytes, suffix: str = "") -> str:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_overlay_is_named_in_one_line(damage: str) -> None:
-    sound = promote.text(promote.Release("r/x", "sha256:1", *"abcde"), "staging").encode()
-    name = str(promote.path("staging"))
-    assert promote.read(Path(name).read_text(), name) is None  # as it is generated, before the first release
+    sound = publish.overlay_text(publish.Release("r/x", "sha256:1", *"abcde"), "staging").encode()
+    name = str(publish.overlay_file("staging"))
+    assert publish.read_overlay(Path(name).read_text(), name) is None  # as it is generated, before the first release
     with pytest.raises(UserError) as refused:
-        promote.read(DAMAGES[damage](sound).decode(errors="replace"), name)
+        publish.read_overlay(DAMAGES[damage](sound).decode(errors="replace"), name)
     assert name in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -319,13 +318,13 @@ DENIED = """
 from pathlib import Path
 from mergeworthy import config as settings
 from mergeworthy.errors import UserError
-from mergeworthy.adapters import dvc_files
+from mergeworthy.adapters import dvc
 from mergeworthy.workflow import comment
 from mergeworthy import tracking as record
 from mergeworthy.stages import evaluate
 for name, read in {
     "gates.yaml": settings.gates,
-    "dvc.lock": lambda: dvc_files.read(Path("dvc.lock")),
+    "dvc.lock": lambda: dvc.read(Path("dvc.lock")),
     "features/2013-02.parquet": evaluate.main,
     "models/model.onnx": evaluate.main,
     "reports/training.csv": evaluate.main,

@@ -11,7 +11,7 @@ from tests.engine.pull_request import TOKEN, PullRequest, open_pull_request
 from mergeworthy.errors import UserError
 from mergeworthy.files import REPORT
 from mergeworthy.report import MARKER
-from mergeworthy.report.layout import LIMIT
+from mergeworthy.text import COMMENT_BYTES
 from mergeworthy.workflow import comment
 
 GIT = shutil.which("git")
@@ -159,7 +159,7 @@ def test_a_comment_by_an_outsider_is_never_taken_for_ours(pull: PullRequest) -> 
 
 
 def test_the_longest_report_still_fits_with_cmls_watermark(pull: PullRequest) -> None:
-    REPORT.write_text(MARKER + "x" * (LIMIT - len(MARKER)))
+    REPORT.write_text(MARKER + "x" * (COMMENT_BYTES - len(MARKER)))
     pull.cml(installed=True)
     comment.run()
     assert pull.state["sent_by"] == ["cml"]

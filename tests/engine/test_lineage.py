@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.engine import trained
 
-from mergeworthy.adapters.git import lineage
+from mergeworthy.adapters.dvc import lineage
 from mergeworthy.errors import UserError
 
 

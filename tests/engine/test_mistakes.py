@@ -178,7 +178,7 @@ MISTAKES = {  # command, file, what is replaced, by what, and how the line begin
         FEATURES,
         RETURN,
         RETURN + ".with_columns(pl.col(TARGET).cast(pl.String))",
-        "features of 2013-01: the label late is not binary (type String",
+        "features of 2013-01: the label late has type String",
     ),
     "not_inputs that are none": (
         BUILD,

@@ -22,11 +22,9 @@ from tests.engine.product import PACKAGES, PRODUCT
 
 from mergeworthy import config as settings
 from mergeworthy import process
-from mergeworthy.adapters import dvc as dvc_cli
-from mergeworthy.adapters import github
+from mergeworthy.adapters import dvc, github
 from mergeworthy.adapters.actions import Event
-from mergeworthy.adapters.dvc import DvcError, dvc, push, show
-from mergeworthy.adapters.dvc_files import opened
+from mergeworthy.adapters.dvc import DvcError, opened, push, show
 from mergeworthy.adapters.mlflow import connected, reach
 from mergeworthy.data.predictions import read_predictions
 from mergeworthy.data.sources import open_source
@@ -359,7 +357,7 @@ def remote(silent: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "act",
     [
-        pytest.param(lambda: dvc("pull", "file.dvc"), id="pull"),
+        pytest.param(lambda: dvc.execute("pull", "file.dvc"), id="pull"),
         pytest.param(push, id="push"),
         pytest.param(lambda: show(["repro", "--pull"]), id="repro"),
     ],
@@ -379,7 +377,7 @@ def test_a_dvc_remote_that_falls_silent_is_named(
     halting: str, remote: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a remote that has answered the first question
-    monkeypatch.setattr(dvc_cli, "reach", lambda: None)
+    monkeypatch.setattr(dvc, "reach", lambda: None)
     monkeypatch.chdir(remote)
     shutil.rmtree(remote / ".dvc/cache", ignore_errors=True)
     local = remote / ".dvc/config.local"
@@ -387,7 +385,7 @@ def test_a_dvc_remote_that_falls_silent_is_named(
     # when / then
     try:
         with pytest.raises(DvcError, match=r"^the DVC remote http://\S+/storage did not answer within 1 s"):
-            dvc("fetch", "file.dvc")
+            dvc.execute("fetch", "file.dvc")
         md5 = hashlib.md5(b"content", usedforsecurity=False).hexdigest()
         with opened() as store, pytest.raises(UserError, match=r"file is .*the DVC remote did not answer within 1 s"):
             store.read(md5, "file")
@@ -396,7 +394,7 @@ def test_a_dvc_remote_that_falls_silent_is_named(
         local.write_text(f"{local.read_text()}read_timeout = 7\n")
         shown = subprocess.run(
             [sys.executable, "-m", "dvc", "config", "remote.storage.read_timeout"],
-            env=os.environ | dvc_cli._environment(),
+            env=os.environ | dvc._environment(),
             capture_output=True,
             text=True,
             check=False,

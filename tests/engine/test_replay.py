@@ -10,7 +10,7 @@ from tests.engine.product import PRODUCT
 from mergeworthy.errors import UserError
 from mergeworthy.extras import backtest
 from mergeworthy.extras.backtest import Month, Way, run
-from mergeworthy.render import DASH
+from mergeworthy.text import DASH
 
 
 def month(partition: str, decision: str, **auc: float | None) -> Month:

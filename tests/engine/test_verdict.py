@@ -17,8 +17,9 @@ def needs(
     train: str = "success",
     work: str = "train",
     judged: str = "success",
+    checked: str = "",
 ) -> dict[str, dict[str, object]]:
-    outputs = {"work": work} if plan == "success" else {}
+    outputs = {"work": work, "checked": checked} if plan == "success" else {}
     return {
         "checks": {"result": checks},
         "plan": {"result": plan, "outputs": outputs},
@@ -27,7 +28,15 @@ def needs(
 
 
 @pytest.mark.attempts("jobs before the verdict")
-@pytest.mark.parametrize("facts", [needs(), needs(work="judge"), needs(train="skipped", work="nothing")])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        needs(),
+        needs(work="judge"),
+        needs(train="skipped", work="nothing"),
+        needs(checks="skipped", checked="true"),
+    ],
+)
 def test_green_only_when_all_that_had_to_run_succeeded(facts: dict[str, dict[str, object]]) -> None:
     assert judge(facts) == []
     works(name=json.dumps(facts))
@@ -40,6 +49,9 @@ def test_green_only_when_all_that_had_to_run_succeeded(facts: dict[str, dict[str
         (needs(checks="failure", train="skipped"), ["checks: failure", "train: skipped"]),
         (needs(plan="failure", train="skipped"), ["plan: failure", "train: skipped"]),
         (needs(train="skipped"), ["train: skipped"]),
+        (needs(checks="skipped"), ["checks: skipped"]),
+        (needs(checks="failure", checked="true"), ["checks: failure"]),
+        (needs(checks="skipped", plan="failure"), ["checks: skipped", "plan: failure"]),
         (needs(train="cancelled"), ["train: cancelled"]),
         (needs(train="failure", work="judge"), ["train: failure"]),
         (needs(train="failure", judged="failure"), ["train: failure"]),

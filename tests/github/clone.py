@@ -1,4 +1,4 @@
-"""Somebody's working copy: git and gh with their token, against the stand-in, without the machine's own settings."""
+"""A working copy of one user: git and gh run with the user's token, against the stand-in of GitHub alone."""
 
 import os
 import subprocess

@@ -9,7 +9,7 @@ import pytest
 from tests.engine.data.delivered import NEW, data_bytes, make_project, recorded
 from tests.engine.product import PRODUCT
 
-from mergeworthy.adapters.dvc import dvc
+from mergeworthy.adapters.dvc import execute as dvc
 from mergeworthy.data.fetch import fetch
 from mergeworthy.errors import UserError
 

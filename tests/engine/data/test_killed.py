@@ -16,7 +16,7 @@ from tests.engine.data.delivered import Tables, data_bytes, recorded
 from tests.engine.product import PACKAGES
 
 from mergeworthy import files
-from mergeworthy.adapters.dvc import dvc
+from mergeworthy.adapters.dvc import execute as dvc
 from mergeworthy.data.fetch import STAGED, Pointer, fetch, folder_md5, install, staging, undo_interrupted
 from mergeworthy.data.files import Files
 from mergeworthy.stages import features

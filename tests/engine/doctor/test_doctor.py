@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mergeworthy.config.repository import MainBranch
+from mergeworthy.config.infra import MainBranch
 from mergeworthy.extras import doctor
 from mergeworthy.extras.github_settings import ruleset_body
 

@@ -5,7 +5,7 @@ from importlib.metadata import version
 import pytest
 
 from mergeworthy.extras import doctor
-from mergeworthy.extras.findings import Level
+from mergeworthy.extras.doctor import Level
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 
 from mergeworthy.adapters.git import parse
 from mergeworthy.adapters.github import Answer, parse_answer
-from mergeworthy.extras import doctor_github
-from mergeworthy.extras.findings import Level
+from mergeworthy.extras import doctor
+from mergeworthy.extras.doctor import Level
 from mergeworthy.extras.github_settings import Part
 
 MINE = Answer(200, {"private": True, "permissions": {"push": True}})
@@ -55,7 +55,7 @@ def test_an_answer_is_read_with_any_line_ends() -> None:
 def test_an_invisible_repository_is_a_problem_and_a_network_that_is_down_is_not(
     answer: Answer, level: Level, says: str
 ) -> None:
-    finding = doctor_github.repository_finding("acme/flights", answer, "github.com")
+    finding = doctor.repository_finding("acme/flights", answer, "github.com")
     assert finding.level == level
     assert says in finding.says
 
@@ -74,17 +74,17 @@ def test_an_invisible_repository_is_a_problem_and_a_network_that_is_down_is_not(
 def test_the_missing_rights_of_the_token_are_named(
     repository: Answer, pulls: Answer, checks: Answer, lacks: str | None
 ) -> None:
-    finding = doctor_github.token(repository, pulls, checks)
+    finding = doctor.token(repository, pulls, checks)
     assert finding.level == (Level.WARNING if lacks else Level.OK)
     assert (lacks or "may use contents, pull requests and checks") in finding.says
 
 
 def test_an_unknown_code_owner_is_a_problem() -> None:
     error = {"path": ".github/CODEOWNERS", "line": 3, "kind": "Unknown owner"}
-    finding = doctor_github.code_owners(Answer(200, {"errors": [error]}))
+    finding = doctor.code_owners(Answer(200, {"errors": [error]}))
     assert finding.level == Level.PROBLEM
     assert ".github/CODEOWNERS, line 3: Unknown owner" in finding.says
-    assert doctor_github.code_owners(Answer(200, {"errors": []})).level == Level.OK
+    assert doctor.code_owners(Answer(200, {"errors": []})).level == Level.OK
 
 
 def test_a_setting_that_differs_is_a_warning_with_the_verb_that_mends_it() -> None:
@@ -95,7 +95,7 @@ def test_a_setting_that_differs_is_a_warning_with_the_verb_that_mends_it() -> No
         Part("forks", {}, {}, "", unread="your token may not read this (HTTP 403)"),
         Part("labels", {"x": 1}, {"x": 1}, ""),
     ]
-    differs, by_hand, unavailable, unread, fine = doctor_github.settings_findings(parts)
+    differs, by_hand, unavailable, unread, fine = doctor.settings_findings(parts)
     assert [each.level for each in (differs, by_hand, unavailable, unread)] == [Level.WARNING] * 4
     assert differs.says == "x is false, not true, so no pull request is opened"
     assert "`make github`" in differs.remedy

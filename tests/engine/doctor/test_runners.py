@@ -4,22 +4,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mergeworthy.extras import doctor_github
-from mergeworthy.extras.findings import Level
+from mergeworthy.extras import doctor
+from mergeworthy.extras.doctor import Level
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", ["gpu", '"gpu"', "['gpu']", "[]", "[1]", '["gpu", ""]', '{"gpu": 1}', ""])
 def test_a_variable_that_workflows_cannot_read_is_a_problem(value: str) -> None:
-    finding = doctor_github.variable_finding("GPU_RUNNER", value)
+    finding = doctor.variable_finding("GPU_RUNNER", value)
     assert finding.level == Level.PROBLEM
     assert "gh variable set GPU_RUNNER" in finding.remedy
 
 
 def test_without_the_variable_jobs_run_on_hosted_machines() -> None:
-    assert doctor_github.variable_finding("GPU_RUNNER", None).level == Level.OK
-    assert doctor_github.labels('["self-hosted", "gpu"]') == ["self-hosted", "gpu"]
+    assert doctor.variable_finding("GPU_RUNNER", None).level == Level.OK
+    assert doctor.labels('["self-hosted", "gpu"]') == ["self-hosted", "gpu"]
 
 
 def runner(name: str, status: str, *labels: str) -> dict[str, object]:
@@ -45,7 +45,7 @@ def runner(name: str, status: str, *labels: str) -> dict[str, object]:
 def test_a_job_needs_a_runner_with_every_label_that_is_online(
     requested: list[str], registered: list[dict[str, object]], complete: bool, level: Level, says: str
 ) -> None:
-    finding = doctor_github.runner_available(requested, registered, complete=complete)
+    finding = doctor.runner_available(requested, registered, complete=complete)
     assert finding.level == level
     assert says in finding.says
 
@@ -58,11 +58,11 @@ def test_a_runner_gets_no_jobs_thirty_days_after_the_next_release(days_since_new
     releases = {"2.9.0": NOW - timedelta(days=300), "2.10.0": NOW - timedelta(days=200)}
     if days_since_newer is not None:
         releases["2.11.0"] = NOW - timedelta(days=days_since_newer)
-    finding = doctor_github.runner_age({"gpu-0": "2.10.0"}, releases, NOW)
+    finding = doctor.runner_age({"gpu-0": "2.10.0"}, releases, NOW)
     assert finding.level == level
     assert "gpu-0 is version 2.10.0" in finding.says
 
 
 def test_the_first_release_that_was_missed_counts_not_the_newest() -> None:
     releases = {"2.11.0": NOW - timedelta(days=40), "2.12.0": NOW - timedelta(days=1)}
-    assert doctor_github.runner_age({"old": "2.10.0", "new": "2.12.0"}, releases, NOW).level == Level.PROBLEM
+    assert doctor.runner_age({"old": "2.10.0", "new": "2.12.0"}, releases, NOW).level == Level.PROBLEM

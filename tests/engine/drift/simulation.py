@@ -1,15 +1,28 @@
-"""Simulated worlds: a history, and weeks that are drawn from the same distribution or from a shifted one."""
+"""Simulated worlds: a history, and weeks that are drawn from the same distribution or from a shifted one.
+
+What is predicted follows the registered task: yes or no, one of three classes, or a number with two quantiles.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from tests.engine.gate.other_tasks import B, W
 
 from mergeworthy.config.gates import Bootstrap, Drift, Window
 from mergeworthy.drift.decision import Decision, decide
-from mergeworthy.reference import LABELLED_SCHEMA, SCORE, Counts, Reference, count, learn, summarise
+from mergeworthy.project import registered
+from mergeworthy.reference import SCORE, Counts, Reference, count, labelled_schema, learn, summarise, with_watched
+from mergeworthy.stats import Floats
+from mergeworthy.tasks.base import Task
+from mergeworthy.tasks.multiclass import MultiClass
+from mergeworthy.tasks.regression import Regression
 
+TASKS: dict[str, Task] = {
+    "classes": MultiClass("label", lambda _: pl.col("label"), classes=("early", "on time", "long")),
+    "numbers": Regression("label", lambda _: pl.col("label"), quantiles=(0.1, 0.9)),
+}
 DAYS, WEEK = 84, 7  # of the history, of a window
 SETTINGS = Bootstrap(block="day", resamples=200)
 Shift = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
@@ -35,16 +48,17 @@ class World:
         names = np.array([f"v{i}" for i in range(len(shares))])
         columns |= {f"c{i}": rng.choice(names, rows, p=shares) for i in range(self.categories)}
         columns["n1"] = rng.normal(size=rows)
-        score = 1 / (1 + np.exp(1 - columns["n1"]))
+        score, label = predicted(columns["n1"], rng)
         day = np.arange(rows) * days // rows + first
-        outcome = {"day": day, SCORE: score.astype(np.float32), "label": rng.random(rows) < score}
-        return pl.DataFrame(columns | outcome).with_columns(pl.col("day").cast(pl.String).str.zfill(5))
+        scores = pl.Series(score.astype(np.float32), dtype=registered().task.score_type)
+        table = pl.DataFrame(columns | {"day": day, SCORE: scores, "label": label})
+        return with_watched(table.with_columns(pl.col("day").cast(pl.String).str.zfill(5)))
 
     def reference(self) -> Reference:
         """Return the reference of a champion of this world."""
         history = self.draw(DAYS, np.random.default_rng(self.seed))
         kinds = {name: "category" if name[0] == "c" else "number" for name in history.columns if name[0] in "cn"}
-        bins = learn(history.lazy(), kinds | {SCORE: "number"})
+        bins = learn(history.lazy(), kinds | dict(registered().task.watched))
         holdout = labelled(history.filter(pl.col("day") >= f"{DAYS * 2 // 3:05}"))
         counts = count([history], bins, "day", of_reference=True)
         return summarise(["0"], "", counts, bins, holdout, SETTINGS, self.policy)
@@ -73,10 +87,25 @@ class World:
         return self.check(reference, weeks, labels=labels).outcome == "retrain"
 
 
+def predicted(cause: Floats, rng: np.random.Generator) -> tuple[Floats, pl.Series]:
+    """Return the scores of a model that knows all that can be known, and the labels of N rows."""
+    task = registered().task
+    if isinstance(task, MultiClass):
+        odds = np.exp(np.outer(cause, W) + B)
+        shares = odds / odds.sum(axis=1, keepdims=True)
+        number = (np.log(odds) + rng.gumbel(size=odds.shape)).argmax(axis=1)
+        return shares, pl.Series(np.array(task.classes, object)[number], dtype=pl.String)
+    if isinstance(task, Regression):
+        score = (30 + 20 * cause)[:, None] + np.array([0, -12.8, 12.8])
+        return score, pl.Series(30 + 20 * cause + rng.normal(scale=10, size=len(cause)))
+    score = 1 / (1 + np.exp(1 - cause))
+    return score, pl.Series(rng.random(len(cause)) < score)
+
+
 def labelled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with the columns of `LABELLED_SCHEMA`."""
+    """Return rows with the columns of `labelled_schema`."""
     sources = {"block": "day", "label": "label", "score": SCORE}
-    return rows.select(pl.col(name).cast(LABELLED_SCHEMA[to]).alias(to) for to, name in sources.items())
+    return rows.select(pl.col(name).cast(labelled_schema()[to]).alias(to) for to, name in sources.items())
 
 
 def shift_mean(rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
@@ -96,8 +125,9 @@ def add_category(rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
 def change_labels(rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """Replace a quarter of the labels by ones that do not follow the inputs: only performance shows that."""
     replaced = pl.Series(rng.random(rows.height) < 0.25)
-    shuffled = pl.Series(rng.permutation(rows["label"].to_numpy()))
-    return rows.with_columns(label=pl.when(replaced).then(~shuffled).otherwise("label"))
+    shuffled = rows["label"].gather(rng.permutation(rows.height))
+    other = ~shuffled if shuffled.dtype == pl.Boolean else shuffled
+    return rows.with_columns(label=pl.when(replaced).then(other).otherwise("label"))
 
 
 SHIFTS: dict[str, Shift] = {

@@ -302,7 +302,7 @@ MODELS = [
     Bad("leak", "a column that is the label, nearly", leak(0.2), "plausible: inputs", "arr_time (AUC 0.9", "warn"),
     Bad("leak, better at once", "the same, against the champion", leak(0.2), "plausible: auc", "on arr_time", "warn"),
     Bad("weak leak", "a column that depends on the label", leak(1.0), "plausible: auc", "on arr_time", "warn"),
-    Bad("label in minutes", "the label is 0 or 60", minutes, "prerequisites", "the label late is not binary"),
+    Bad("label in minutes", "the label is 0 or 60", minutes, "prerequisites", "the label late has type Int"),
     Bad("not a model", "a file of another kind", lambda p: p.ship_file(b"PK\3\4"), "prerequisites", "cannot be run"),
     Bad(
         "weights elsewhere",
@@ -347,7 +347,7 @@ MODELS = [
         "the margin is too narrow for 30 days",
         limits(champion={"margins": {"auc": 0.0002}}),
         "champion: auc",
-        "days are too few",
+        "values of date) are too few",
     ),
 ]
 

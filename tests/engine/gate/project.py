@@ -3,11 +3,11 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -26,6 +26,9 @@ from mergeworthy.gate.run import run
 from mergeworthy.project import Project as Registration
 from mergeworthy.project import registered
 from mergeworthy.verdict import Verdict
+
+if TYPE_CHECKING:
+    from tests.engine.gate.other_tasks import Sample
 
 SOURCE, CODE = Path(mergeworthy.__file__).parent, Path(ml.__file__).parent
 PARAMS = {"features": {"late_minutes": 15, "weather_lag_hours": 1, "history_hours": 3}}
@@ -116,8 +119,8 @@ def model(bias: float = 0.0, **weights: float) -> bytes:
 class Project:
     """The steps of a person in such a project: train, commit, push, run the gate."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, rules: Mapping[str, Any] = GATES) -> None:
+        self.root, self.rules = root, rules
 
     def sh(self, *command: str) -> str:
         done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=True)
@@ -146,7 +149,8 @@ class Project:
             newest = holdout.read()
             score = artifact.predict(artifact.session(MODEL.read_bytes()), newest.table)
             METRICS.write_text(json.dumps(holdout.measure(newest, score)))
-            recorded = newest.table.select(*partition.key(), registered().target).with_columns(score=pl.Series(score))
+            recorded = newest.table.select(*partition.key(), registered().target)
+            recorded = recorded.with_columns(score=pl.Series(score, dtype=registered().task.score_type))
             recorded.write_parquet(PREDICTIONS)
         self.dvc("commit", "--force")
 
@@ -196,7 +200,19 @@ class Project:
 
     def gates(self, **sections: Any) -> None:
         """Write gates.yaml with some sections replaced."""
-        (self.root / "gates.yaml").write_text(yaml.safe_dump(GATES | sections))
+        (self.root / "gates.yaml").write_text(yaml.safe_dump({**self.rules, **sections}))
+
+    def take(self, sample: "Sample") -> None:
+        """Become a project of another task: its code, data, features and rules."""
+        for path in CODE.glob("*.py"):
+            (self.root / "src/ml" / path.name).write_text(sample.code(path.name, path.read_text()))
+        for folder in self.months():
+            path = folder / "flights.parquet"
+            path.unlink()  # a link into DVC's cache
+            sample.flights(folder.name, 0).write_parquet(path)
+        self.deliver(folder.name, sample.flights(folder.name, 0))
+        self.rules = sample.gates
+        self.gates()
 
     def rewrite(self, edit: Any) -> None:
         """Replace each feature file by the result of `edit`."""
@@ -220,8 +236,11 @@ class Project:
         return registration.inside(self.root)
 
 
-def create_project(folder: Path) -> Project:
-    """Create a project on `main` with data, features, gates, a DVC remote beside it, and no model yet."""
+def create_project(folder: Path, sample: "Sample | None" = None) -> Project:
+    """Create a project on `main` with data, features, gates, a DVC remote beside it, and no model yet.
+
+    Without a `sample` its task is yes or no.
+    """
     project = Project(folder / "project")
     source = project.root / "engine/src/mergeworthy"
     shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -239,6 +258,8 @@ def create_project(folder: Path) -> Project:
     for month in ("2013-05", "2013-06"):
         project.deliver(month, flights(month))
     project.gates()
+    if sample:
+        project.take(sample)
     project.commit("A project")
     return project
 
@@ -256,4 +277,4 @@ def merge(project: Project, message: str) -> str:
 def copy(project: Project, folder: Path) -> Project:
     """Return a copy of the project, its remote included."""
     shutil.copytree(project.root.parent, folder, dirs_exist_ok=True)
-    return Project(folder / "project")
+    return Project(folder / "project", project.rules)

@@ -259,11 +259,11 @@ def test_features_cannot_hide_a_slice_by_another_name(project: Project, renamed:
 def test_features_cannot_make_blocks_of_single_rows(project: Project) -> None:
     # given a champion with days as blocks, and features in which each row is a block
     project.ship(**GOOD, noise=0.2)
-    days = project.gate().comparisons[0].days
+    days = project.gate().comparisons[0].blocks
     project.rewrite(lambda table: table.with_columns(date=pl.int_range(pl.len())))
     project.ship(**GOOD, noise=0.2)
     # then the days are the champion's
-    assert project.gate().comparisons[0].days == days < 100
+    assert project.gate().comparisons[0].blocks == days < 100
 
 
 def test_a_block_column_of_lists_is_named(project: Project) -> None:

@@ -63,7 +63,7 @@ def blocked(worse: float = 0.0) -> float:
     count = 0
     for seed in range(MONTHS):
         pair, columns = month(seed, worse)
-        checks = [*judge_overall(pair, RULES.champion)[0], *comparison.judge_slices(pair, columns, RULES)[0]]
+        checks = [*judge_overall(pair, RULES)[0], *comparison.judge_slices(pair, columns, RULES)[0]]
         count += worst(checks) == "block"
     print(f"errors larger by {worse:.3f}: blocked in {count / MONTHS:.1%} of {MONTHS} months")
     return count / MONTHS

@@ -3,13 +3,13 @@
 from tests.engine.gate.project import Project
 
 from mergeworthy.files import CHAMPION, REPORT
-from mergeworthy.report import build
+from mergeworthy.report import sections
 
 
 def reported(project: Project) -> str:
     """Write the report and return its text."""
     with project.inside():
-        build.run()
+        sections.run()
         return REPORT.read_text()
 
 

@@ -13,7 +13,7 @@ from tests.github import Clone, Environment, GitHub, Organization, Repository, T
 from tests.tools import require
 
 from mergeworthy import config
-from mergeworthy.config.repository import REPOSITORY
+from mergeworthy.config.infra import REPOSITORY
 from mergeworthy.errors import UserError
 from mergeworthy.extras import github_settings
 

@@ -65,9 +65,9 @@ def test_a_token_is_asked_for_where_the_registry_says(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ({"/v2/": (200, {"Docker-Content-Digest": "latest"}, b"")}, "gives the digest 'latest', which is none"),
+        ({"/v2/": (200, {"Docker-Content-Digest": "latest"}, b"")}, "answers 'latest': a digest sha256:… is expected"),
         ({"/v2/": (500, {}, b"")}, "refused .*: HTTP 500"),
-        ({"/v2/": challenge("file:///etc/passwd")}, "names file:///etc/passwd for its tokens, which is no address"),
+        ({"/v2/": challenge("file:///etc/passwd")}, "names file:///etc/passwd for its tokens: https://… is expected"),
         ({"/v2/": challenge("http://HOST/token"), "/token": (200, {}, b"<html>")}, "gives no token for the registry"),
         ({"/v2/": challenge("http://HOST/token"), "/token": (200, {}, b"{}")}, "gives no token for the registry"),
         ({"/v2/": challenge("http://HOST/token"), "/token": (200, {}, b"[]")}, "gives no token for the registry"),

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.markdown_tables import PARSER, tables
 
-from mergeworthy.render import table
-from mergeworthy.text import clean, code, prose
+from mergeworthy.text import clean, code, prose, table
 
 NASTY = ["@user", "#12", "GH-7", "o/r#1", "a|b", "\\|", "``", "`", "<img src=x>", "</details>", "&lt;", "-->"]
 NASTY += ["](http://x)", "www.x.y", "://", "\n\n# h", "**b**", "_i_", "__0__", "~~s~~", "$$x$$"]

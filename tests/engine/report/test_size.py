@@ -11,8 +11,8 @@ from tests.engine.markdown_tables import PARSER
 from tests.engine.reported import checks, comparison
 
 from mergeworthy.files import REPORT
-from mergeworthy.report import build
-from mergeworthy.report.layout import Section, fit
+from mergeworthy.report import sections
+from mergeworthy.text import Section, fit
 from mergeworthy.verdict import Check
 
 HOSTILE = "🛫 <b>|`@all`\n" * 8
@@ -31,7 +31,7 @@ def test_thousands_of_everything_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
     blocked = [Check(name=f"{n} {HOSTILE}", result="block", why=HOSTILE * 50) for n in range(400)]
     project.judge(checks(*blocked), [comparison("auc", 0.02), *slices], project.champion)
-    build.run()
+    sections.run()
     text = REPORT.read_text()
     assert len(text.encode()) <= 65_536 - 1_024
     assert re.search(r"\n- … and 3\d\d more in `reports/verdict.json`", text)

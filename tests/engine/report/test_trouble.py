@@ -12,7 +12,7 @@ from tests.engine.reported import BLOCK, Project, checks, git, write_report
 
 from mergeworthy.adapters.git import BOT
 from mergeworthy.files import METRICS, PREDICTIONS, TRAINING, VERDICT
-from mergeworthy.report import build
+from mergeworthy.report import sections
 from mergeworthy.verdict import Check
 
 
@@ -43,20 +43,20 @@ def test_behind_a_good_verdict_a_missing_or_broken_file_is_one_sentence(
 ) -> None:
     path.unlink() if content is None else path.write_bytes(content)
     with refusal(rf"^{path}:? {message}.*: run `make pipeline`$"):
-        build.run()
+        sections.run()
 
 
 @pytest.mark.attempts("damaged file")
 def test_a_verdict_that_is_missing_broken_or_of_another_lock_is_one_sentence(project: Project) -> None:
     (project.root / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     with refusal(r"verdict.json is about another dvc.lock.*`make gate`"):
-        build.run()
+        sections.run()
     VERDICT.write_text("{}")
     with refusal(r"verdict.json is not a verdict"):
-        build.run()
+        sections.run()
     VERDICT.unlink()
     with refusal(r"verdict.json is missing: run `make gate`"):
-        build.run()
+        sections.run()
 
 
 def test_a_part_that_fails_does_not_hide_the_others(project: Project) -> None:
@@ -110,7 +110,7 @@ def test_the_cost_is_what_github_counted(
     assert f"head of [pull request 5]({page}/pull/5) [`{head[:12]}`]({page}/commit/{head})" in last
     assert f"champion [`{base[:12]}`]({page}/commit/{base})" in last
     assert f"[run 77]({page}/actions/runs/77)" in last
-    assert f"[`docs/reviewer.md`]({page}/blob/{head}/docs/reviewer.md)" in text
+    assert f"[`docs/gate.md`]({page}/blob/{head}/docs/gate.md)" in text
 
 
 def test_a_commit_that_brought_its_lock_cost_nothing(

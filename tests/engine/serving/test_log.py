@@ -31,7 +31,7 @@ import resource, signal, sys
 from pathlib import Path
 from mergeworthy.serving.log import Log
 from mergeworthy.config import PredictionLog
-from tests.engine.serving.test_log import COLUMNS, ROW
+from tests.engine.serving.test_log import COLUMNS, ROW, add
 lost = []
 log = Log(PredictionLog(folder=sys.argv[1]), {"model": "m0"}, COLUMNS, lost.append)
 log._stop.set(); log._thread.join()  # this test decides when the log is written
@@ -39,7 +39,7 @@ for number, limit in enumerate([10_000, 10_000, 700, 10_000]):
     # The third time, the disk takes half of what is written.
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, 10_000))
     for index in range(2):
-        log.add(f"{number}-{index}", [ROW], [0.5])
+        add(log, f"{number}-{index}")
     log._flush()
 print(sum(lost))
 """
@@ -49,10 +49,15 @@ def new_log(folder: Path, model: str = "m0", columns: Sequence[str] = COLUMNS, *
     return Log(PredictionLog(folder=str(folder), **settings), {"model": model}, columns)
 
 
+def add(log: Log, request_id: str, row: dict[str, Any] = ROW) -> None:
+    """Add an answer to a request of one row."""
+    log.add(request_id, {name: [value] for name, value in row.items()}, {"score": [0.5]})
+
+
 def write(log: Log, *ids: str, row: dict[str, Any] = ROW) -> Log:
     """Add an answer for each id, and close the log."""
     for request_id in ids:
-        log.add(request_id, [row], [0.5])
+        add(log, request_id, row)
     log.close()
     return log
 
@@ -139,7 +144,7 @@ def test_lines_of_other_models_and_other_columns_are_left_out(tmp_path: Path) ->
     write(new_log(tmp_path, columns=COLUMNS[1:]), "fewer")
     wide = new_log(tmp_path)
     for request_id, flight in (("before", 1), ("wide", 40_000), ("odd", "AA"), ("after", 2)):
-        wide.add(request_id, [ROW | {"flight": flight}], [0.5])
+        add(wide, request_id, ROW | {"flight": flight})
     wide.close()
     write(new_log(tmp_path, "m1", columns=["gate"]), "other", row={"gate": 40_000})
     # when the log is read for the model
@@ -156,7 +161,7 @@ def test_segments_rotate_and_the_oldest_are_deleted(tmp_path: Path) -> None:
     for _ in range(8):
         log = new_log(folder, segment_mb=0.01, keep_mb=0.05)
         for number in range(50):
-            log.add(f"{number:0100}", [ROW], [0.5])
+            add(log, f"{number:0100}")
         log.close()
     # then the bound holds, except for the open segment
     sizes = [path.stat().st_size for path in folder.iterdir()]
@@ -185,7 +190,7 @@ def test_a_failed_upload_is_retried_and_its_segment_kept(tmp_path: Path, capfd: 
     url, small = f"file://{bucket}/predictions", {"segment_mb": 0.0001, "keep_mb": 0.0008}
     first = new_log(folder, url=url, **small)
     for request_id in "abcdef":
-        first.add(request_id, [ROW], [0.5])
+        add(first, request_id)
         first._flush()
     first.close()
     # then no logged answer is lost, and beyond keep_mb nothing more is logged
@@ -208,7 +213,7 @@ def test_a_sample_is_logged_and_nothing_if_the_share_is_zero(tmp_path: Path) -> 
         folder = tmp_path / str(share)
         log = new_log(folder, sample=share)
         for number in range(1000):
-            log.add(str(number), [ROW], [0.5])
+            add(log, str(number))
         log.close()
         lines = [json.loads(line) for path in folder.glob("*") for line in path.read_text().splitlines()]
         assert low <= len(lines) <= high

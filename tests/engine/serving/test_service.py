@@ -1,14 +1,30 @@
 """The running service: its scores are those that the gate judged, and every answer names the model."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-from tests.engine.serving.conftest import Server
+from tests.engine.serving.conftest import Server, environment
 
 from mergeworthy.data.contract import requested
 from mergeworthy.project import registered
 
+MOUNTED = """
+import asyncio, json, sys
+import httpx
+from mergeworthy.serving.service import Service
+app = Service.to_asgi()
+async def ask():
+    transport = httpx.ASGITransport(app=app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        answers = [await client.post("/predict", json=body) for body in json.loads(sys.argv[1])]
+        return [(a.status_code, a.json(), len(a.headers.get_list("x-model-model"))) for a in answers]
+print(json.dumps(asyncio.run(ask())))
+"""
 Golden = tuple[list[dict[str, Any]], list[float]]
 
 
@@ -61,6 +77,50 @@ def test_its_scores_are_counted(server: Server, golden: Golden) -> None:
     before = total()
     httpx.post(f"{server.url}/predict", json={"rows": golden[0][:37]})
     assert total() == before + 37
+
+
+def test_its_requests_are_counted_as_bentoml_counts_others(server: Server, golden: Golden) -> None:
+    def counts() -> dict[str, float]:
+        lines = [line for line in httpx.get(f"{server.url}/metrics").text.splitlines() if 'endpoint="/predict"' in line]
+        codes = {code: [line for line in lines if f'http_response_code="{code}"' in line] for code in (200, 422)}
+        figures = ("request_total", "request_duration_seconds_count")
+        return {
+            f"{figure} {code}": sum(float(line.split()[-1]) for line in lines if f"bentoml_service_{figure}{{" in line)
+            for code, lines in codes.items()
+            for figure in figures
+        } | {
+            "now": sum(float(line.split()[-1]) for line in lines if "_request_in_progress{" in line),
+        }
+
+    before = counts()
+    for rows in (golden[0][:1], golden[0][:2], []):
+        httpx.post(f"{server.url}/predict", json={"rows": rows})
+    after = counts()
+    assert {name: after[name] - before[name] for name in after} == {
+        "request_total 200": 2,
+        "request_duration_seconds_count 200": 2,
+        "request_total 422": 1,
+        "request_duration_seconds_count 422": 1,
+        "now": 0,
+    }
+
+
+def test_the_framework_answers_the_same_without_the_short_way(trained: Path, golden: Golden) -> None:
+    # given the application as `bentoml serve` runs it, which has no server of ours around it
+    body = json.dumps([{"rows": golden[0][:3]}, {"rows": []}])
+    result = subprocess.run(
+        [sys.executable, "-c", MOUNTED, body],
+        cwd=trained,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # then it scores and refuses as the service does, and names the model once
+    (good, scores, models), (bad, error, _) = json.loads(result.stdout.splitlines()[-1])
+    assert (good, bad, models) == (200, 422, 1)
+    np.testing.assert_allclose(scores["scores"], golden[1][:3], atol=1e-5)
+    assert error["fields"].keys() == {"rows"}
 
 
 def test_a_request_keeps_a_valid_id(server: Server, golden: Golden) -> None:

@@ -1,4 +1,4 @@
-"""A label that is not binary is refused by every stage that reads it, in one line; it is never cast."""
+"""A label that is no target of the task is refused by every stage that reads it, in one line; it is never cast."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -50,7 +50,7 @@ def test_a_binary_label_may_be_boolean_or_zero_and_one(kind: str) -> None:
 @pytest.mark.attempts("label")
 @pytest.mark.parametrize("kind", REFUSED)
 def test_anything_else_is_refused_with_file_type_and_value(kind: str) -> None:
-    with refusal(rf"^features/2013-05.parquet: the label {registered().target} is not binary \(type "):
+    with refusal(rf"^features/2013-05.parquet: the label {registered().target} has type "):
         holdout.check_label(table(REFUSED[kind]).lazy(), Path("features/2013-05.parquet"))
     with pytest.raises(UserError):
         holdout.labels(table(REFUSED[kind]), "here")
@@ -80,7 +80,7 @@ def test_a_stage_refuses_such_a_label_and_writes_nothing(
         assert len(train.training_files()) == 1  # it does not read the holdout
         return
     # then
-    with pytest.raises(UserError, match=f"features/{broken}.parquet: the label {registered().target} is not binary"):
+    with pytest.raises(UserError, match=f"features/{broken}.parquet: the label {registered().target} has type "):
         stage()
     assert not METRICS.exists()
 
@@ -92,6 +92,6 @@ def test_the_cache_keeps_no_features_with_such_a_label(tmp_path: Path, monkeypat
     rows.collect().write_parquet("data/2013-05/flights.parquet")
     features.CACHE.mkdir(parents=True)
     monkeypatch.setattr(features, "build", lambda *_: rows)
-    with pytest.raises(UserError, match="features of 2013-05: the label late is not binary"):
+    with pytest.raises(UserError, match="features of 2013-05: the label late has type"):
         features.build_once("2013-05", None, PARAMS)
     assert not list(features.CACHE.glob("*.parquet"))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mergeworthy.errors import UserError
-from mergeworthy.extras import sweep, sweep_trial
+from mergeworthy.extras import sweep
 from mergeworthy.stages import features
 from ml.params import Params
 from ml.schema import TABLES
@@ -57,9 +57,9 @@ def test_it_resumes_where_it_was_stopped_and_offers_the_best(
     project: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # given a sweep that is stopped in its second trial
-    fit, fitted = sweep_trial.fit, []
+    fit, fitted = sweep.fit, []
 
-    def stopped(params: dict[str, dict[str, object]], data: sweep_trial.Split) -> tuple[dict[str, float], float]:
+    def stopped(params: dict[str, dict[str, object]], data: sweep.Split) -> tuple[dict[str, float], float]:
         fitted.append(params["train"])
         if len(fitted) == 2:
             raise KeyboardInterrupt

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import yaml
 
-from mergeworthy import Compute, Dataset
+from mergeworthy import Compute
 from mergeworthy.artifact import predict
 from mergeworthy.project import registered
 
@@ -18,8 +18,7 @@ SMALL = project.params.model_validate(PARAMS | {"train": PARAMS["train"] | {"epo
 
 
 def train(table: pl.DataFrame, precision: str = "float32") -> bytes:
-    left_out = frozenset({*project.not_inputs, project.target})
-    return project.fit(Dataset([table.lazy()], project.target, left_out), SMALL, Compute(precision=precision))
+    return project.fit(project.dataset([table.lazy()]), SMALL, Compute(precision=precision))
 
 
 @pytest.fixture(scope="module")

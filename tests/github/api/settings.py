@@ -192,10 +192,11 @@ def _dispatch(call: Call) -> Response:
 
 @route("GET", "/actions/workflows/{workflow}/runs", "actions:read")
 def _runs(call: Call) -> dict[str, Any]:
-    """The runs of a workflow, newest first, filtered by `branch` and `status`."""
+    """The runs of a workflow, newest first, filtered by `event`, `branch` and `status`."""
     path, query = f".github/workflows/{call.arguments['workflow']}", call.request.query
     ours = [run for run in reversed(call.repository.runs.values()) if run.path == path]
-    told = [run.to_json() for run in ours if run.event.ref == f"refs/heads/{query.get('branch', 'main')}"]
+    ours = [run for run in ours if query.get("event", run.event.name) == run.event.name]
+    told = [run.to_json() for run in ours if "branch" not in query or run.event.ref == f"refs/heads/{query['branch']}"]
     found = [run for run in told if query.get("status", run["status"]) in (run["status"], run["conclusion"])]
     return {"total_count": len(found), "workflow_runs": found[: int(query.get("per_page", 30))]}
 

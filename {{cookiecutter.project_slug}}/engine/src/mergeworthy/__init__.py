@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from .interface import Checkpoint, Compute, Dataset, History, asof, split_inputs
     from .project import Online, Project
     from .stats import Metric, by_rows, mean
+    from .tasks.base import Task
     from .tasks.binary import Binary
+    from .tasks.multiclass import MultiClass
+    from .tasks.regression import Regression
 
 __all__ = [
     "Binary",
@@ -21,8 +24,11 @@ __all__ = [
     "Dataset",
     "History",
     "Metric",
+    "MultiClass",
     "Online",
     "Project",
+    "Regression",
+    "Task",
     "UserError",
     "asof",
     "by_rows",
@@ -37,8 +43,11 @@ _MODULES = {
     "Dataset": "interface",
     "History": "interface",
     "Metric": "stats",
+    "MultiClass": "tasks.multiclass",
     "Online": "project",
     "Project": "project",
+    "Regression": "tasks.regression",
+    "Task": "tasks.base",
     "UserError": "errors",
     "asof": "interface",
     "by_rows": "stats",

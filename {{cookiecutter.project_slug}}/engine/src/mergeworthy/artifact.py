@@ -63,10 +63,10 @@ def session(model: bytes) -> ort.InferenceSession:
 
 
 def predict(session: ort.InferenceSession, table: pl.DataFrame) -> NDArray[np.float32]:
-    """Return the probability of the label for each row, shape (N,); nulls reach the model as "" or NaN.
+    """Return the scores of all rows, shape (N,) or (N, width); nulls reach the model as "" or NaN.
 
     Raise `KeyError` naming an input that the table lacks, and `UserError` if the model reads the label, if an input
-    has a type that no column has, or if not every row gets one score.
+    has a type that no column has, or if a row gets more or fewer numbers than the task expects.
     """
     model_inputs, target = inputs(session), registered().target
     if target in model_inputs:
@@ -78,24 +78,29 @@ def predict(session: ort.InferenceSession, table: pl.DataFrame) -> NDArray[np.fl
         raise KeyError(missing[0])
     chunks = [table.slice(start, CHUNK_ROWS) for start in range(0, max(table.height, 1), CHUNK_ROWS)]
     arrays = ({name: values(chunk[name], dtype) for name, (dtype, _) in model_inputs.items()} for chunk in chunks)
-    scores = np.concatenate([score(session, columns) for columns in arrays])
-    if scores.size != table.height:
-        raise UserError(f"the model gives {scores.size:,} scores for {table.height:,} rows: it must give one for each")
-    return scores
+    return np.concatenate(
+        [score(session, columns, chunk.height) for columns, chunk in zip(arrays, chunks, strict=True)]
+    )
 
 
-def score(session: ort.InferenceSession, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """Return the score of each row, shape (N,), from arrays of shape (N,) by name: objects (strings) or numbers.
+def score(session: ort.InferenceSession, columns: Mapping[str, NDArray[Any]], rows: int) -> NDArray[np.float32]:
+    """Return the scores of N `rows` from arrays of shape (N,) by name: objects (strings) or numbers.
 
-    A missing string is "". Columns that are no inputs are ignored. `predict` calls this with each chunk of a table, the
-    service with a request.
+    The result has the shape (N,), or (N, width) if the task predicts several numbers. A missing string is "". Columns
+    that are no inputs are ignored. `predict` calls this with each chunk of a table, the service with a request.
     """
     run, names, kinds = _runner(session)
     feeds = {}
     for name, kind in kinds.items():
         values = columns[name]
         feeds[name] = (values if values.dtype is kind else values.astype(kind))[:, None]
-    return np.asarray(run(names, feeds, None)[0], dtype=np.float32).reshape(-1)
+    scores, width = np.asarray(run(names, feeds, None)[0], dtype=np.float32), registered().task.width
+    if scores.size != rows * width:
+        raise UserError(
+            f"the model gives {scores.size:,} numbers for {rows:,} rows: {type(registered().task).__name__} expects "
+            f"{width} for each"
+        )
+    return scores.reshape(-1) if width == 1 else scores.reshape(rows, width)
 
 
 @lru_cache(maxsize=8)

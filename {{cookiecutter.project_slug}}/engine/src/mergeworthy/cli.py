@@ -3,6 +3,7 @@
 Each verb imports what it needs when it runs, so that none waits for a library it does not use.
 """
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
@@ -108,6 +109,16 @@ def gate(
 
 
 @app.command()
+def schema(of: Literal["verdict", "drift"]) -> None:
+    """Print the JSON schema of reports/verdict.json or reports/drift.json, for programs that read them."""
+    from .drift.decision import Decision
+    from .verdict import Verdict
+
+    record = Verdict if of == "verdict" else Decision
+    print(json.dumps(record.model_json_schema(), indent=2))
+
+
+@app.command()
 def sweep(
     apply: Annotated[bool, typer.Option("--apply", help="write the best values into params.yaml")] = False,
 ) -> None:
@@ -120,7 +131,7 @@ def sweep(
 @app.command()
 def report() -> None:
     """Write reports/report.md: verdict, metrics against the champion, slices, what changed, plots, cost."""
-    from .report.build import run as write
+    from .report.sections import run as write
 
     write()
 
@@ -223,7 +234,7 @@ def replay(
 @app.command()
 def act() -> None:
     """Run ci.yaml itself on this machine, as committed."""
-    from .extras.act import run as act_run
+    from .adapters.actions import run_locally as act_run
 
     raise typer.Exit(act_run())
 
@@ -323,3 +334,7 @@ def scan(
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 1."""
     run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """The holdout (the newest partition, which no model is trained on), and the metrics of a model on it.
 
-Evaluation and gate both measure here, so that the gate judges what the report shows. Training, metrics and gate are
-made for a binary label: any other label is refused, never cast.
+Evaluation and gate both measure here, so that the gate judges what the report shows. A label that is none of the task's
+is refused, never cast to something else.
 """
 
 import math
@@ -17,27 +17,33 @@ from . import files
 from .errors import UserError
 from .files import FEATURES
 from .project import registered
+from .stats import Floats, Targets
 
 HOW_TO_FIX = "run `make pipeline`"
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """Labelled rows of the newest partition; `prior` is the share of positives in the partitions before it."""
+    """Labelled rows of the newest partition; `guess`, (width,), is the best constant score of the ones before it."""
 
     partition: str
     table: pl.DataFrame
-    prior: float
+    guess: Floats
 
     @property
-    def label(self) -> NDArray[np.bool_]:
-        """Labels, shape (N,)."""
+    def label(self) -> Targets:
+        """Labels as the task's array, shape (N,)."""
         return labels(self.table, FEATURES / f"{self.partition}.parquet")
+
+    @property
+    def guesses(self) -> Floats:
+        """The constant guess for each row, in the shape of scores."""
+        return constant(self.guess, self.table.height)
 
 
 def read() -> Holdout:
     """Read the holdout from `features/`; raise `UserError` if there is none."""
-    target = registered().target
+    target, task = registered().target, registered().task
     paths = sorted(FEATURES.glob("*.parquet"))
     if len(paths) < 2:
         raise UserError(f"features/ holds {len(paths)} partition(s), a holdout needs two: {HOW_TO_FIX}")
@@ -45,54 +51,60 @@ def read() -> Holdout:
     for path in paths:
         check_label(files.scan_parquet([path], HOW_TO_FIX, [target]), path)
     with files.whole(training, HOW_TO_FIX):
-        prior = files.scan_parquet(training, HOW_TO_FIX, [target]).select(pl.col(target).mean()).collect().item()
+        guess = task.guess(files.scan_parquet(training, HOW_TO_FIX, [target]))
     table = files.read_parquet(newest, HOW_TO_FIX, [target]).filter(pl.col(target).is_not_null())
-    if table.is_empty() or prior is None:
+    if table.is_empty() or guess is None:
         raise UserError(f"{newest}: no row has a known {target}, so nothing can be measured: choose a newer partition")
-    return Holdout(newest.stem, table, float(prior))
+    return Holdout(newest.stem, table, guess)
+
+
+def constant(guess: Floats, rows: int) -> Floats:
+    """Return one score, shape (width,), for each of N rows: shape (N,), or (N, width) if it has several numbers."""
+    return np.full(rows, guess[0]) if len(guess) == 1 else np.tile(guess, (rows, 1))
 
 
 def measure(holdout: Holdout, score: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """Return the content of `reports/metrics.json`: the metrics of the model, and of a constant guess (the prior)."""
+    """Return the content of `reports/metrics.json`: the metrics of the model, and of a constant guess."""
     label = holdout.label
     return {
         "partition": holdout.partition,
         "rows": len(label),
-        "positive_share": float(label.mean()),
+        **registered().task.summary(label),
         "model": figures(label, score),
-        "baseline": figures(label, np.full(len(label), holdout.prior)),
+        "baseline": figures(label, holdout.guesses),
     }
 
 
-def figures(label: NDArray[np.bool_], score: NDArray[np.floating[Any]]) -> dict[str, float | None]:
+def figures(label: Targets, score: NDArray[np.floating[Any]]) -> dict[str, float | None]:
     """Return every metric by name; None if it cannot be computed, because JSON has no NaN."""
-    values = {name: metric(label, score.astype(np.float64)) for name, metric in registered().all_metrics.items()}
+    exact = score.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite scores have no figure
+        values = {name: metric(label, exact) for name, metric in registered().all_metrics.items()}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def check_label(rows: pl.LazyFrame, where: str | Path) -> None:
-    """Raise `UserError` naming `where` unless each label is true or false, or a number that is 0 or 1, or null.
+    """Raise `UserError` naming `where` unless each label is null, or a target of the task.
 
-    A Boolean column passes by its type. A column of numbers is read, and the error names its first other value.
+    A column whose type admits nothing else passes by it. Other columns are read, and the error names the first value
+    that is no target.
     """
-    name, schema = registered().target, rows.collect_schema()
+    name, task, schema = registered().target, registered().task, rows.collect_schema()
     if name not in schema:
         raise UserError(f"{where}: there is no label column {name}: build_features must return it")
-    if (dtype := schema[name]) == pl.Boolean:
+    wrong = task.wrong_targets(name, schema[name])
+    if wrong is None:
         return
-    value = pl.col(name)
-    wrong = value.is_not_null() & ~((value == 0) | (value == 1)) if dtype.is_numeric() else value.is_not_null()
     first = rows.filter(wrong).select(name).head(1).collect().to_series()
-    if len(first) or not dtype.is_numeric():
+    if len(first) or schema[name] == pl.Null:
         example = f", e.g. {first[0]!r}" if len(first) else ""
         raise UserError(
-            f"{where}: the label {name} is not binary (type {dtype}{example}): this pipeline predicts yes or no, so "
-            "build_features must return true or false, or null if it is not known yet"
+            f"{where}: the label {name} has type {schema[name]}{example}: {type(task).__name__} expects "
+            f"{task.expectation}, or null if it is not known yet"
         )
 
 
-def labels(table: pl.DataFrame, where: str | Path) -> NDArray[np.bool_]:
-    """Return the labels of rows that have one, shape (N,); raise `UserError` naming `where` if they are not binary."""
+def labels(table: pl.DataFrame, where: str | Path) -> Targets:
+    """Return the labels of rows that have one, shape (N,); raise `UserError` naming `where` if one is no target."""
     check_label(table.lazy(), where)
-    label: NDArray[Any] = table[registered().target].to_numpy()
-    return label.astype(bool)
+    return registered().task.targets(table[registered().target])

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
+from numpy.typing import NDArray
 
 TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 
@@ -28,11 +29,13 @@ class Dataset:
 
     If there are several `parts`, each is a random sample of all rows, and each epoch reads one after the other: they
     need not fit into memory together. `not_inputs` are the columns that the model must not read, `target` included.
+    `targets` turns known targets into an array, shape (N,): float32, or int64 for the numbers of classes.
     """
 
     parts: Sequence[pl.LazyFrame]
     target: str
     not_inputs: frozenset[str]
+    targets: Callable[[pl.Series], NDArray[Any]]
 
     @cached_property
     def rows(self) -> pl.LazyFrame:

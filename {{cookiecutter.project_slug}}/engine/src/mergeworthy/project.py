@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from .errors import REFUSED, UserError
 from .interface import Compute, Dataset, History, problem, split_inputs
 from .stats import Metric
-from .tasks.binary import Binary
+from .tasks.base import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Project:
     pandera and PyTorch take seconds, and the service has no PyTorch.
     """
 
-    task: Binary
+    task: Task
     tables: "Mapping[str, DataFrameSchema] | str"
     params: type[BaseModel]
     features: Callable[[Tables, Any], pl.LazyFrame]
@@ -82,7 +82,7 @@ class Project:
     def __post_init__(self) -> None:
         """Raise `UserError` naming the first argument of a wrong type."""
         expected = {
-            "task": (isinstance(self.task, Binary), 'a task, such as Binary("late", …)'),
+            "task": (isinstance(self.task, Task), 'a task, such as Binary("late", …)'),
             "tables": (isinstance(self.tables, Mapping | str), 'a mapping of tables, or "module:name" of one'),
             "params": (
                 isinstance(self.params, type) and issubclass(self.params, BaseModel),
@@ -153,7 +153,7 @@ class Project:
 
     def dataset(self, parts: list[pl.LazyFrame]) -> Dataset:
         """Return feature rows as the argument of the training function."""
-        return Dataset(parts, self.target, frozenset({*self.not_inputs, self.target}))
+        return Dataset(parts, self.target, frozenset({*self.not_inputs, self.target}), self.task.training_targets)
 
     def build_features(self, tables: Tables, params: BaseModel) -> pl.LazyFrame:
         """Call `features`; raise `UserError` unless it returns a lazy frame with target, time and an input.

@@ -36,14 +36,15 @@ from .config.gates import Bootstrap, Distance, Drift
 from .files import DRIFT_REFERENCE, Record
 from .holdout import check_label
 from .project import registered
-from .stats import MIN_BLOCKS, MIN_VALID_SHARE, Difference, draw, jensen_shannon
+from .stats import MIN_BLOCKS, MIN_VALID_SHARE, Difference, Targets, draw, jensen_shannon, merged
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Kinds = Mapping[str, Literal["number", "category"]]
 
 BATCH = 250_000  # rows that are read at once
-SCORE = "(score)"  # the prediction, as one more column
+SCORE = "(scores)"  # the column of predictions, beside what the task watches of them
+PARTITION = "(partition)"  # the column of blocks if gates.yaml names none
 
 TENTHS = np.linspace(0.1, 0.9, 9)
 SAMPLE_ROWS = 200_000  # from which the tenths are estimated; the rows of each bin are counted on all rows
@@ -53,8 +54,7 @@ MAX_VALUES = 10_000  # categories that are stored
 SMALLEST_WINDOW, WINDOW_GROWTH = 250, 4  # rows of the smallest calibrated window, and the factor to the next size
 MIN_HISTORY_RATIO = 2  # the history is at least this many times as long as all windows that must agree
 
-Labelled = pl.DataFrame  # with the columns of `LABELLED_SCHEMA`: rows whose label is known
-LABELLED_SCHEMA = {"block": pl.String, "label": pl.Boolean, "score": pl.Float32}
+Labelled = pl.DataFrame  # rows whose label is known, with the columns of `labelled_schema`
 
 
 class Bins(Record):
@@ -171,20 +171,21 @@ def count(parts: Iterable[pl.DataFrame], bins: Mapping[str, Bins], block: str, *
 
 
 class Figure(Record):
-    """A metric's value, and its standard error if there are enough days to estimate it."""
+    """A metric's value, and its standard error if there are enough blocks to estimate it."""
 
     value: float
     error: Annotated[float, Field(ge=0)] = 0.0
-    blocks: Annotated[int, Field(description="days that were resampled whole")]
+    blocks: Annotated[int, Field(description="blocks (such as days) that were resampled whole")]
 
 
 def measure(rows: Labelled, metrics: Iterable[str], settings: Bootstrap) -> dict[str, Figure]:
     """Return each metric with its standard error, except those that have too few blocks or defined resamples."""
-    block = rows["block"].rank("dense").cast(pl.Int64).to_numpy() - 1
-    blocks = int(block.max() + 1) if len(block) else 0
+    names = np.arange(rows.height) if settings.block is None else rows["block"].to_numpy()
+    block = merged(names, settings.seed)
+    blocks = int(block.max(initial=-1)) + 1
     if blocks < MIN_BLOCKS:
         return {}
-    label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
+    label, score = _arrays(rows)
     weights = draw(blocks, settings.resamples, settings.seed)
     figures = {}
     for name in metrics:
@@ -198,10 +199,14 @@ def measure(rows: Labelled, metrics: Iterable[str], settings: Bootstrap) -> dict
 
 def measure_without_error(rows: Labelled, metrics: Iterable[str]) -> dict[str, Figure]:
     """Return each metric that is defined, without a standard error; for the line over time."""
-    label, score = rows["label"].to_numpy().astype(bool), rows["score"].cast(pl.Float64).to_numpy()
+    label, score = _arrays(rows)
     values = {name: registered().all_metrics[name](label, score) for name in metrics}
     blocks = rows["block"].n_unique()
     return {name: Figure(value=value, blocks=blocks) for name, value in values.items() if math.isfinite(value)}
+
+
+def _arrays(rows: Labelled) -> tuple[Targets, Floats]:
+    return registered().task.targets(rows["label"]), rows["score"].to_numpy().astype(np.float64)
 
 
 def deterioration(metric: str, holdout: Figure, now: Figure) -> Difference:
@@ -309,8 +314,8 @@ class Reference(Record):
     model: Annotated[str, Field(description="MD5 of the model that this belongs to")]
     partitions: Annotated[list[str], Field(description="oldest first; the newest is the holdout")]
     rows: int
-    first: Annotated[str, Field(description="oldest block (day)")]
-    last: Annotated[str, Field(description="newest block (day)")]
+    first: Annotated[str, Field(description="oldest block (such as a day)")]
+    last: Annotated[str, Field(description="newest block (such as a day)")]
     bins: dict[str, Bins]
     counts: Annotated[dict[str, list[int]], Field(description="rows in each bin")]
     thresholds: Annotated[dict[str, list[float]], Field(description="of windows of 250 rows, 1,000, 4,000 …")]
@@ -334,14 +339,12 @@ def make(
     `history` maps partition to feature rows, oldest first; the newest partition is the holdout. `model` is the model's
     MD5.
     """
-    kinds = input_kinds(session)
-    needed = [*kinds, settings.block, registered().target]
-    rows = pl.concat([part.select(needed) for part in history.values()])
-    *_, newest = history.values()
-    holdout = pl.concat(list(scored(newest.select(needed), session)))
-    bins = learn(rows, kinds) | learn(holdout.lazy(), {SCORE: "number"})
-    counts = count(scored(rows, session), bins, settings.block, of_reference=True)
-    return summarise(list(history), model, counts, bins, labelled(holdout, settings.block), settings, policy)
+    kinds, block = input_kinds(session), block_column(settings)
+    parts = [with_partition(part, name).select(*kinds, block, registered().target) for name, part in history.items()]
+    rows, holdout = pl.concat(parts), pl.concat(list(scored(parts[-1], session)))
+    bins = learn(rows, kinds) | learn(holdout.lazy(), registered().task.watched)
+    counts = count(scored(rows, session), bins, block, of_reference=True)
+    return summarise(list(history), model, counts, bins, labelled(holdout, block), settings, policy)
 
 
 def summarise(
@@ -354,7 +357,8 @@ def summarise(
     policy: Drift,
 ) -> Reference:
     """Return a reference with thresholds from the counts of the history, and performance from the holdout."""
-    families = {"inputs": [name for name in bins if name != SCORE], "score": [SCORE]}
+    watched = registered().task.watched
+    families = {"inputs": [name for name in bins if name not in watched], "predictions": list(watched)}
     return Reference(
         model=model,
         partitions=partitions,
@@ -374,17 +378,37 @@ def input_kinds(session: InferenceSession) -> Kinds:
 
 
 def scored(rows: pl.LazyFrame, session: InferenceSession) -> Iterator[pl.DataFrame]:
-    """Yield all rows batch by batch, with the model's prediction as one more column."""
+    """Yield all rows batch by batch, with the model's scores and what the task watches of them as further columns."""
     for part in rows.collect_batches(chunk_size=BATCH):
-        yield part.with_columns(pl.Series(SCORE, artifact.predict(session, part)))
+        scores = pl.Series(SCORE, artifact.predict(session, part), registered().task.score_type)
+        yield with_watched(part.with_columns(scores))
+
+
+def with_watched(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows that have scores with what the task watches of these as further columns."""
+    watched = registered().task.watch(rows[SCORE].to_numpy())
+    return rows.with_columns(pl.Series(name, values) for name, values in watched.items())
+
+
+def block_column(settings: Bootstrap) -> str:
+    """Return the column whose values are counted one by one: that of the blocks, or of the partitions if none is."""
+    return settings.block or PARTITION
+
+
+def with_partition(rows: pl.LazyFrame, partition: str) -> pl.LazyFrame:
+    """Return the feature rows of a partition with its name as a column."""
+    return rows.with_columns(pl.lit(partition).alias(PARTITION))
+
+
+def labelled_schema() -> dict[str, pl.DataType]:
+    """Return the columns of labelled rows."""
+    task = registered().task
+    return {"block": pl.String(), "label": task.target_type, "score": task.score_type}
 
 
 def labelled(rows: pl.DataFrame, block: str) -> Labelled:
     """Return block, label and score of the rows whose label is known."""
     check_label(rows.lazy(), "the feature rows")
-    known = rows.filter(pl.col(registered().target).is_not_null())
-    return known.select(
-        pl.col(block).cast(pl.String).alias("block"),
-        pl.col(registered().target).alias("label"),
-        pl.col(SCORE).alias("score"),
-    )
+    known, target = rows.filter(pl.col(registered().target).is_not_null()), pl.col(registered().target)
+    columns = {"block": pl.col(block).cast(pl.String), "label": registered().task.cast(target), "score": pl.col(SCORE)}
+    return known.select(column.alias(name) for name, column in columns.items())

@@ -25,13 +25,15 @@ from numpy.typing import NDArray
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Prepare = Callable[[Bools, Floats, Ints], Callable[[Floats], Floats]]
+Targets = NDArray[Any]  # of N rows, shape (N,): Booleans, numbers of classes, or floats, as the task says
+Prepare = Callable[[Targets, Floats, Ints], Callable[[Floats], Floats]]
 
 CALIBRATION_BINS = 15
 NEWTON_STEPS, NEWTON_TOLERANCE, MAX_CONDITION = 50, 1e-9, 1e12  # of the fit of the calibration slope
 
 NORMAL = NormalDist()
 POWER = 0.9  # how often an equal model passes on a holdout that is called large enough
+MAX_BLOCKS = 400  # more add nothing to the precision of a standard error, and cost time and memory
 MIN_BLOCKS = 10  # with fewer blocks the standard error itself is too uncertain
 MIN_VALID_SHARE = 0.9  # smallest share of resamples on which a metric is defined (which hold both classes, say)
 
@@ -43,25 +45,25 @@ class Metric:
     prepare: Prepare
     greater_is_better: bool | None
 
-    def __call__(self, label: Bools, score: Floats) -> float:
-        """Return the metric of `score`, the probability that `label` is true, over all rows; both of shape (N,)."""
+    def __call__(self, label: Targets, score: Floats) -> float:
+        """Return the metric over all rows of `label`, shape (N,), and `score`, shape (N,) or (N, width)."""
         prepared = self.prepare(label, score.astype(np.float64), np.zeros(len(label), np.int64))
         return float(prepared(np.ones((1, 1)))[0])
 
 
-def by_rows(metric: Callable[[Bools, Floats, Floats], float]) -> Prepare:
-    """Return a metric's `prepare` for a plain function of label, score and row weight, each of shape (N,)."""
+def by_rows(metric: Callable[[Targets, Floats, Floats], float]) -> Prepare:
+    """Return a metric's `prepare` for a plain function of label, score and row weight, of N rows each."""
 
-    def prepare(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
+    def prepare(label: Targets, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
         return lambda weights: np.array([metric(label, score, weight[block]) for weight in weights])
 
     return prepare
 
 
-def mean(term: Callable[[Bools, Floats], Floats]) -> Prepare:
+def mean(term: Callable[[Targets, Floats], Floats]) -> Prepare:
     """Return a metric's `prepare` for the mean over rows of `term`, which returns one value a row."""
 
-    def prepare(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
+    def prepare(label: Targets, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
         total, rows = np.bincount(block, term(label, score)), np.bincount(block)
         return lambda weights: ratio(weights[:, : len(rows)] @ total, weights[:, : len(rows)] @ rows)
 
@@ -133,6 +135,20 @@ def _kullback_leibler(p: Floats, q: Floats) -> Floats:
     return total
 
 
+def merged(block: NDArray[Any], seed: int) -> Ints:
+    """Return blocks numbered from 0, of which at most `MAX_BLOCKS` are left: more are united at random, whole.
+
+    Blocks are independent of each other, so groups of blocks are too, and a resample of the groups has the same
+    standard error in expectation (the grouped jackknife's argument; Efron 1982, section 2.2).
+    """
+    _, number = np.unique(block, return_inverse=True)
+    blocks = int(number.max(initial=-1)) + 1
+    if blocks <= MAX_BLOCKS:
+        return number
+    group: Ints = np.random.default_rng(seed).permutation(blocks) % MAX_BLOCKS
+    return group[number]
+
+
 def draw(blocks: int, resamples: int, seed: int) -> Floats:
     """Return how often each block is drawn: shape (1 + resamples, blocks); the first row is the holdout as it is."""
     rng = np.random.default_rng(seed)
@@ -171,9 +187,9 @@ class Difference:
 
 
 def difference(
-    metric: Metric, label: Bools, scores: Sequence[Floats], block: Ints, weights: Floats
+    metric: Metric, label: Targets, scores: Sequence[Floats], block: Ints, weights: Floats
 ) -> Difference | None:
-    """Compare `scores` (champion, challenger), each of shape (N,), on resamples of the blocks of the rows.
+    """Compare `scores` (champion, challenger) of N rows on resamples of the blocks of the rows.
 
     Return None if there are too few blocks, or the metric is NaN on the rows or on too many resamples.
     """

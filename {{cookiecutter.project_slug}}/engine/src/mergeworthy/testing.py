@@ -153,7 +153,9 @@ def _features(subject: _Subject) -> None:
         raise UserError(f"{subject.function} returns {twice:,} rows more than one for each {', '.join(key)}")
     with team.running(project.task.label):
         truth = subject.tables[project.main].select(*key, project.task.label(subject.params).alias("truth"))
-    both = rows.select(*key, pl.col(target).cast(pl.Boolean)).join(truth, on=key, how="right", nulls_equal=True)
+    cast = project.task.cast
+    truth = truth.with_columns(cast(pl.col("truth")))
+    both = rows.select(*key, cast(pl.col(target))).join(truth, on=key, how="right", nulls_equal=True)
     if wrong := both.filter(pl.col(target).ne_missing(pl.col("truth"))).height:
         raise UserError(
             f"{subject.function}: {target} is not what {team.full_name(project.task.label)} says in {wrong:,} of "
@@ -227,20 +229,20 @@ def _same_bytes(subject: _Subject) -> None:
 
 
 def _scores(subject: _Subject) -> None:
-    """The model gives one score from 0 to 1 for each row, whatever is scored with it."""
+    """The model gives each row scores that are valid for the task, whatever is scored with it."""
     _inputs(subject)
+    task = subject.project.task
     rows = subject.rows.head(TRAINING_ROWS)
     scores = _predict(subject, rows)
-    if not np.isfinite(scores).all() or scores.min() < 0 or scores.max() > 1:
-        odd = scores[~((scores >= 0) & (scores <= 1))][0]
-        raise UserError(f"the model gives the score {odd} for a row: expected a probability, from 0 to 1")
+    if (invalid := task.invalid(scores.astype(np.float64))).any():
+        raise UserError(f"the model gives a row the scores {scores[invalid][0].tolist()}: expected {task.validity}")
     order = np.random.default_rng(0).permutation(rows.height)
     alone = [0, rows.height // 2, rows.height - 1]
     for how, expected, found in (
         ("in another order", scores[order], _predict(subject, rows[order.tolist()])),
         ("alone", scores[alone], np.concatenate([_predict(subject, rows[place]) for place in alone])),
     ):
-        if not np.allclose(expected, found, atol=TOLERANCE):
+        if not np.allclose(expected, found, rtol=TOLERANCE, atol=TOLERANCE):
             most = np.abs(expected - found).max()
             raise UserError(
                 f"the model scores a row {how} otherwise than in a batch (by up to {most:.2g}): a score depends on its "
@@ -280,10 +282,11 @@ def _service(subject: _Subject) -> None:
         )
         features.write_history(lazy, span, subject.params, Path(folder))
         store = EmbeddedStore(Path(folder), time)
-        known = arrays(project.schema, dicts := requests.select(list(requested(project.schema))).to_dicts())
+        columns = requests.select(list(requested(project.schema))).to_dict(as_series=False)
+        known = arrays(project.schema, columns)
         _compare(subject, rows, known | store.lookup(known))
-        served = Scorer(subject.session, store, project.schema)(dicts)
-    if not np.allclose(served, _predict(subject, rows), atol=TOLERANCE):
+        served = Scorer(subject.session, store, project.schema)(columns)
+    if not np.allclose(served, _predict(subject, rows), rtol=TOLERANCE, atol=TOLERANCE):
         raise UserError("the service gives other scores than the same model gives for the same features")
 
 

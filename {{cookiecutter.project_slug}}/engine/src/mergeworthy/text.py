@@ -1,14 +1,20 @@
-"""Text from data, people or servers, made safe for its place: a log, an annotation, Markdown or Mermaid.
+"""Text from data, people or servers, made safe for its place (a log, an annotation, Markdown, Mermaid), and Markdown.
 
 Whatever the text contains, it becomes one line that starts no workflow command of GitHub's runner and has no markup.
+Tables, folded parts, figures and sections are made of cells and lines that are safe already.
 """
 
+import math
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO
 
+DASH, MINUS = "\u2013", "\u2212"
+COMMENT_BYTES = 65_536 - 1_024  # what GitHub accepts in a comment, which counts characters, less what CML adds
 NAME, SENTENCE, LINE = 80, 600, 4_000  # maximum length of a name, of a sentence, of a line in a log, in characters
 # Characters with a meaning in Markdown or on GitHub; an underscore within a word and a colon before no slash have none.
 SPECIAL = re.compile(r"[^\w .,:;()%=+→…\u2212\u2013'/-]|(?<![^\W_])_|_(?![^\W_])|:(?=/)|(?<=www)\.", re.IGNORECASE)
@@ -80,3 +86,84 @@ def _plain(text: str) -> str:
 def _entity(match: re.Match[str]) -> str:
     character = match.group()
     return f"&#{ord(character)};{ZERO_WIDTH_SPACE if character in '@#:.' else ''}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of cells that are Markdown already; a column whose header ends in ":" is aligned for numbers."""
+    rules = ["---:" if name.endswith(":") else "---" for name in header]
+    lines = [[name.removesuffix(":") for name in header], rules, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def details(summary: str, body: str) -> str:
+    """Return a body that is shown after a click on the summary."""
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 row, 2 rows."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def figure(value: float | None, *, sign: bool = False) -> str:
+    """Return a number with four decimals, or five figures from 10 on, and a real minus sign; a dash for None."""
+    if value is None:
+        return DASH
+    before_point = len(f"{abs(value):.0f}") if math.isfinite(value) else 1
+    decimals = 0 if before_point > 1 and float(value).is_integer() else max(5 - before_point, 0)
+    return f"{value:{'+' if sign else ''},.{decimals}f}".replace("-", MINUS)
+
+
+def within(budget: int, lines: Iterable[str]) -> list[str]:
+    """Return the first lines that fit `budget` bytes. Escaped text can be ten times as long as it looks."""
+    taken: list[str] = []
+    for line in lines:
+        budget -= len(line.encode())
+        if budget < 0:
+            break
+        taken.append(line)
+    return taken
+
+
+def unbroken(text: str) -> str:
+    """Return the text of a cell with spaces that do not break the line."""
+    return text.replace(" ", "\u00a0")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report. The highest `rank` is left out first, 0 never; `short` is the text without details."""
+
+    title: str
+    text: str
+    rank: int
+    short: str | None = None
+
+
+def fit(sections: Sequence[Section], limit: int = COMMENT_BYTES) -> str:
+    """Join sections; shorten, then drop the least important ones until the text fits `limit` bytes, and say so."""
+    kept, omitted = list(sections), list[str]()
+    while len(_joined(kept, omitted).encode()) > limit and any(section.rank for section in kept):
+        weakest = max(kept, key=lambda section: section.rank)
+        if weakest.short is not None:
+            kept[kept.index(weakest)] = replace(weakest, text=weakest.short, short=None)
+            omitted.append(f"the details of {weakest.title}")
+        else:
+            kept.remove(weakest)
+            omitted = [title for title in omitted if title != f"the details of {weakest.title}"] + [weakest.title]
+    return _joined(kept, omitted)
+
+
+def folded_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], visible: int, folded: int, summary: str = "{} more"
+) -> str:
+    """Return a table of the first `visible` rows and, behind a click, one of at most `folded` more."""
+    text, more = table(header, rows[:visible]), rows[visible : visible + folded]
+    return f"{text}\n\n{details(summary.format(len(more)), table(header, more))}" if more else text
+
+
+def _joined(kept: Sequence[Section], omitted: Sequence[str]) -> str:
+    texts = [section.text for section in kept]
+    if omitted:
+        texts.insert(-1, f"_Left out, because GitHub limits the length of a comment: {', '.join(omitted)}._")
+    return "\n\n".join(texts) + "\n"

@@ -24,8 +24,8 @@ import numpy as np
 import polars as pl
 
 from . import artifact, files
-from .adapters import dvc_files
-from .adapters.git import lineage
+from .adapters import dvc
+from .adapters.dvc import lineage
 from .adapters.mlflow import (
     TrackingError,
     answered,
@@ -189,15 +189,15 @@ def verdict(lock: str) -> str | None:
 
 def read_record() -> Record:
     """Return the training on disk; raise `UserError` if a file is not the one that dvc.lock names, or is unusable."""
-    lock, tags = dvc_files.read(LOCK), lineage()
-    md5_by_path = dvc_files.outs(lock)
+    lock, tags = dvc.read(LOCK), lineage()
+    md5_by_path = dvc.outs(lock)
     for path in (MODEL, METRICS, TRAINING):
         if md5(path) != md5_by_path.get(path.as_posix()):
             raise UserError(f"{path} is not the one that {LOCK} names: {HOW_TO_FIX}")
-    figures = dvc_files.flat(files.read_mapping(METRICS, HOW_TO_FIX), "/")
+    figures = dvc.flat(files.read_mapping(METRICS, HOW_TO_FIX), "/")
     return Record(
         tags={**tags, **{name: value for name, value in figures.items() if isinstance(value, str)}},
-        params=dvc_files.params(lock),
+        params=dvc.params(lock),
         metrics={name.removeprefix("model/"): float(v) for name, v in figures.items() if isinstance(v, int | float)},
         history=_history(),
         plots=sorted(PLOTS.glob("*.png")),

@@ -246,9 +246,9 @@ def _device(name: str) -> torch.device:
 class Batches:
     """The rows with a target as batches of tensors; each iteration over them is one epoch.
 
-    `encode` returns the tensors of a table. A batch holds these tensors and the target, float32 of shape (rows,). A
-    batch of `rows` rows is divided among the processes. A dataset of one part stays in memory; several parts are read
-    in turn.
+    `encode` returns the tensors of a table. A batch holds these tensors and the target, shape (rows,): float32, or
+    int64 for classes. A batch of `rows` rows is divided among the processes. A dataset of one part stays in memory;
+    several parts are read in turn.
     """
 
     def __init__(self, data: Dataset, encode: Callable[[pl.DataFrame], Tensors], run: Run, rows: int) -> None:
@@ -283,15 +283,16 @@ class Batches:
     def _read(self, part: pl.LazyFrame) -> Tensors:
         target, (categories, numbers) = self._data.target, self._data.inputs
         rows = part.select(*categories, *numbers, target).filter(pl.col(target).is_not_null()).collect()
-        columns = *self._encode(rows), torch.from_numpy(rows[target].to_numpy()).float()
+        columns = *self._encode(rows), torch.from_numpy(self._data.targets(rows[target]))
         return tuple(column.to(self._run.device) for column in columns)
 
 
 def to_onnx(network: nn.Module, encoding: Encoding) -> bytes:
     """Return the bytes of an ONNX file that encodes columns as `encoding` does, and feeds them to the network.
 
-    The network takes categories (N, C), integers, and numbers (N, F), NaN if missing, and returns scores (N,). Each
-    input of the file is a feature column by name, shape (N, 1); its one output has the shape (N,).
+    The network takes categories (N, C), integers, and numbers (N, F), NaN if missing, and returns scores: shape (N,),
+    or (N, width) if the task predicts several numbers. Each input of the file is a feature column by name, shape
+    (N, 1); its one output has the shape of the scores.
 
     A column may have any name, because all other names in the graph get a prefix with which no column begins. The
     output is named `score`, unless a column has that name.

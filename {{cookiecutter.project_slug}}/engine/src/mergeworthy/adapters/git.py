@@ -1,4 +1,4 @@
-"""git: the repository's branches, commits and files, the remote `origin`, and what a model was made from.
+"""git: the repository's branches, commits and files, and the remote `origin`.
 
 Every call of git goes through one of three functions. `run` raises `UserError` if git fails and has a deadline, so it
 is the one for commands that write or that speak to the remote. `query` returns None if git fails. `_git` returns the
@@ -15,9 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import UserError
-from ..files import DATA_DVC, LOCK, MODEL, md5, read_mapping
+from ..files import read_mapping
 from ..process import LOW_SPEED_LIMIT, Deadline, call
-from . import dvc_files
 
 BOT = {
     f"GIT_{role}_{field}": value
@@ -184,24 +183,6 @@ def parse(url: str, gh_host: str | None = None) -> tuple[str, str] | None:
 def commit() -> str | None:
     """Return the commit that is checked out; None outside a repository and before the first commit."""
     return query("rev-parse", "--verify", "HEAD")
-
-
-def lineage() -> dict[str, str]:
-    """Return the tags that runs, model versions and images carry: what a model was made from.
-
-    They are commit, branch, dirty (is more than dvc.lock uncommitted?), and the hashes of lock, data and model.
-    """
-    lock = dvc_files.read(LOCK)
-    branch = query("branch", "--show-current") or os.environ.get("GITHUB_HEAD_REF") or os.environ.get("GITHUB_REF_NAME")
-    tags = {
-        "commit": commit(),
-        "branch": branch,
-        "dirty": str(bool(query("status", "--porcelain", "--", ".", f":(exclude){LOCK}"))).lower(),
-        "lock": md5(LOCK),
-        "data": dvc_files.read(DATA_DVC)["outs"][0]["md5"],
-        "model": dvc_files.outs(lock).get(MODEL.as_posix()),
-    }
-    return {name: value for name, value in tags.items() if value}
 
 
 def _git(*words: str) -> subprocess.CompletedProcess[bytes]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..process import Deadline, call
-from ..render import within
+from ..text import within
 from . import git
 from .actions import Event, current
 

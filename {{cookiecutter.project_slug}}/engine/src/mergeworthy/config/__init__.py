@@ -22,7 +22,9 @@ from .gates import (
     provenance,
 )
 from .infra import (
+    DEFAULT_BRANCH,
     INFRA,
+    REPOSITORY,
     Cluster,
     Compute,
     Csv,
@@ -32,13 +34,14 @@ from .infra import (
     Infra,
     PredictionLog,
     Ray,
+    Repository,
     Serving,
     Source,
     SqlSource,
     Tracking,
     infra,
+    repository,
 )
-from .repository import DEFAULT_BRANCH, REPOSITORY, Repository, repository
 
 __all__ = [
     "DEFAULT_BRANCH",

@@ -1,10 +1,11 @@
 """What all settings files share (strict types, and errors that name file and key), and params.yaml and sweep.yaml."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from .. import files
 from ..errors import UserError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PARAMS = Path("params.yaml")
 SWEEP = Path("sweep.yaml")
 
+SHARE_OF_VALUE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -69,6 +71,39 @@ def params() -> BaseModel:
     model = registered().params
     with running(model):  # its validators are the team's code
         return load(PARAMS, model)
+
+
+class Margin(Strict):
+    """How much worse a metric may be: a number in its unit, or a share of the value that it is compared with."""
+
+    amount: Positive
+    relative: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if isinstance(value, str) and (share := SHARE_OF_VALUE.fullmatch(value)):
+            return {"amount": float(share[1]) / 100, "relative": True}
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            return {"amount": float(value)}
+        if isinstance(value, cls | dict):
+            return value
+        raise ValueError(f'expected a number above 0, or a share such as "5%", not {value!r}')
+
+    @model_serializer
+    def _write(self) -> float | str:
+        return f"{100 * self.amount:g}%" if self.relative else self.amount
+
+    def of(self, value: float) -> float:
+        """Return the margin in the metric's unit, for a champion with this value."""
+        return self.amount * abs(value) if self.relative else self.amount
+
+    def __mul__(self, factor: float) -> "Margin":
+        """Return a margin as many times as wide."""
+        return self.model_copy(update={"amount": factor * self.amount})
+
+    def __str__(self) -> str:
+        return f"{100 * self.amount:g}%" if self.relative else f"{self.amount:g}"
 
 
 class Range(Strict):

@@ -7,21 +7,28 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from .base import Count, DirectedMetric, MetricName, Positive, Share, Strict, load
+from .base import Count, DirectedMetric, Margin, MetricName, Positive, Share, Strict, load
 
 GATES = Path("gates.yaml")
 
 Days = Annotated[int, Field(ge=0)]
 
 
+def _usual_margins() -> dict[str, Margin]:
+    from ..project import registered  # which loads numpy and polars, so only if gates.yaml says no margins
+
+    return {name: Margin.model_validate(margin) for name, margin in registered().task.drift_margins.items()}
+
+
 class Performance(Strict):
-    """How much worse than on its holdout a champion may become, and the confidence of that finding."""
+    """How much worse than on its holdout a champion may become, and the confidence of that finding.
+
+    A margin is a number in the metric's unit, or a share of the holdout's value such as "5%".
+    """
 
     confidence: Share = 0.99
     windows: Count = 4
-    margins: dict[DirectedMetric, Positive] = Field(
-        default_factory=lambda: {"auc": 0.02, "log_loss": 0.03}, min_length=1
-    )
+    margins: Annotated[dict[DirectedMetric, Margin], Field(min_length=1)] = Field(default_factory=_usual_margins)
 
 
 class Window(Strict):
@@ -54,9 +61,13 @@ class Report(Strict):
 
 
 class Drift(Strict):
-    """When drift starts a retraining; lengths count blocks (`bootstrap.block`) of data, not days of the calendar."""
+    """When drift starts a retraining.
 
-    performance: Performance = Performance()
+    Lengths count blocks of data (values of `bootstrap.block`, such as days with data; partitions if it is null), not
+    days of the calendar.
+    """
+
+    performance: Performance = Field(default_factory=Performance)
     window: Window = Window()
     distance: Distance = Distance()
     maximum_age: Count = 120
@@ -89,12 +100,13 @@ class Bound(Strict):
 class Champion(Strict):
     """Non-inferiority: with this confidence, the challenger is at most `margins` worse than the champion.
 
+    A margin is a number in the metric's unit, or a share of the champion's value such as "5%".
     `minutes` is the time limit for running the code of former commits, all together. `if_code_fails` decides what
     happens if the champion's code cannot be run any more.
     """
 
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)]
+    margins: Annotated[dict[DirectedMetric, Margin], Field(min_length=1)]
     minutes: Positive = 30
     if_code_fails: Literal["block", "todays_features"] = "block"
 
@@ -106,27 +118,39 @@ class Anchor(Strict):
     """
 
     champions: Count = 10
-    margins: Annotated[dict[DirectedMetric, Positive], Field(min_length=1)] | None = None
+    margins: Annotated[dict[DirectedMetric, Margin], Field(min_length=1)] | None = None
     after: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")] | None = None
+
+
+class TargetSlices(Strict):
+    """Slices by the target, such as the rows of each class, with a metric and a margin of their own."""
+
+    metric: DirectedMetric
+    margin: Margin
 
 
 class Slices(Strict):
     """Slices of the holdout, on none of which the challenger may be significantly worse than the champion.
 
-    Values of a column with fewer than `minimum_rows` rows form one slice together.
+    Values of a column with fewer than `minimum_rows` rows form one slice together. `target` adds the slices by the
+    target that the task has (`MultiClass`: its classes).
     """
 
     columns: Annotated[list[str], AfterValidator(_check_unique)]
     metric: DirectedMetric
-    margin: Positive
+    margin: Margin
     minimum_rows: Count
+    target: TargetSlices | None = None
 
 
 class Plausibility(Strict):
-    """Results that are too good to be plausible: the gate warns, and names the column that they depend on."""
+    """Results that are too good to be plausible: the gate warns, and names the column that they depend on.
+
+    `single_input` limits how well one input alone predicts the target, as the task measures it (`Binary`: AUC).
+    """
 
     jump: dict[DirectedMetric, Positive] = Field(default_factory=dict)
-    single_input_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.85
+    single_input: Annotated[float, Field(gt=0, le=1)] = 0.85
 
 
 class Provenance(Strict):
@@ -136,11 +160,24 @@ class Provenance(Strict):
 
 
 class Bootstrap(Strict):
-    """Resampling of whole blocks (such as days), because rows of one block are correlated."""
+    """Resampling of whole blocks (such as days), because rows of one block are correlated.
 
-    block: str
+    `block` names the column whose values are the blocks; null if rows are independent of each other.
+    """
+
+    block: str | None
     resamples: Annotated[int, Field(ge=200, le=100_000)] = 1000
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def unit(self) -> str:
+        """What is resampled, in the plural, for sentences."""
+        return "groups of rows" if self.block is None else f"values of {self.block}"
+
+    @property
+    def stretch(self) -> str:
+        """What drift counts, in the plural, for sentences."""
+        return "partitions" if self.block is None else self.unit
 
 
 class Cost(Strict):
@@ -184,7 +221,12 @@ class Gates(Strict):
     cost: Cost
     image: ImageLimits = ImageLimits()
     report: Report = Report()
-    drift: Drift = Drift()
+    drift: Drift = Field(default_factory=Drift)
+
+    @property
+    def anchor_margins(self) -> dict[str, Margin]:
+        """Margins against the best of former champions: twice those of `champion` unless given."""
+        return self.anchor.margins or {name: margin * 2 for name, margin in self.champion.margins.items()}
 
     @model_validator(mode="after")
     def _jumps_are_compared(self) -> Self:

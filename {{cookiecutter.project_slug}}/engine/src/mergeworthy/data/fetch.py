@@ -25,8 +25,8 @@ import polars as pl
 
 from .. import config as settings
 from .. import files
-from ..adapters import dvc_files
-from ..adapters.dvc import DvcError, dvc
+from ..adapters import dvc
+from ..adapters.dvc import DvcError
 from ..errors import UserError
 from ..files import DATA, DATA_DVC, is_ignored, md5, partition, partitions
 from ..project import registered
@@ -114,8 +114,8 @@ def read_pointer() -> Pointer:
     """Return what data.dvc records: nothing if it does not exist. Raise `UserError` if DVC did not write it."""
     if not DATA_DVC.exists():
         return Pointer()
-    content = dvc_files.read(DATA_DVC)
-    rows = dict(dvc_files.partitions(content))
+    content = dvc.read(DATA_DVC)
+    rows = dict(dvc.partitions(content))
     for name in rows:
         partition(name, f"{DATA_DVC}: meta.partitions")
     return Pointer(rows, dict((content.get("meta") or {}).get("md5") or {}))
@@ -123,7 +123,7 @@ def read_pointer() -> Pointer:
 
 def write_pointer(pointer: Pointer) -> None:
     """Write the partitions into the data.dvc that `dvc add` has written."""
-    content = dict(dvc_files.read(DATA_DVC))
+    content = dict(dvc.read(DATA_DVC))
     rows = {name: pointer.rows[name] for name in pointer.names}
     hashes = {name: pointer.md5[name] for name in pointer.names}
     content["meta"] = (content.get("meta") or {}) | {"partitions": rows, "md5": hashes}
@@ -159,7 +159,7 @@ def restore(recorded: Pointer) -> list[str]:
         )
     missing = sorted(set(recorded.names) - set(partitions()))
     if read_from_source and not missing:  # data/ was copied here: add it to DVC's cache, so that it can be pushed
-        dvc("commit", "--force", str(DATA_DVC))
+        dvc.execute("commit", "--force", str(DATA_DVC))
     return missing
 
 
@@ -184,7 +184,7 @@ def install(names: list[str], recorded: Pointer) -> None:
             if (DATA / name).exists():
                 (DATA / name).rename(REPLACED / name)
             (STAGED / name).rename(DATA / name)
-        dvc("add", str(DATA))
+        dvc.execute("add", str(DATA))
         write_pointer(recorded)
         JOURNAL.unlink()  # the change is complete
     except BaseException:
@@ -262,7 +262,7 @@ def _refuse_changed(name: str, recorded: Pointer, delivered: Pointer) -> None:
 
 
 def _is_up_to_date(recorded: Pointer) -> bool:
-    return partitions() == recorded.names and json.loads(dvc("status", "--json", str(DATA_DVC))) == {}
+    return partitions() == recorded.names and json.loads(dvc.execute("status", "--json", str(DATA_DVC))) == {}
 
 
 def _restore_from_remote(recorded: Pointer) -> str | None:
@@ -271,10 +271,10 @@ def _restore_from_remote(recorded: Pointer) -> str | None:
         if not _entries():
             return _pull()
         # Fetched first: a checkout from an incomplete cache would remove what it cannot replace.
-        dvc("fetch", str(DATA_DVC))
-        if json.loads(dvc("data", "status", "--json")).get("not_in_cache"):
+        dvc.execute("fetch", str(DATA_DVC))
+        if json.loads(dvc.execute("data", "status", "--json")).get("not_in_cache"):
             return NOT_IN_REMOTE
-        dvc("checkout", str(DATA_DVC))
+        dvc.execute("checkout", str(DATA_DVC))
     except DvcError as error:
         if "unsaved" in str(error):
             raise UserError(_unrecorded(recorded)) from None
@@ -295,7 +295,7 @@ def _unrecorded(recorded: Pointer) -> str:
 
 def _pull() -> str | None:
     try:
-        dvc("pull", str(DATA_DVC))
+        dvc.execute("pull", str(DATA_DVC))
     except DvcError as error:
         shutil.rmtree(DATA, ignore_errors=True)  # it was empty, so what it holds now is an incomplete pull
         return NOT_IN_REMOTE if "Checkout failed" in str(error) else str(error)

@@ -31,7 +31,7 @@ class Line(TypedDict):
     request_id: str
     model: str
     inputs: dict[str, list[Any]]
-    score: list[float]
+    score: list[float | list[float]]
 
 
 LINE = TypeAdapter(Line)
@@ -151,11 +151,17 @@ class _Segment:
             table = conform("the prediction log", raw, self._schema, text=True)
         except (BrokenDataError, pl.exceptions.PolarsError, TypeError, OverflowError):
             return None
-        table = table.with_columns(pl.col("time").dt.cast_time_unit("us"), pl.Series("score", scores, pl.Float64))
+        table = table.with_columns(pl.col("time").dt.cast_time_unit("us"), pl.Series("score", scores, _score_type()))
         types = _column_types(self._schema)
         return table.select(list(types)) if table.schema.items() >= types.items() else None
 
 
+def _score_type() -> pl.DataType:
+    """Return the type of a row's scores: a number, or an array of several."""
+    width = registered().task.width
+    return pl.Float64() if width == 1 else pl.Array(pl.Float64, width)
+
+
 def _column_types(schema: DataFrameSchema) -> dict[str, pl.DataType]:
     fixed = {"time": pl.Datetime("us", "UTC"), "request_id": pl.String(), "model": pl.String()}
-    return fixed | {name: schema.columns[name].dtype.type for name in logged_columns(schema)} | {"score": pl.Float64()}
+    return fixed | {name: schema.columns[name].dtype.type for name in logged_columns(schema)} | {"score": _score_type()}

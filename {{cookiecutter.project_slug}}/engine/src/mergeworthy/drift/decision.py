@@ -1,16 +1,14 @@
 """The drift decision: `reports/drift.json` as types, and the pure functions that decide from counts and labelled rows.
 
-Others may rely on the file: `decision.schema.json` describes it, and `python -m mergeworthy.drift.decision` writes that
-schema. The same figures give the same decision.
+Other programs may rely on the file; `mergeworthy schema drift` prints its schema. The same figures give the same
+decision.
 
 Evidence is weighed in the order of its worth: labelled performance, then predictions, then inputs. If labels show the
 champion to be as good as on its holdout, within the margins, inputs and predictions that moved call for nothing:
 seasons come and go. Age always counts.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -23,7 +21,6 @@ from ..data.contract import private
 from ..files import Record
 from ..project import registered
 from ..reference import (
-    SCORE,
     Bins,
     Counts,
     Figure,
@@ -34,8 +31,8 @@ from ..reference import (
     measure_without_error,
 )
 from ..stats import jensen_shannon
+from ..text import counted
 
-SCHEMA = Path(__file__).with_name("decision.schema.json")
 NOTHING_NEW = "Nothing to do: no data came since the champion was trained."
 
 Outcome = Literal["quiet", "retrain", "broken"]
@@ -72,7 +69,7 @@ class Column(Record):
 
 
 class Window(Record):
-    """A run of blocks (days)."""
+    """A run of blocks (such as days)."""
 
     first: str
     last: str
@@ -112,17 +109,12 @@ class Decision(Record):
     history: list[Window] = Field(default_factory=list, description="labelled performance over time")
     log: Annotated[Log | None, Field(description="the prediction log, if it is read")] = None
     rules: list[Rule] = Field(default_factory=list)
-    columns: list[Column] = Field(default_factory=list, description="inputs and the score, the furthest moved first")
+    columns: list[Column] = Field(default_factory=list, description="inputs and predictions, the furthest moved first")
 
     @property
     def fired(self) -> list[Rule]:
         """Return the rules that fired."""
         return [rule for rule in self.rules if rule.fired]
-
-
-def decision_schema() -> str:
-    """Return the JSON schema of `Decision`."""
-    return json.dumps(Decision.model_json_schema(), indent=2) + "\n"
 
 
 def decide(reference: Reference, now: Counts, labelled: Labelled, settings: Bootstrap, policy: Drift) -> Decision:
@@ -136,7 +128,8 @@ def decide(reference: Reference, now: Counts, labelled: Labelled, settings: Boot
     if recent.height >= policy.window.minimum_rows:
         figures = measure(recent, metrics, settings)
     performance = performance_rules(reference.holdout, figures, policy.performance)
-    rules = [*performance, *distance_rules(columns, len(runs), policy.window), age_rule(len(now.blocks), policy)]
+    distances = distance_rules(columns, len(runs), policy.window, settings.stretch)
+    rules = [*performance, *distances, age_rule(len(now.blocks), policy, settings.stretch)]
     as_good = shows_as_good(reference.holdout, figures, policy.performance)
     decisive = [rule for rule in rules if rule.fired and (rule.evidence in ("performance", "age") or not as_good)]
     return Decision(
@@ -193,18 +186,19 @@ def compare(reference: Reference, now: Counts, runs: Sequence[slice]) -> Iterabl
 
 def performance_rules(holdout: Figures, now: Figures, policy: Performance) -> Iterator[Rule]:
     """Yield a rule for each metric: it fires if the metric is worse than on the holdout beyond its margin."""
-    for metric, margin in policy.margins.items():
+    for metric, allowed in policy.margins.items():
         if metric not in holdout or metric not in now:
-            why = f"{metric} cannot be measured yet: too few days or rows with a label."
-            yield Rule(name=metric, evidence="performance", fired=False, threshold=margin, why=why)
+            why = f"{metric} cannot be measured yet: too few rows with a label."
+            yield Rule(name=metric, evidence="performance", fired=False, why=why)
             continue
+        margin = allowed.of(holdout[metric].value)
         loss = deterioration(metric, holdout[metric], now[metric])
         low = loss.at_least(policy.confidence)
         fired = low > margin
         change = f"{metric} on labelled rows went {loss.champion:.4f} → {loss.challenger:.4f}"
-        bound = f"with {policy.confidence:.1%} confidence at least {low:.4f} worse"
-        limit = f", the margin is {margin:g}." if fired else f": not beyond the margin of {margin:g}."
-        why = f"{change}, {bound}{limit}"
+        confidence = f"{100 * policy.confidence:.3g}% confidence"
+        shown = f"with {confidence} at least {low:.4f} worse" if low > 0 else f"not shown worse with {confidence}"
+        why = f"{change}, {shown}; the margin is {margin:.4g}."
         yield Rule(name=metric, evidence="performance", fired=fired, figure=low, threshold=margin, why=why)
 
 
@@ -213,15 +207,22 @@ def shows_as_good(holdout: Figures, now: Figures, policy: Performance) -> bool:
     return all(
         metric in holdout
         and metric in now
-        and deterioration(metric, holdout[metric], now[metric]).at_most(policy.confidence) <= margin
+        and deterioration(metric, holdout[metric], now[metric]).at_most(policy.confidence)
+        <= margin.of(holdout[metric].value)
         for metric, margin in policy.margins.items()
     )
 
 
-def distance_rules(columns: Iterable[Column], windows: int, policy: WindowRules) -> Iterator[Rule]:
-    """Yield a rule for each column: it fires if the column is further from the reference than usual in every window."""
+def distance_rules(columns: Iterable[Column], windows: int, policy: WindowRules, unit: str) -> Iterator[Rule]:
+    """Yield a rule for each column: it fires if the column is further from the reference than usual in every window.
+
+    `unit` names what the length of a window counts.
+    """
+    watched = registered().task.watched
     if windows < policy.persistence:
-        why = f"Only {windows} of the {policy.persistence} windows of {policy.blocks} days that must agree is complete."
+        why = (
+            f"Only {windows} of the {policy.persistence} windows of {policy.blocks} {unit} that must agree is complete."
+        )
         yield Rule(
             name="windows", evidence="inputs", fired=False, figure=windows, threshold=policy.persistence, why=why
         )
@@ -229,27 +230,27 @@ def distance_rules(columns: Iterable[Column], windows: int, policy: WindowRules)
     for column in columns:
         fired = column.excess > 1
         distance, limit = _least_excess(column)
-        evidence: Evidence = "predictions" if column.name == SCORE else "inputs"
-        subject = "predictions" if column.name == SCORE else column.name
+        evidence: Evidence = "predictions" if column.name in watched else "inputs"
+        subject = f"predictions {column.name}" if column.name in watched else column.name
         if fired:
-            distances = f"a distance of {distance:.3f} (Jensen-Shannon) or more from the reference"
-            why = f"{subject}: {distances} in each of {windows} windows, usual is up to {limit:.3f}."
+            distances = f"at least {distance:.3f} away (Jensen-Shannon) from what the champion learned from"
+            why = f"{subject}: {distances} in each of {windows} windows; usual is up to {limit:.3f}."
         else:
             why = f"{subject}: within what is usual."
         yield Rule(name=column.name, evidence=evidence, fired=fired, figure=distance, threshold=limit, why=why)
 
 
-def age_rule(blocks: int, policy: Drift) -> Rule:
-    """Return the rule about the champion's age, in days of data since its holdout."""
+def age_rule(blocks: int, policy: Drift, unit: str) -> Rule:
+    """Return the rule about the champion's age: `blocks` is the number of `unit` since its holdout."""
     fired = blocks > policy.maximum_age
-    why = f"{blocks} days of data came since the champion's holdout, the maximum is {policy.maximum_age}."
+    why = f"{blocks} {unit} came since the champion's holdout, the maximum is {policy.maximum_age}."
     return Rule(name="age", evidence="age", fired=fired, figure=blocks, threshold=policy.maximum_age, why=why)
 
 
 def summary(rules: Sequence[Rule], decisive: Sequence[Rule], *, as_good: bool) -> str:
     """Return the decision and its most important reason in one sentence."""
     if decisive:
-        others = f" ({len(decisive) - 1} more rules fired)" if len(decisive) > 1 else ""
+        others = f" ({counted(len(decisive) - 1, 'more rule')} fired)" if len(decisive) > 1 else ""
         return f"A new model is called for: {decisive[0].why}{others}"
     if fired := sum(rule.fired for rule in rules):
         return (
@@ -285,7 +286,3 @@ def _stretches(labelled: Labelled, blocks: Sequence[str], policy: Drift) -> list
 def _window_of(rows: Labelled, figures: Figures) -> Window:
     blocks = rows["block"]
     return Window(first=blocks[0], last=blocks[-1], rows=rows.height, performance=dict(figures))
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(decision_schema())

@@ -42,8 +42,7 @@ from ..holdout import labels
 from ..plots import BLUE, GREY, ORANGE, Plot, Series, mermaid
 from ..project import registered
 from ..release import verify
-from ..render import counted, figure, table
-from ..text import code, prose, say
+from ..text import code, counted, figure, prose, say, table
 from ..verdict import Verdict
 
 Floats = NDArray[np.float64]

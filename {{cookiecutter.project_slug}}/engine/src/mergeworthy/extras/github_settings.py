@@ -16,7 +16,7 @@ from .. import config
 from ..adapters import github
 from ..adapters.git import origin
 from ..adapters.github import Answer, ask
-from ..config.repository import DEFAULT_BRANCH, REPOSITORY, Environment, MainBranch, Repository
+from ..config.infra import DEFAULT_BRANCH, REPOSITORY, Environment, MainBranch, Repository
 from ..errors import UserError
 from ..process import Deadline
 from ..text import clean, say

@@ -4,18 +4,21 @@ Trials run one after the other, or on a Ray cluster. A search that was stopped r
 kept in `.cache/sweep.db`. The sampler is the tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS 24). Each
 finished trial is also a run in MLflow. The result is a table of the best trials and an offered change of params.yaml.
 
-A search space maps keys of params.yaml, by their dotted names, to the values that trials may give them.
+A trial is trained without the two newest partitions and measured on the older of them: the newest is the holdout, which
+a sweep never reads. A search space maps keys of params.yaml, by their dotted names, to the values of trials.
 """
 
 import copy
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import optuna
+import polars as pl
 from mlflow.entities import Metric, Param
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
@@ -23,17 +26,18 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
+from .. import artifact, files, holdout
 from .. import config as settings
-from .. import files
 from ..adapters.git import commit
 from ..adapters.mlflow import answered, connected, reach
 from ..config.base import PARAMS, Range, Search, Sweep
 from ..errors import UserError
-from ..project import registered
+from ..files import FEATURES, digest
+from ..interface import Compute
+from ..project import registered, team_code
+from ..stages import train
 from ..text import say
 from ..tracking import run_or_nothing
-from . import clusters
-from .sweep_trial import Split, fit, split
 
 Tree = Mapping[str, Any]
 Suggestion = tuple[Trial, dict[str, Any]]
@@ -42,6 +46,8 @@ STUDIES = Path(".cache/sweep.db")
 NUMBER = "number"  # the attribute of a trial that holds its number in the sweep
 FEATURES_PREFIX = "features."  # keys of the stage `features`: a trial trains on the feature files as they are
 SHOWN_TRIALS = 5
+RUN_PIPELINE = "run `make pipeline`"
+MIN_PARTITIONS = 3  # one to train on, one to measure on, and the holdout
 
 
 def run(*, apply: bool) -> None:
@@ -65,6 +71,47 @@ def run(*, apply: bool) -> None:
     show(_completed(study), sweep, params)
     if apply:
         write(study.best_params)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Feature files to train on, the one to measure on, and a digest of these and of the team's code."""
+
+    training: list[Path]
+    measured: Path
+    digest: str
+
+
+def split() -> Split:
+    """Return the feature files without the holdout; raise `UserError` if there are too few partitions."""
+    paths = sorted(FEATURES.glob("*.parquet"))
+    if len(paths) < MIN_PARTITIONS:
+        raise UserError(
+            f"features/ holds {len(paths)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
+        )
+    *training, measured, _ = paths
+    for path in paths[:-1]:
+        holdout.check_label(files.scan_parquet([path], RUN_PIPELINE, [registered().target]), path)
+    train.check_trainable(training, measured)
+    return Split(training, measured, digest([], [*training, measured, *team_code()]))
+
+
+def fit(params: Mapping[str, Any], data: Split) -> tuple[dict[str, float], float]:
+    """Train as the stage does; return the metrics that are defined, and the seconds that the training took."""
+    compute = settings.infra().compute
+    begin = time.monotonic()
+    with train.sharded(data.training, compute.memory_gb) as training:
+        model = registered().fit(
+            registered().dataset(training),
+            registered().params.model_validate(params),
+            Compute(compute.device, compute.precision, compute.threads),
+        )
+    seconds = time.monotonic() - begin
+    target = registered().target
+    rows = files.read_parquet(data.measured, RUN_PIPELINE, [target]).filter(pl.col(target).is_not_null())
+    score = artifact.predict(artifact.session(model), rows)
+    figures = holdout.figures(holdout.labels(rows, data.measured), score)
+    return {name: value for name, value in figures.items() if value is not None}, seconds
 
 
 def check(search: Search, params: Tree) -> None:
@@ -167,7 +214,9 @@ def _results(suggestions: Iterator[Suggestion], data: Split) -> Iterator[tuple[T
     """Yield each trial with its figures and seconds, in the order in which they finish."""
     infra = settings.infra()
     if infra.ray:
-        yield from clusters.run_trials(suggestions, data, infra, infra.ray)
+        from .clusters import run_trials  # takes a second, which a sweep on this machine saves
+
+        yield from run_trials(suggestions, data, infra, infra.ray)
     else:
         yield from ((trial, fit(params, data)) for trial, params in suggestions)
 

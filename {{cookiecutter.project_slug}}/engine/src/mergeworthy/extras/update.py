@@ -1,7 +1,8 @@
 """`make update`: apply the changes of the template since this project was generated or last updated.
 
-cruft applies the difference between two commits of the template to this project, and leaves all else alone. In CI, on
-the schedule that a team switches on, the result becomes the pull request of the branch `update/engine`.
+cruft applies the difference between two commits of the template to this project, but for the files that are the team's,
+which `[tool.cruft]` in pyproject.toml lists. In CI, on the schedule that a team switches on, the result becomes the
+pull request of the branch `update/engine`.
 """
 
 import json
@@ -22,6 +23,7 @@ CRUFT = "cruft==2.16.0"
 RECORD, PYPROJECT, UV_LOCK = Path(".cruft.json"), Path("pyproject.toml"), Path("uv.lock")
 BRANCH, WORKFLOWS = "update/engine", ".github/workflows"
 TITLE = "Update from the template"
+TO_DO = ": review it, and commit"
 
 
 def run() -> None:
@@ -57,7 +59,7 @@ def update() -> str:
     if done.returncode or _commit() == before:
         raise UserError(f"cruft could not update: {_last_line(done)}")
     _renew_lock()
-    return f"updated from {before[:12]} to {_commit()[:12]} of the template; {_stages_to_run()}: review it, and commit"
+    return f"updated from {before[:12]} to {_commit()[:12]} of the template; {_stages_to_run()}{TO_DO}"
 
 
 def propose(event: Event, summary: str) -> str:
@@ -80,7 +82,8 @@ def propose(event: Event, summary: str) -> str:
     if before is None or not _holds_update(before, head, tree, environment):
         new = git.run("commit-tree", tree, "-p", head, "-m", TITLE, environment=environment)
         move_branch(BRANCH, new, before, environment, lambda: github.retire_pull(repository, pulls))
-    body = f"{summary.partition(':')[0]}.\n\nNothing of `src/ml` is changed by an update. Opened by `update.yaml`."
+    about = summary.removesuffix(TO_DO)
+    body = f"{about}.\n\nNothing that `[tool.cruft]` in pyproject.toml lists is changed. Opened by `update.yaml`."
     number, is_new = github.offer_pull(repository, BRANCH, base, TITLE, body)
     return f"pull request {number} {'is opened' if is_new else 'is up to date'}"
 

@@ -25,8 +25,8 @@ import numpy as np
 import polars as pl
 
 from .. import files
-from ..adapters import actions, dvc_files, git
-from ..adapters.dvc_files import DIRECTORY, Document, Store
+from ..adapters import actions, dvc, git
+from ..adapters.dvc import DIRECTORY, Document, Store
 from ..artifact import predict, session
 from ..config.gates import Anchor
 from ..errors import UserError
@@ -127,16 +127,41 @@ def fetch_model(champion: Champion, store: Store) -> bytes:
     return store.read(champion.md5, f"the champion's {MODEL} ({champion.md5}, commit {champion.name})")
 
 
+def other_question(champion: Champion, store: Store) -> str | None:
+    """Return in words by what the champion's predictions answer another question; None if they answer this one.
+
+    The facts are in the predictions that the champion's dvc.lock records: key, target, and numbers per row. Without
+    these predictions the question counts as the same.
+    """
+    md5, name = dvc.outs(champion.lock).get(PREDICTIONS.as_posix()), f"the champion's {PREDICTIONS}"
+    content = store.find(md5, name) if md5 else None
+    if content is None:
+        return None
+    task, target = registered().task, registered().target
+    recorded = files.parse_parquet(content, name, f"run `make pipeline` on main and commit {LOCK} there").schema
+    expected = [*key(), target, "score"]
+    if different := [column for column in recorded if column not in expected]:
+        return f"the column {different[0]}, which is neither key nor target here,"
+    if missing := [column for column in expected if column not in recorded]:
+        return f"no column {missing[0]}"
+    if (task.wrong_targets(target, recorded[target]) is not None) and recorded[target] != task.target_type:
+        return f"a target {target} of type {recorded[target]}, where {task.expectation} is expected,"
+    widths = [dtype.shape[0] if isinstance(dtype, pl.Array) else 1 for dtype in (recorded["score"], task.score_type)]
+    if widths[0] != widths[1]:
+        return f"{widths[0]} numbers for a row, and not {widths[1]},"
+    return None
+
+
 def _at(commit: str) -> Champion | None:
     lock_text, data_text = git.read(commit, LOCK), git.read(commit, DATA_DVC)
     if lock_text is None:
         return None
     name = f"{LOCK} at {commit[:12]}"
-    lock = dvc_files.parse(lock_text, name)
-    data = dvc_files.parse(data_text, f"{DATA_DVC} at {commit[:12]}") if data_text else {}
-    newest = max(dvc_files.partitions(data), default=None)
+    lock = dvc.parse(lock_text, name)
+    data = dvc.parse(data_text, f"{DATA_DVC} at {commit[:12]}") if data_text else {}
+    newest = max(dvc.partitions(data), default=None)
     try:
-        md5 = dvc_files.model(lock, name)
+        md5 = dvc.model(lock, name)
     except UserError as error:
         raise NoModelError(str(error)) from None
     return Champion(commit, md5, newest, data, lock)
@@ -191,7 +216,7 @@ class CommitRunner:
 
     def _folder_with_features(self, champion: Champion) -> Path:
         """Return a folder with the commit's code and the features that it builds."""
-        params = dvc_files.stage(champion.lock, "features").get("params")
+        params = dvc.stage(champion.lock, "features").get("params")
         code = " ".join([*(str(git.tree(champion.commit, path)) for path in CODE_PATHS), str(params)])
         if code not in self._folders:
             try:
@@ -220,8 +245,8 @@ class CommitRunner:
 
     def _write_inputs(self, champion: Champion, stage: str, folder: Path) -> None:
         """Write the stage's dependencies that are outs of another stage of that commit, such as its model."""
-        outs = dvc_files.outs(champion.lock)
-        for dep in dvc_files.stage(champion.lock, stage).get("deps", []):
+        outs = dvc.outs(champion.lock)
+        for dep in dvc.stage(champion.lock, stage).get("deps", []):
             path, md5 = dep["path"], outs.get(dep["path"])
             if md5 and not md5.endswith(DIRECTORY):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -229,7 +254,7 @@ class CommitRunner:
                 (folder / path).write_bytes(self.data.store.read(md5, name))
 
     def _run(self, champion: Champion, stage: str, folder: Path) -> None:
-        command = dvc_files.stage(champion.lock, stage).get("cmd")
+        command = dvc.stage(champion.lock, stage).get("cmd")
         if not command:
             raise CannotRunError(f"dvc.lock at {champion.name} records no stage {stage}")
         lines = [command] if isinstance(command, str) else command
@@ -330,7 +355,7 @@ class ChampionScorer:
         if method in ("same code", "todays features"):
             return None
         path = FEATURES / f"{self.holdout.partition}.parquet"
-        folder = dvc_files.outs(former.lock).get(FEATURES.as_posix())
+        folder = dvc.outs(former.lock).get(FEATURES.as_posix())
         if method == "own code" or folder is None:
             return self.runner.features(former, self.holdout.partition)
         name = f"the champion's {path} (commit {former.name})"
@@ -341,7 +366,7 @@ class ChampionScorer:
 
     def _recorded(self, former: Champion) -> pl.DataFrame | None:
         """Return the recorded predictions, or None if they are lost or of other rows; raise `UserError` if altered."""
-        md5 = dvc_files.outs(former.lock).get(PREDICTIONS.as_posix())
+        md5 = dvc.outs(former.lock).get(PREDICTIONS.as_posix())
         if md5 is None or not self._evaluated_on_todays_rows(former):
             return None
         name = f"the champion's {PREDICTIONS} ({md5}, commit {former.name})"
@@ -356,9 +381,9 @@ class ChampionScorer:
         if former.newest != self.holdout.partition or not former.data:
             return False
         recorded = data_md5(former.data, name)
-        if not dvc_files.is_of_one_run(former.lock, recorded):
+        if not dvc.is_of_one_run(former.lock, recorded):
             return False
-        if recorded == data_md5(dvc_files.read(DATA_DVC), str(DATA_DVC)):
+        if recorded == data_md5(dvc.read(DATA_DVC), str(DATA_DVC)):
             return True
         try:
             former_files = DataFiles.of(former.data, name, self.store).files
@@ -396,22 +421,21 @@ class ChampionScorer:
                 f"{name} cannot be run on this commit's features ({_first_line(error)}): "
                 "keep the types that these columns have on main"
             ) from None
-        return self.holdout.table.select(*key(), registered().target).with_columns(score=pl.Series(score))
+        scores = pl.Series(score, dtype=registered().task.score_type)
+        return self.holdout.table.select(*key(), registered().target).with_columns(score=scores)
 
     def _checked(self, former: Champion, rows: pl.DataFrame, method: Method, why: str = "") -> ScoredChampion:
         """Check a commit's predictions, and cast their key to today's types.
 
         Raise `CannotRunError` if a column or the key is missing, `UserError` if a row has no finite score.
         """
-        name, target = f"the predictions of commit {former.name}", registered().target
+        task, name, target = registered().task, f"the predictions of commit {former.name}", registered().target
         if absent := [column for column in (target, "score") if column not in rows.columns]:
             raise CannotRunError(f"{name} lack the column {absent[0]}")
         types = {column: self.holdout.table.schema.get(column) for column in key()}
         try:
             keys = [pl.col(column).cast(dtype) if dtype else pl.col(column) for column, dtype in types.items()]
-            rows = check_key(rows, name).select(
-                *keys, pl.col(target).cast(pl.Boolean), pl.col("score").cast(pl.Float64)
-            )
+            rows = check_key(rows, name).select(*keys, task.cast(pl.col(target)), pl.col("score").cast(task.score_type))
         except (UserError, pl.exceptions.PolarsError) as error:
             raise CannotRunError(str(error).splitlines()[0]) from None
         if not np.isfinite(rows["score"].to_numpy()).all():
@@ -420,7 +444,7 @@ class ChampionScorer:
 
 
 def score_challenger(model: bytes, table: pl.DataFrame) -> Floats:
-    """Return the challenger's scores of the table's N rows, shape (N,)."""
+    """Return the challenger's scores of the table's N rows."""
     try:
         return _predict(model, table)
     except UserError as error:
@@ -433,15 +457,15 @@ def score_challenger(model: bytes, table: pl.DataFrame) -> Floats:
 
 def _code_differs(former: Champion) -> bool:
     """Return True if that commit's code or parameters of features and evaluation are not those of this folder."""
-    lock = dvc_files.read(LOCK)
+    lock = dvc.read(LOCK)
     former_params, params = [
-        [dvc_files.stage(content, stage).get("params") for stage in STAGES] for content in (former.lock, lock)
+        [dvc.stage(content, stage).get("params") for stage in STAGES] for content in (former.lock, lock)
     ]
     return former_params != params or git.differs(former.commit, *CODE_PATHS)
 
 
 def _predict(model: bytes, table: pl.DataFrame) -> Floats:
-    return np.asarray(predict(session(model), table), np.float64).reshape(-1)
+    return predict(session(model), table).astype(np.float64)
 
 
 def _first_line(error: Exception) -> str:

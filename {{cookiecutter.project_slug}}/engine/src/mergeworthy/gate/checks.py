@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from .. import artifact, files
-from ..adapters import actions, dvc_files, git
+from ..adapters import actions, dvc, git
 from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
 from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
-from ..holdout import Holdout
+from ..holdout import Holdout, constant
 from ..project import registered
-from ..stats import Bools, Floats
+from ..stats import Floats, Targets
 from ..verdict import Check, Comparison, Verdict, worst
 from .rows import key
 
@@ -35,9 +35,9 @@ SINGLE_ROWS, BATCH_ROWS = 64, 4_096  # rows scored one by one, and as one batch 
 BATCH_TOLERANCE = 1e-5  # between scores of one row: float32 sums differ a little with the size of a batch
 TOLERANCE = 1e-6  # between reported and measured figures: another processor may differ in the last digits
 
-SINGLE_INPUT_ROWS, SHUFFLED_ROWS = 100_000, 10_000  # at most: for the AUC of one input, and for its importance
+SINGLE_INPUT_ROWS, SHUFFLED_ROWS = 100_000, 10_000  # at most: for the power of one input, and for its importance
 BINS = 100  # quantiles of a number
-NOT_COMPUTED = "{} cannot be computed (NaN): look for NaN in the scores, or a holdout of one class."
+NOT_COMPUTED = "{} cannot be computed (NaN): look for NaN in the scores, or a holdout of one value."
 NAMED_INPUTS = 3  # inputs in one sentence
 NAMED_LIMITS = 6  # keys of gates.yaml in one sentence
 
@@ -77,19 +77,35 @@ class CheckCollector:
 
 
 def sanity(score: Floats) -> Check:
-    """Check that scores are probabilities, and not all the same."""
-    invalid = int((~((score >= 0) & (score <= 1))).sum())  # NaN is neither
-    spread = float(np.ptp(score)) if not invalid else None
-    why = "Scores are probabilities that differ from row to row."
+    """Check that scores are valid for the task, and not all the same."""
+    task = registered().task
+    invalid = int(task.invalid(score).sum())
+    spread = float(np.ptp(score, axis=0).max()) if not invalid else None
+    why = f"Scores are {task.validity}; they differ from row to row."
     if invalid:
-        why = f"{invalid:,} of {len(score):,} scores are NaN or outside 0 to 1: look for NaN in weights and inputs."
+        why = (
+            f"{invalid:,} of {len(score):,} rows have other scores than {task.validity}: look for NaN in weights and "
+            "inputs, and at the last layer."
+        )
     elif not spread:
-        why = f"Every row gets the score {score[0]:.4g}: the model does not look at its inputs."
+        constant = ", ".join(f"{number:.4g}" for number in np.atleast_1d(score[0])[:NAMED_INPUTS])
+        why = f"Every row gets the score {constant}: the model does not look at its inputs."
     return Check(name="sanity", result="pass" if spread else "block", figure=spread, limit=0, why=why)
 
 
+def targets(holdout: Holdout) -> Iterator[Check]:
+    """Warn of targets, such as classes, that no row of the holdout has: nothing shows what the model makes of them."""
+    if missing := registered().task.missing_targets(holdout.label):
+        more = f" and {len(missing) - NAMED_INPUTS:,} more" if len(missing) > NAMED_INPUTS else ""
+        why = (
+            f"No row of {holdout.partition} has {registered().target} = {', '.join(missing[:NAMED_INPUTS])}{more}, so "
+            "the model's answers for it are not judged: hold out more rows, or review them apart."
+        )
+        yield Check(name="targets", result="warn", figure=len(missing), limit=0, why=why)
+
+
 def baseline(names: list[str], measured: dict[str, Any]) -> Iterator[Check]:
-    """Check that each metric is better than that of a constant guess, the training partitions' share of positives."""
+    """Check that each metric is better than that of a constant guess, which the task learns from the training rows."""
     for name in names:
         figure, limit = measured["model"][name], measured["baseline"][name]
         sign = 1 if registered().all_metrics[name].greater_is_better else -1
@@ -173,26 +189,26 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 def contract(holdout: str) -> Check:
     """Check that all partitions of data.dvc were validated, dvc.lock names that data, and the newest is the holdout."""
-    data = dvc_files.read(DATA_DVC)
+    data = dvc.read(DATA_DVC)
     validated = files.read_mapping(CONTRACT, HOW_TO_REBUILD).get("partitions")
     if not isinstance(validated, dict):
         raise UserError(f"{CONTRACT}: partitions: expected a mapping, not {validated!r}: {HOW_TO_REBUILD}")
-    partitions = set(dvc_files.partitions(data))
+    partitions = set(dvc.partitions(data))
     if missing := sorted(partitions - validated.keys()):
         raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {HOW_TO_REBUILD}")
     if holdout != max(partitions, default=None):
         raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
-    if dvc_files.data(dvc_files.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
+    if dvc.data(dvc.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
         raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
     return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
 
 
 def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     """Check that the model is the one in dvc.lock, and that its measured figures are those of metrics.json."""
-    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc_files.model(dvc_files.read(LOCK), str(LOCK)):
+    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc.model(dvc.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
-    reported = dvc_files.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
-    figures = dvc_files.flat(measured, ".")
+    reported = dvc.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
+    figures = dvc.flat(measured, ".")
     if unknown := sorted(reported.keys() - figures.keys()):
         raise UserError(f"{METRICS} holds {unknown[0]!r}, which evaluation does not measure: {HOW_TO_REBUILD}")
     for name, value in figures.items():
@@ -210,15 +226,15 @@ def predictions(holdout: Holdout, score: Floats) -> None:
 
     `score` holds the model's scores of the holdout, shape (N,).
     """
-    names = [*key(), registered().target]
-    if files.md5(PREDICTIONS, HOW_TO_REBUILD) != dvc_files.outs(dvc_files.read(LOCK)).get(PREDICTIONS.as_posix()):
+    task, names = registered().task, [*key(), registered().target]
+    if files.md5(PREDICTIONS, HOW_TO_REBUILD) != dvc.outs(dvc.read(LOCK)).get(PREDICTIONS.as_posix()):
         raise UserError(f"{PREDICTIONS} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
     recorded = files.read_parquet(PREDICTIONS, HOW_TO_REBUILD, [*names, "score"])
     if any(name not in holdout.table.columns for name in names):
         return  # the check of coverage reports it
     try:
         same = recorded.select(names).equals(holdout.table.select(names)) and np.allclose(
-            recorded["score"].cast(pl.Float64).to_numpy(), score, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+            recorded["score"].cast(task.score_type).to_numpy(), score, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
         )
     except (pl.exceptions.PolarsError, TypeError):
         same = False
@@ -278,9 +294,15 @@ def batch(session: InferenceSession, table: pl.DataFrame, score: Floats) -> Chec
 
 
 def _distance(a: Floats, b: Floats) -> Floats:
-    """Return the difference of two scores of each row; 0 if both are NaN, the largest float if one is."""
-    distance = np.where(np.isnan(a) & np.isnan(b), 0, np.abs(a - b))
-    return np.nan_to_num(distance, nan=np.finfo(np.float64).max)
+    """Return the difference of two scores of each row, shape (N,), relative above 1.
+
+    It is 0 if both are the same infinity or NaN, and the largest float if one is NaN.
+    """
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1)
+    distance = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, apart)
+    largest: Floats = np.nan_to_num(distance, nan=np.finfo(np.float64).max).reshape(len(a), -1).max(axis=1)
+    return largest
 
 
 def _equal(measured: object, reported: object) -> bool:
@@ -297,28 +319,11 @@ def plausibility(
     Both can come from a leak of the label. The warnings name the columns.
     """
     names = [column.name for column in session.get_inputs()]
-    if holdout.label.any() and not holdout.label.all():
-        yield _check_single_inputs(rules.single_input_auc, names, holdout)
+    if (single := _check_single_inputs(rules.single_input, names, holdout)) is not None:
+        yield single
     for comparison in comparisons:
         if comparison.column is None and comparison.metric in rules.jump:
             yield _check_jump(comparison, rules.jump[comparison.metric], names, session, holdout)
-
-
-def single_input_auc(column: pl.Series, label: Bools) -> float:
-    """Return the AUC of one input alone, whatever the shape of its relation to the label, (N,) each.
-
-    Each half of the rows is scored with the share of positives that the other half has for the same value, or for
-    the same percentile of a number. So a column of many values, such as a name, gains nothing by memorising them.
-    """
-    code, half = _codes(column), np.arange(len(label)) % 2
-    values, prior = int(code.max()) + 1, label.mean()
-    rate = np.empty(len(label))
-    for number in (0, 1):
-        scored, counted = half == number, half != number
-        rows = np.bincount(code[counted], minlength=values)
-        positives = np.bincount(code[counted], label[counted], minlength=values)
-        rate[scored] = ((positives + prior) / (rows + 1))[code[scored]]
-    return _auc(rate, label)
 
 
 def _codes(column: pl.Series) -> NDArray[np.int64]:
@@ -331,26 +336,21 @@ def _codes(column: pl.Series) -> NDArray[np.int64]:
     return np.where(finite, 1 + np.searchsorted(edges, np.where(finite, number, 0), side="right"), 0)
 
 
-def _auc(score: Floats, label: Bools) -> float:
-    _, rank, rows = np.unique(score, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(rows) - (rows - 1) / 2
-    positives = int(label.sum())
-    wins = mean_rank[rank][label].sum() - positives * (positives + 1) / 2
-    return float(wins / (positives * (len(label) - positives)))
-
-
-def _check_single_inputs(limit: float, names: list[str], holdout: Holdout) -> Check:
-    sample = _sample(len(holdout.label), SINGLE_INPUT_ROWS)
+def _check_single_inputs(limit: float, names: list[str], holdout: Holdout) -> Check | None:
+    """Check how well each input alone predicts the target; None if that cannot be measured on these rows."""
+    task, sample = registered().task, _sample(len(holdout.label), SINGLE_INPUT_ROWS)
     table, label = holdout.table[sample], holdout.label[sample]
-    ranked = sorted(((single_input_auc(table[name], label), name) for name in names), reverse=True)
-    figure, strongest = ranked[0] if ranked else (0.5, "none")
+    powers = ((task.single_input(label, _codes(table[name])), name) for name in names)
+    ranked = sorted((each for each in powers if math.isfinite(each[0])), reverse=True)
+    if not ranked:
+        return None
+    metric, (figure, strongest) = task.single_input_metric, ranked[0]
     result = "warn" if figure > limit else "pass"
-    why = f"The strongest single input is {strongest}, with AUC {figure:.4f} alone."
-    if suspects := [f"{name} (AUC {auc:.4f})" for auc, name in ranked if auc > limit]:
+    why = f"The strongest single input is {strongest}, with {metric} {figure:.4f} alone."
+    if suspects := [f"{name} ({metric} {power:.4f})" for power, name in ranked if power > limit]:
         why = (
             f"One input alone predicts {registered().target} nearly perfectly: {', '.join(suspects[:NAMED_INPUTS])}. "
-            "Check that it is known when a prediction is made; if so, raise plausibility.single_input_auc in "
-            "gates.yaml."
+            "Check that it is known when a prediction is made; if so, raise plausibility.single_input in gates.yaml."
         )
     return Check(name="plausible: inputs", result=result, figure=figure, limit=limit, why=why)
 
@@ -391,14 +391,14 @@ def _sample(rows: int, most: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(rows)[:most])
 
 
-def check_limits(rules: Gates, label: Bools, score: Floats, prior: float) -> Iterator[Check]:
+def check_limits(rules: Gates, label: Targets, score: Floats, guess: Floats) -> Iterator[Check]:
     """Warn of limits in gates.yaml that no model can miss, so that they switch a check off.
 
-    `label` and `score` are the champion's of N rows, shape (N,) each, or the first model's if there is no champion.
-    `prior` is the score of a constant guess.
+    `label` and `score` are the champion's of N rows, or the first model's if there is no champion. `guess` is the
+    score of a constant guess, shape (width,).
     """
     reasons = [
-        *_wide_margins(rules, label, score, prior),
+        *_wide_margins(rules, label, score, guess),
         *_wide_jumps(rules, label, score),
         *_met_floors(rules, label),
     ]
@@ -406,55 +406,60 @@ def check_limits(rules: Gates, label: Bools, score: Floats, prior: float) -> Ite
         reasons.append("slices.columns names no column, so no part of the holdout is compared")
     elif rules.slices.minimum_rows > len(label):
         reasons.append(f"slices.minimum_rows is {rules.slices.minimum_rows:,}, and the holdout has {len(label):,} rows")
-    if rules.plausibility.single_input_auc == 1:
-        reasons.append("plausibility.single_input_auc is 1, which no input exceeds")
+    if rules.plausibility.single_input == 1:
+        reasons.append("plausibility.single_input is 1, which no input exceeds")
     if reasons:
         more = f"; and {len(reasons) - NAMED_LIMITS} more" if len(reasons) > NAMED_LIMITS else ""
         why = f"gates.yaml switches checks off: {'; '.join(reasons[:NAMED_LIMITS])}{more}. Choose other limits."
         yield Check(name="gates.yaml", result="warn", figure=len(reasons), limit=0, why=why)
 
 
-def _wide_margins(rules: Gates, label: Bools, score: Floats, prior: float) -> Iterator[str]:
+def _wide_margins(rules: Gates, label: Targets, score: Floats, guess: Floats) -> Iterator[str]:
     """Name margins within which a constant guess lies.
 
-    By a metric in which a constant guess is no worse, answers that are always wrong count instead.
+    By a metric in which a constant guess is no worse, answers that are as wrong as can be count instead.
     """
-    anchor = rules.anchor.margins or {name: 2 * margin for name, margin in rules.champion.margins.items()}
-    sections = {"champion": rules.champion.margins, "drift.performance": rules.drift.performance.margins}
-    margins = [(f"{name}.margins.{metric}", metric, m) for name, each in sections.items() for metric, m in each.items()]
-    margins += [(f"anchor.margins.{metric}", metric, margin) for metric, margin in anchor.items()]
+    sections = {
+        "champion.margins.": rules.champion.margins,
+        "drift.performance.margins.": rules.drift.performance.margins,
+        "anchor.margins.": rules.anchor_margins,
+    }
+    margins = [(f"{name}{metric}", metric, m) for name, each in sections.items() for metric, m in each.items()]
     margins.append(("slices.margin", rules.slices.metric, rules.slices.margin))
-    constant, opposite = np.full(len(label), prior), (~label).astype(np.float64)
+    if rules.slices.target:
+        margins.append(("slices.target.margin", rules.slices.target.metric, rules.slices.target.margin))
+    guesses, opposite = constant(guess, len(label)), registered().task.opposite(label)
     for setting, metric, margin in margins:
-        value = _oriented(metric, label, score)
-        for what, answers in (("a constant guess", constant), ("an answer that is always wrong", opposite)):
+        value, width = _oriented(metric, label, score), margin.of(registered().all_metrics[metric](label, score))
+        for what, answers in (("a constant guess", guesses), ("an answer that is always wrong", opposite)):
             worse = value - _oriented(metric, label, answers)
             if worse > 0:
-                if margin >= worse:
-                    yield f"{setting} is {margin:g}, and {what} is only {worse:.4f} worse in {metric}"
+                if width >= worse:
+                    yield f"{setting} is {margin}, and {what} is only {worse:.4f} worse in {metric}"
                 break
 
 
-def _wide_jumps(rules: Gates, label: Bools, score: Floats) -> Iterator[str]:
+def _wide_jumps(rules: Gates, label: Targets, score: Floats) -> Iterator[str]:
     for metric, limit in rules.plausibility.jump.items():
-        better = _oriented(metric, label, label.astype(np.float64)) - _oriented(metric, label, score)
+        better = _oriented(metric, label, registered().task.perfect(label)) - _oriented(metric, label, score)
         if limit >= better:
             yield f"plausibility.jump.{metric} is {limit:g}, and even a perfect model would be only {better:.4f} better"
 
 
-def _met_floors(rules: Gates, label: Bools) -> Iterator[str]:
+def _met_floors(rules: Gates, label: Targets) -> Iterator[str]:
     """Name floors that both a perfect model and one that is always wrong meet: every model lies between these two."""
+    task = registered().task
     for name, bound in rules.floors.items():
         metric = registered().all_metrics[name]
         if metric.greater_is_better is None:
             continue
-        extremes = [metric(label, answers.astype(np.float64)) for answers in (label, ~label)]
+        extremes = [metric(label, answers) for answers in (task.perfect(label), task.opposite(label))]
         low, high = (-np.inf if bound.min is None else bound.min), (np.inf if bound.max is None else bound.max)
         if all(low <= extreme <= high for extreme in extremes):
             yield f"floors.{name} is met by answers that are always wrong"
 
 
-def _oriented(name: str, label: Bools, score: Floats) -> float:
+def _oriented(name: str, label: Targets, score: Floats) -> float:
     """Return the metric with a sign by which greater is better."""
     metric = registered().all_metrics[name]
     return (1 if metric.greater_is_better else -1) * metric(label, score)

@@ -16,18 +16,26 @@ from numpy.typing import NDArray
 
 from .. import stats
 from ..adapters import git
-from ..adapters.dvc_files import opened
-from ..config.gates import Champion as ChampionRules
+from ..adapters.dvc import opened
+from ..config.base import Margin
 from ..config.gates import Gates
 from ..data.contract import private
 from ..errors import UserError
 from ..files import CHAMPION
 from ..holdout import Holdout
 from ..project import registered
-from ..stats import Bools, Difference, Floats, Ints
+from ..stats import Bools, Difference, Floats, Ints, Targets
 from ..verdict import Check, Comparison, Result
 from . import checks, rows
-from .champion import Champion, ChampionScorer, CommitRunner, ScoredChampion, earlier_champions, find_champion
+from .champion import (
+    Champion,
+    ChampionScorer,
+    CommitRunner,
+    ScoredChampion,
+    earlier_champions,
+    find_champion,
+    other_question,
+)
 from .checks import CheckCollector
 from .rows import check_key, key
 
@@ -51,18 +59,27 @@ def judge(rules: Gates, holdout: Holdout, score: Floats, ref: str | None, collec
             collector.add(coverage)
         if coverage is None:  # the features hold other rows than the main table, so nothing can be compared
             return
-        columns = [rules.bootstrap.block, *rules.slices.columns]
+        columns = [*_blocks(rules), *rules.slices.columns]
         table = rows.with_main_columns(holdout.table, main_table, columns)
         challenger = Challenger(rules, replace(holdout, table=table), score, labels)
-        challenger.column(rules.bootstrap.block, "bootstrap.block")
+        for name in _blocks(rules):
+            challenger.column(name, "bootstrap.block")
         for name in rules.slices.columns:
             if private(rows.schema(), [name]):
                 raise UserError(f"gates.yaml: slices.columns: {name} is private, and a report names values: drop it")
             challenger.column(name, "slices.columns")
+        result: Result = "pass"
+        why = "There is no champion yet: main has no dvc.lock. This model becomes the first."
+        if champion and (difference := other_question(champion, store)):
+            result = "warn"
+            why = (
+                f"A new project begins, without a champion: main's model at {champion.name} answers another question "
+                f"({difference} in its predictions). A reviewer decides if that is intended."
+            )
+            champion = None
         if champion is None:
-            why = "There is no champion yet: main has no dvc.lock. This model becomes the first."
-            collector.add(Check(name="champion", result="pass", why=why))
-            collector.add(*checks.check_limits(rules, holdout.label, score, holdout.prior))
+            collector.add(Check(name="champion", result=result, why=why))
+            collector.add(*checks.check_limits(rules, holdout.label, score, holdout.guess))
             return
         collector.champion = champion.commit
         if not np.isfinite(score).all():
@@ -75,9 +92,9 @@ def judge(rules: Gates, holdout: Holdout, score: Floats, ref: str | None, collec
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Labels and both models' scores of N rows, the block (day, from 0) of each, and the resamples of blocks."""
+    """Labels and both models' scores of N rows, the block (such as a day) of each from 0, and resamples of blocks."""
 
-    label: Bools
+    label: Targets
     champion: Floats
     challenger: Floats
     block: Ints
@@ -136,11 +153,17 @@ class Challenger:
             raise UserError(
                 "the champion's predictions have none of the holdout's rows: keep the values of the key columns"
             )
-        blocks = self.column(self.rules.bootstrap.block, "bootstrap.block")[common]
-        _, block = np.unique(blocks, return_inverse=True)
-        weights = stats.draw(int(block.max()) + 1, self.rules.bootstrap.resamples, self.rules.bootstrap.seed)
-        scores = champion_score.drop_nulls().cast(pl.Float64).to_numpy(), self.score[common]
+        settings = self.rules.bootstrap
+        blocks = np.arange(table.height) if settings.block is None else self.column(settings.block, "bootstrap.block")
+        block = stats.merged(blocks[common], settings.seed)
+        weights = stats.draw(int(block.max()) + 1, settings.resamples, settings.seed)
+        scores = champion_score.drop_nulls().to_numpy().astype(np.float64), self.score[common]
         return PairedComparison(self.holdout.label[common], *scores, block, weights), common
+
+
+def _blocks(rules: Gates) -> list[str]:
+    """Return the column of blocks in a list; an empty list if rows are independent."""
+    return [] if rules.bootstrap.block is None else [rules.bootstrap.block]
 
 
 def _as_text(column: pl.Series) -> Strings:
@@ -161,10 +184,14 @@ def _compare_with_champion(
     pair, common = challenger.paired_with(scored.rows)
     collector.add(_check_scoring(scored, int(common.sum()), holdout.table.height))
     collector.add(*rows.check_label(challenger.labels, scored, champion, scorer))
-    collector.add(*checks.check_limits(rules, pair.label, pair.champion, holdout.prior))
+    collector.add(*checks.check_limits(rules, pair.label, pair.champion, holdout.guess))
     scored.rows.select(*key(), "score").write_parquet(CHAMPION)
     columns = {name: challenger.column(name, "slices.columns")[common] for name in rules.slices.columns}
-    for results, comparisons in (judge_overall(pair, rules.champion), judge_slices(pair, columns, rules)):
+    for results, comparisons in (
+        judge_overall(pair, rules),
+        judge_slices(pair, columns, rules),
+        judge_target_slices(pair, rules),
+    ):
         collector.add(*results)
         collector.comparisons += comparisons
     with collector.check("anchor"):
@@ -181,7 +208,7 @@ def _with_champion_columns(
     """Take blocks and slices that the main table lacks from the champion's features, or add a warning."""
     rules, holdout = challenger.rules, challenger.holdout
     main_columns = scorer.data.main(holdout.partition).collect_schema().names()
-    names = [name for name in (rules.bootstrap.block, *rules.slices.columns) if name not in main_columns]
+    names = [name for name in (*_blocks(rules), *rules.slices.columns) if name not in main_columns]
     try:
         features = scorer.features(champion, scored.method) if names else None
         if features is None:
@@ -217,23 +244,25 @@ def _check_newer_data(champion: Champion, partition: str) -> Check:
     return Check(name="champion: data", result="warn", why=why)
 
 
-def judge_overall(pair: PairedComparison, settings: ChampionRules) -> tuple[list[Check], list[Comparison]]:
+def judge_overall(pair: PairedComparison, rules: Gates) -> tuple[list[Check], list[Comparison]]:
     """Compare the models on the whole holdout, metric by metric."""
-    results, comparisons = [], []
-    for metric, margin in settings.margins.items():
+    results, comparisons, settings, unit = [], [], rules.champion, rules.bootstrap.unit
+    for metric, allowed in settings.margins.items():
         difference = pair.difference(metric)
         name = f"champion: {metric}"
         if difference is None:
             why = (
-                f"{metric} cannot be compared: the holdout has fewer than {stats.MIN_BLOCKS} days, or one class alone."
+                f"{metric} cannot be compared: the holdout has fewer than {stats.MIN_BLOCKS} {unit}, or {metric} is "
+                "not defined on it."
             )
-            results.append(Check(name=name, result="block", limit=margin, why=why))
+            results.append(Check(name=name, result="block", why=why))
             continue
+        margin = allowed.of(difference.champion)
         comparison = _comparison(difference, metric, margin, settings.confidence, len(pair.label))
         comparisons.append(comparison)
         needed = difference.blocks_needed(margin, settings.confidence)
         result = "pass" if comparison.high <= margin else "block"
-        why = _explain(comparison, settings.confidence, needed)
+        why = _explain(comparison, settings.confidence, needed, unit)
         results.append(Check(name=name, result=result, figure=comparison.high, limit=margin, why=why))
     return results, comparisons
 
@@ -243,7 +272,7 @@ def _comparison(difference: Difference, metric: str, margin: float, confidence: 
     return Comparison(
         metric=metric,
         rows=rows,
-        days=difference.blocks,
+        blocks=difference.blocks,
         champion=difference.champion,
         challenger=difference.challenger,
         worse_by=difference.worse_by,
@@ -253,7 +282,7 @@ def _comparison(difference: Difference, metric: str, margin: float, confidence: 
     )
 
 
-def _explain(comparison: Comparison, confidence: float, blocks_needed: int) -> str:
+def _explain(comparison: Comparison, confidence: float, blocks_needed: int, unit: str) -> str:
     change = f"{comparison.metric} is {_worse(comparison.worse_by)} {_scores(comparison)}"
     bound = _bound(comparison.high, confidence)
     metric, margin = comparison.metric, comparison.margin
@@ -261,14 +290,15 @@ def _explain(comparison: Comparison, confidence: float, blocks_needed: int) -> s
     if comparison.high <= margin:
         return f"{change}, {bound}."
     if comparison.worse_by > margin and comparison.low > 0:
-        return f"{change}, more than the margin of {margin:g}: {remedy}."
-    if blocks_needed > comparison.days:
-        rows = blocks_needed * comparison.rows // comparison.days
+        return f"{change}, more than the margin of {margin:.3g}: {remedy}."
+    if blocks_needed > comparison.blocks:
+        rows = blocks_needed * comparison.rows // comparison.blocks
         return (
-            f"{change}, but {comparison.days} days are too few for this margin ({bound}): about {blocks_needed:,} days "
-            f"({rows:,} rows) are needed to show that an equal model is equal; hold out more, or widen the margin."
+            f"{change}, but {comparison.rows:,} rows ({comparison.blocks} {unit}) are too few for this margin "
+            f"({bound}): about {rows:,} rows ({blocks_needed:,} {unit}) are needed to show that an "
+            "equal model is equal; hold out more, or widen the margin."
         )
-    return f"{change}, {bound}, more than the margin of {margin:g}: {remedy}."
+    return f"{change}, {bound}, more than the margin of {margin:.3g}: {remedy}."
 
 
 def _bound(high: float, confidence: float) -> str:
@@ -312,14 +342,12 @@ def judge_anchor(challenger: Challenger, champion: Champion, scorer: ChampionSco
         )
         yield Check(name="anchor", result="warn", why=why)
     if pairs:
-        champion_margins = challenger.rules.champion.margins
-        margins = settings.margins or {name: 2 * margin for name, margin in champion_margins.items()}
-        for metric, margin in margins.items():
+        for metric, margin in challenger.rules.anchor_margins.items():
             yield _check_anchor(pairs, metric, margin, challenger.rules.champion.confidence)
 
 
-def _check_anchor(pairs: dict[str, PairedComparison], metric: str, margin: float, confidence: float) -> Check:
-    """Check that the challenger is shown to be at most `margin` worse than the best former champion."""
+def _check_anchor(pairs: dict[str, PairedComparison], metric: str, allowed: Margin, confidence: float) -> Check:
+    """Check that the challenger is shown to be at most the margin `allowed` worse than the best former champion."""
     measure, name = registered().all_metrics[metric], f"anchor: {metric}"
     sign = 1 if measure.greater_is_better else -1
     values = {commit: sign * measure(pair.label, pair.champion) for commit, pair in pairs.items()}
@@ -327,8 +355,9 @@ def _check_anchor(pairs: dict[str, PairedComparison], metric: str, margin: float
     best = max(values, key=values.__getitem__, default=None)
     difference = pairs[best].difference(metric) if best else None
     if difference is None:
-        why = f"{metric} cannot be compared with earlier champions: the holdout has too few days, or one class alone."
-        return Check(name=name, result="block", limit=margin, why=why)
+        why = f"{metric} cannot be compared with earlier champions: the holdout is too small, or has one value alone."
+        return Check(name=name, result="block", why=why)
+    margin = allowed.of(difference.champion)
     high = difference.at_most(confidence)
     why = (
         f"{metric} is {_worse(difference.worse_by)} {_scores(difference)}, compared with {best}, the best of the "
@@ -350,6 +379,10 @@ class Slice:
     difference: Difference
     members: tuple[str, ...] = ()
 
+    def p_value(self, margin: Margin) -> float:
+        """Return the p-value under the hypothesis that the challenger is at most the margin worse."""
+        return self.difference.p_value(margin.of(self.difference.champion))
+
 
 @dataclass(frozen=True)
 class ColumnSlices:
@@ -364,6 +397,34 @@ class ColumnSlices:
 def judge_slices(
     pair: PairedComparison, columns: dict[str, Strings], gates: Gates
 ) -> tuple[list[Check], list[Comparison]]:
+    """Compare the models on every value of every column (texts, shape (N,)), the small ones of a column together."""
+    rules = gates.slices
+    return _judge_slices(pair, columns, SliceRules(rules.metric, rules.margin, rules.minimum_rows), gates)
+
+
+def judge_target_slices(pair: PairedComparison, gates: Gates) -> tuple[list[Check], list[Comparison]]:
+    """Compare the models on the slices that the task makes of the target, such as classes, if gates.yaml asks for it.
+
+    Classes are few and each one matters, so each that can be measured is a slice of its own.
+    """
+    rules, values = gates.slices.target, registered().task.target_slices(pair.label)
+    if rules is None or values is None:
+        return [], []
+    return _judge_slices(pair, {registered().target: values}, SliceRules(rules.metric, rules.margin, 1), gates)
+
+
+@dataclass(frozen=True)
+class SliceRules:
+    """By which metric slices are compared, the margin, and how many rows a slice of its own has."""
+
+    metric: str
+    margin: Margin
+    minimum_rows: int
+
+
+def _judge_slices(
+    pair: PairedComparison, columns: dict[str, Strings], rules: SliceRules, gates: Gates
+) -> tuple[list[Check], list[Comparison]]:
     """Compare the models on every value of every column (texts, shape (N,)), the small ones of a column together.
 
     Block if a slice is shown worse by more than the margin, with Holm's correction over all slices of all columns.
@@ -371,26 +432,27 @@ def judge_slices(
     value by itself is shown worse by more than the margin, with Holm's correction over all small values. These only
     warn, so that the many small values do not make equal models blocked more often.
     """
-    rules, confidence = gates.slices, gates.champion.confidence
+    confidence = gates.champion.confidence
     level = 1 - confidence
     splits = [_split(pair, column, values, rules.metric, rules.minimum_rows) for column, values in columns.items()]
     slices = [part for split in splits for part in split.slices]
-    beyond_margin = stats.holm([part.difference.p_value(rules.margin) for part in slices], level)
+    beyond_margin = stats.holm([part.p_value(rules.margin) for part in slices], level)
     worse = stats.holm([part.difference.p_value(0) for part in slices], level)
     results: dict[tuple[str, str], Result] = {}
     for part, is_beyond, is_worse in zip(slices, beyond_margin, worse, strict=True):
-        seems_worse = part.rows >= rules.minimum_rows and part.difference.worse_by > rules.margin
+        is_large, margin = part.rows >= rules.minimum_rows, rules.margin.of(part.difference.champion)
+        seems_worse = is_large and part.difference.worse_by > margin
         results[part.column, part.value] = "block" if is_beyond else "warn" if is_worse or seems_worse else "pass"
     small = [part for split in splits for part in split.small]
-    small_beyond = stats.holm([part.difference.p_value(rules.margin) for part in small], level)
+    small_beyond = stats.holm([part.p_value(rules.margin) for part in small], level)
     suspects = [part for part, is_beyond in zip(small, small_beyond, strict=True) if is_beyond]
     comparisons = [
-        _comparison(part.difference, rules.metric, rules.margin, confidence, part.rows).model_copy(
-            update={"column": part.column, "value": part.value, "members": list(part.members)}
-        )
+        _comparison(
+            part.difference, rules.metric, rules.margin.of(part.difference.champion), confidence, part.rows
+        ).model_copy(update={"column": part.column, "value": part.value, "members": list(part.members)})
         for part in slices
     ]
-    return [_check_slices(split, results, suspects, gates) for split in splits], comparisons
+    return [_check_slices(split, results, suspects, rules) for split in splits], comparisons
 
 
 def _split(pair: PairedComparison, column: str, values: Strings, metric: str, minimum_rows: int) -> ColumnSlices:
@@ -423,14 +485,14 @@ def _difference(pair: PairedComparison, metric: str, rows: Bools) -> Difference 
 
 
 def _check_slices(
-    split: ColumnSlices, results: dict[tuple[str, str], Result], suspects: list[Slice], gates: Gates
+    split: ColumnSlices, results: dict[tuple[str, str], Result], suspects: list[Slice], rules: SliceRules
 ) -> Check:
-    column, metric, margin = split.column, gates.slices.metric, gates.slices.margin
+    column, metric, margin = split.column, rules.metric, None if rules.margin.relative else rules.margin.amount
     name, unjudged = f"slices: {column}", ""
     if split.unjudged:
-        unjudged = f" Not judged (too few rows or days, or {metric} cannot be computed): {_list(split.unjudged)}."
+        unjudged = f" Not judged (too few rows, or {metric} cannot be computed): {_list(split.unjudged)}."
     if not split.slices:
-        why = f"No slice can be judged.{unjudged} Wait for more days, or drop the column from slices.columns."
+        why = f"No slice can be judged.{unjudged} Wait for more rows, or drop the column from slices.columns."
         return Check(name=name, result="warn", limit=margin, why=why)
     figure = max(part.difference.worse_by for part in split.slices)
     small = sorted((part for part in suspects if part.column == column), key=lambda part: -part.difference.worse_by)

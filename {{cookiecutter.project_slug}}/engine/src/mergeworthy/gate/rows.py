@@ -16,12 +16,13 @@ from pydantic import BaseModel, ValidationError
 
 from .. import config as settings
 from .. import files
-from ..adapters import dvc_files, git
-from ..adapters.dvc_files import Document, Store
+from ..adapters import dvc, git
+from ..adapters.dvc import Document, Store
 from ..config.base import PARAMS
 from ..errors import UserError
 from ..files import DATA, DATA_DVC, md5
 from ..holdout import Holdout
+from ..holdout import check_label as check_target
 from ..project import registered
 from ..verdict import Check
 
@@ -79,7 +80,7 @@ class DataFiles:
 
 def todays_data(store: Store) -> DataFiles:
     """Return the files of this folder's data.dvc."""
-    return DataFiles.of(dvc_files.read(DATA_DVC), str(DATA_DVC), store)
+    return DataFiles.of(dvc.read(DATA_DVC), str(DATA_DVC), store)
 
 
 def data_md5(data_dvc: Document, name: str) -> str:
@@ -104,18 +105,16 @@ def labels(rows: pl.LazyFrame, params: BaseModel | None = None) -> pl.DataFrame:
     """Return key and label of each row of the main table; an unknown label is null.
 
     The label is the task's own expression, so rows that the features lack have their label too. Raise `UserError` if
-    the expression cannot be computed, or is not true, false or null.
+    the expression cannot be computed, or if a value is no target of the task.
     """
-    target, table = registered().target, registered().main
-    label = registered().task.label(params or settings.params()).alias(target)
+    task, target, table = registered().task, registered().target, registered().main
+    label = task.label(params or settings.params()).alias(target)
     try:
         labelled = rows.select(*key(), label).collect()
     except pl.exceptions.PolarsError as error:
         raise UserError(f"the label cannot be computed from the table {table}: {str(error).splitlines()[0]}") from None
-    dtype = labelled[target].dtype
-    if dtype != pl.Boolean:
-        raise UserError(f"the task's label is {dtype} in the table {table}, expected true, false or null")
-    return labelled
+    check_target(labelled.lazy(), f"the task's label in the table {table}")
+    return labelled.with_columns(task.cast(pl.col(target)))
 
 
 def with_main_columns(table: pl.DataFrame, rows: pl.LazyFrame, names: Iterable[str]) -> pl.DataFrame:
@@ -151,7 +150,7 @@ def check_coverage(holdout: Holdout, labels: pl.DataFrame, limit: float) -> Chec
     """
     name, target = f"features/{holdout.partition}.parquet", registered().target
     labelled = labels.drop_nulls(target)
-    table = check_key(holdout.table, f"the rows of {name}").select(*key(), target)
+    table = check_key(holdout.table, f"the rows of {name}").select(*key(), registered().task.cast(pl.col(target)))
     try:
         if unknown := rows_not_in(labelled, table).height:
             raise UserError(
@@ -258,7 +257,7 @@ def _flat(text: str, name: str) -> dict[str, Any]:
     content = files.parse_yaml(text, name)
     if not isinstance(content, dict):
         raise UserError(f"{name}: expected keys and values, not {content!r}: restore the file from git")
-    return dvc_files.flat(content, ".")
+    return dvc.flat(content, ".")
 
 
 def _to_params(flat: dict[str, Any]) -> BaseModel | None:

@@ -47,6 +47,7 @@ def _judge(rules: Gates, holdout: Holdout, champion: str | None, collector: Chec
         checks.predictions(holdout, score)
     collector.add(
         checks.sanity(score),
+        *checks.targets(holdout),
         *checks.baseline(rules.beats_baseline, measured),
         *checks.floors(rules.floors, measured),
     )

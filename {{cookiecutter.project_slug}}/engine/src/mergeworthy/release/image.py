@@ -23,8 +23,9 @@ from typing import Any
 
 from .. import files
 from .. import process as outside
-from ..adapters import dvc_files, git
-from ..adapters.git import lineage, origin
+from ..adapters import dvc, git
+from ..adapters.dvc import lineage
+from ..adapters.git import origin
 from ..config import gates, infra
 from ..config.gates import Accepted
 from ..config.infra import INFRA
@@ -47,7 +48,7 @@ BUILDERS = (*RUNNERS, "buildah")
 
 def build() -> str:
     """Build the image of the model on disk and return its tag; raise `UserError` if dvc.lock names another model."""
-    expected = dvc_files.model(dvc_files.read(LOCK), str(LOCK))
+    expected = dvc.model(dvc.read(LOCK), str(LOCK))
     if not MODEL.exists() or md5(MODEL) != expected:
         raise UserError(f"{MODEL} is not the one that {LOCK} names: run `make pipeline`, or `dvc pull {MODEL}`")
     builder, image, origins = engine(), tag(), lineage()

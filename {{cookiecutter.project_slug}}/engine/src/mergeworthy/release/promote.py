@@ -1,8 +1,8 @@
-"""The way of a release: may the checked-out commit be released, staging, production, and what runs where.
+"""From a commit to production: whether it may be released, what staging runs, and the pull request for production.
 
 A release needs a green verdict and an up-to-date dvc.lock, and is made once. Staging runs the newest released model:
-its overlay on the default branch names it, and never goes back to an older one. Production changes by a reviewed pull
-request that takes over staging's release; its one branch is updated in place.
+its overlay on the default branch names the model, and is never set back to an older one. Production changes by a
+reviewed pull request that copies staging's release; all such requests use one branch, which is updated in place.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,7 @@ from ..adapters.actions import Event, current
 from ..adapters.dvc import stale_stages
 from ..adapters.github import commit_file, credentials, fetch_branch, move_branch
 from ..errors import UserError
-from ..render import DASH, table
-from ..text import code, logged, say
+from ..text import DASH, code, logged, say, table
 from . import publish
 from .image import image_commit
 from .publish import ENVIRONMENTS, Release, overlay_file, overlay_text, read_overlay
@@ -44,7 +43,8 @@ def decide(event: Event) -> Plan:
         return Plan(None, "nothing is committed yet")
     if stale := stale_stages():
         return Plan(None, f"dvc.lock is not true ({', '.join(stale)} would run), so there is no model to release")
-    # What came after it is judged with it; only the releases' own commits carry no verdict.
+    # Commits after it did not change the image, and their verdict is of the same model. Commits of releases themselves,
+    # which change only overlays, have no verdict.
     judged = git.newest(".", ":(exclude)deploy/overlays") or commit
     if event.name and not is_green(event, judged):
         return Plan(None, f"{judged[:12]} carries no green verdict; the run that gives it one is followed by a release")
@@ -149,7 +149,7 @@ def _body(staged: Release, running: Release | None) -> str:
     return f"{intro}\n\n{table(['', 'Production now', 'After the merge'], rows)}\n"
 
 
-# What runs where, since which commit and by whose merge; git alone knows it.
+# What runs where, since when and by whose merge, read from git.
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """A release outside git: the image in its registry, its signature, the model in MLflow, and the model card.
 
-The registry is asked over HTTP (OCI distribution), so that every container engine will do. A tag that it has is never
-replaced. cosign can sign the image with a key of the team's own, for registries and plans without GitHub's
-attestations; the signature lies beside the image in the registry, and needs neither an account nor a public log.
-MLflow's registry mirrors the release: a version per training, the alias `champion`, and tags that lead to git. The form
-of the model card is that of Mitchell et al., Model Cards for Model Reporting, FAT* 2019, without empty sections.
+The registry is asked over HTTP (OCI distribution), so this works with every container engine. A tag that the registry
+has is never replaced. cosign can sign the image with the team's own key, if GitHub's attestations are not available:
+the signature is stored in the registry, and needs neither an account nor a public log. MLflow's registry mirrors the
+release: a version per training, the alias `champion`, and tags with the commit. The model card has the sections of
+Mitchell et al., Model Cards for Model Reporting, FAT* 2019, without those that would be empty.
 
 A release is named in git by the overlays in deploy/: the file `deploy/overlays/<environment>/model/kustomization.yaml`
 says which one runs in an environment, and only commands write this file.
@@ -28,22 +28,41 @@ from urllib.parse import urlencode
 from pydantic import TypeAdapter, ValidationError
 
 from .. import files
-from ..adapters import actions, dvc_files, git
-from ..adapters.git import lineage
+from ..adapters import actions, dvc, git
+from ..adapters.dvc import lineage
 from ..adapters.mlflow import TrackingError, reach
 from ..config import infra
 from ..errors import UserError
 from ..files import DATA_DVC, LOCK, MODELS, md5
 from ..process import Deadline, call, proxy, within
-from ..render import figure, table
-from ..text import code, prose, say
+from ..text import code, figure, prose, say, table
 from ..verdict import Verdict
 from .image import call_engine, engine, image_commit, tag
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ENVIRONMENTS = ("staging", "production")
 VERBS = {"staging": "stage", "production": "promote"}
 HEADER = "# Which model runs here. Written by `make {verb}`, never by hand; `git revert` brings the former one back."
 NO_RELEASE = {"model/commit": "none"}  # annotations of the file as it is generated
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+GITHUB_REGISTRY = "ghcr.io"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+NOT_FOUND, UNAUTHORIZED = 404, 401
+PUBLIC_KEY = Path("deploy/cosign.pub")
+PRIVATE_KEY = "COSIGN_PRIVATE_KEY"
+KEY_PAIR = (
+    f"`cosign generate-key-pair` makes both: the public one is {PUBLIC_KEY}, the other one the secret {PRIVATE_KEY}"
+)
+ALIAS = "champion"
+PYPROJECT = Path("pyproject.toml")
+CARD = MODELS / "card.md"
+SLICES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,9 @@ class Release:
     data: str
     partition: str
     verdict: str
+
+
+RELEASE_JSON = TypeAdapter(Release)
 
 
 def overlay_file(environment: str) -> Path:
@@ -92,29 +114,6 @@ def read_overlay(content: str | None, name: str) -> Release | None:
         return Release(repository=image["newName"], digest=image["digest"], **facts)
     except (UserError, KeyError, ValueError, TypeError, AttributeError):
         raise UserError(f"{name} is not what a release writes: bring it back with `git revert`") from None
-
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-GITHUB_REGISTRY = "ghcr.io"
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-NOT_FOUND, UNAUTHORIZED = 404, 401
-PUBLIC_KEY = Path("deploy/cosign.pub")
-PRIVATE_KEY = "COSIGN_PRIVATE_KEY"
-KEY_PAIR = (
-    f"`cosign generate-key-pair` makes both: the public one is {PUBLIC_KEY}, the other one the secret {PRIVATE_KEY}"
-)
-ALIAS = "champion"
-PYPROJECT = Path("pyproject.toml")
-CARD = MODELS / "card.md"
-SLICES_SHOWN = 10
-RELEASE_JSON = TypeAdapter(Release)
 
 
 # The image in its registry.
@@ -183,7 +182,7 @@ def _head(url: str, headers: dict[str, str]) -> str | None:
 
     digest = within(Deadline.ANSWER, f"the registry {request.host}", ask)
     if digest and not DIGEST.fullmatch(digest):
-        raise UserError(f"the registry {request.host} gives the digest {digest[:80]!r}, which is none")
+        raise UserError(f"the registry {request.host} answers {digest[:80]!r}: a digest sha256:… is expected")
     return digest
 
 
@@ -195,7 +194,7 @@ def _authorization(challenge: str, credentials: tuple[str, str] | None) -> str:
         return basic
     realm = parameters["realm"]
     if not realm.startswith(("https://", "http://")):
-        raise UserError(f"the registry names {realm} for its tokens, which is no address: see image.repository")
+        raise UserError(f"the registry names {realm} for its tokens: https://… is expected, see image.repository")
     query = urlencode({key: parameters[key] for key in ("service", "scope") if key in parameters})
     request = urllib.request.Request(f"{realm}?{query}", headers={"Authorization": basic} if basic else {})  # noqa: S310
 
@@ -239,8 +238,8 @@ def load_release() -> Release:
         digest=digest,
         commit=image_commit() or "",
         lock=lock,
-        data=dvc_files.data(dvc_files.read(LOCK), str(LOCK)),
-        partition=max(dvc_files.partitions(dvc_files.read(DATA_DVC)), default="unknown"),
+        data=dvc.data(dvc.read(LOCK), str(LOCK)),
+        partition=max(dvc.partitions(dvc.read(DATA_DVC)), default="unknown"),
         verdict=outcome,
     )
 
@@ -396,7 +395,7 @@ def card() -> str:
         "What the gate said": _checks(verdict),
         "Data": _data(metrics),
         "Made from": table(["", ""], [[name, code(value)] for name, value in lineage().items()]),
-        "Parameters": table(["", ""], [[code(k), code(v)] for k, v in dvc_files.params(dvc_files.read(LOCK)).items()]),
+        "Parameters": table(["", ""], [[code(k), code(v)] for k, v in dvc.params(dvc.read(LOCK)).items()]),
     }
     parts = [f"# {prose(project['name'])}", *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]
     content = "\n\n".join(parts) + "\n"
@@ -425,7 +424,7 @@ def _checks(verdict: Verdict) -> str:
 
 
 def _data(metrics: dict[str, Any]) -> str:
-    rows = dvc_files.partitions(dvc_files.read(DATA_DVC))
+    rows = dvc.partitions(dvc.read(DATA_DVC))
     trained = [name for name in sorted(rows) if name < metrics["partition"]]
     window = f"{code(trained[0])} to {code(trained[-1])}" if trained else "none"
     return f"Trained on {window}, {sum(rows[name] for name in trained):,} rows; data.dvc names every partition."

@@ -24,14 +24,14 @@ from pydantic_core import to_json
 
 from .. import files
 from .. import process as outside
-from ..adapters import dvc_files
-from ..adapters.dvc import dvc
+from ..adapters import dvc
 from ..config import gates, infra
 from ..data.contract import requested
 from ..errors import UserError
 from ..files import DATA, DATA_DVC, PREDICTIONS
 from ..process import Deadline
 from ..project import registered
+from ..stats import Floats
 from ..verdict import Check
 from .image import RUNNERS, call_engine, engine, tag
 
@@ -95,12 +95,12 @@ def read_golden() -> Golden:
     if not PREDICTIONS.exists():
         raise UserError(f"{PREDICTIONS} is missing: run `make pipeline`, or `dvc pull evaluate`")
     name, schema = registered().main, registered().schema
-    partitions = dvc_files.partitions(dvc_files.read(DATA_DVC))
+    partitions = dvc.partitions(dvc.read(DATA_DVC))
     if not partitions:
         raise UserError(f"{DATA_DVC} names no partition: run `make data UNTIL=…`")
     file = DATA / max(partitions) / f"{name}.parquet"
     if not file.exists():
-        dvc("pull", str(file))  # the only data that a release needs
+        dvc.execute("pull", str(file))  # the only data that a release needs
     columns, key = list(requested(schema)), list(schema.unique or [])
     table = files.read_parquet(file, f"`dvc pull --force {file}`", columns).select(columns)
     scored = files.read_parquet(PREDICTIONS, "run `make pipeline`", [*key, "score"]).select(*key, "score")
@@ -266,9 +266,16 @@ def _limit_check(name: str, figure: float, limit: float, unit: str) -> Check:
 
 
 def _difference(container: Container, golden: Golden) -> float:
-    """Return the largest difference of a score from its offline prediction; infinity if rows are missing."""
-    scores = np.asarray(json.loads(container.post("/predict", golden.many))["scores"], dtype=np.float64)
-    return float(np.abs(scores - golden.scores).max()) if scores.shape == golden.scores.shape else float("inf")
+    """Return the largest difference of a score from its offline prediction."""
+    scores = registered().task.scores(json.loads(container.post("/predict", golden.many)))
+    return _apart(scores, golden.scores)
+
+
+def _apart(scores: Floats, expected: NDArray[np.float32]) -> float:
+    """Return the largest difference of a score, relative above 1, from the expected one; infinity if rows miss."""
+    if scores.shape != expected.shape:
+        return float("inf")
+    return float((np.abs(scores - expected) / np.maximum(np.abs(expected), 1)).max())
 
 
 def _load_check(container: Container, golden: Golden) -> Check:
@@ -276,17 +283,17 @@ def _load_check(container: Container, golden: Golden) -> Check:
     serving = infra().serving
     clients, rows = serving.max_concurrency, serving.max_rows
     answers = container.post_at_once("/predict", golden.repeated(rows), clients)
-    expected = np.resize(golden.scores, rows)
-    correct = sum(bool(answer) and _is_close(json.loads(answer)["scores"], expected) for answer in answers)
+    expected = np.resize(golden.scores, (rows, *golden.scores.shape[1:]))
+    scores = (registered().task.scores(json.loads(answer)) for answer in answers if answer)
+    correct = sum(_is_close(each, expected) for each in scores)
     why = f"{correct} of {clients} requests of {rows:,} rows at once answered"
     if correct < clients:
         why += f": {DEPLOYMENT} grants less than infra.yaml accepts under serving"
     return Check(name="load", result="pass" if correct == clients else "block", figure=correct, limit=clients, why=why)
 
 
-def _is_close(scores: list[float], expected: NDArray[np.float32]) -> bool:
-    parity = gates().image.parity
-    return len(scores) == len(expected) and bool(np.abs(np.asarray(scores) - expected).max() <= parity)
+def _is_close(scores: Floats, expected: NDArray[np.float32]) -> bool:
+    return _apart(scores, expected) <= gates().image.parity
 
 
 def _shortest_start(first: float, limit: float, image: str) -> float:

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..adapters import dvc_files, git
+from ..adapters import dvc, git
 from ..config.base import PARAMS
 from ..config.gates import GATES
 from ..errors import UserError
 from ..files import DATA_DVC, LOCK
 from ..patches import ENGINE
-from ..render import DASH, MINUS, counted, table, unbroken
-from ..text import code, prose
+from ..text import DASH, MINUS, Section, code, counted, details, folded_table, prose, table, unbroken
 from .facts import Facts
-from .layout import Section, folded_table
 
 VISIBLE_KEYS, FOLDED_KEYS = 12, 60  # of a settings file: rows in sight, and behind a click
 VISIBLE_FILES, FOLDED_FILES = 8, 60
@@ -33,6 +31,7 @@ CRITICAL = (
     "Makefile",
     ".github/",
     "src/ml/__init__.py",
+    "src/ml/features.py",
     "src/ml/schema.py",
     "pyproject.toml",
 )
@@ -92,7 +91,7 @@ def _flat(text: str | None, name: str) -> dict[str, Any]:
     content = files.parse_yaml(text or "", name) or {}
     if not isinstance(content, dict):
         raise UserError(f"{name}: a mapping of keys to values is expected")
-    return dvc_files.flat(content, ".")
+    return dvc.flat(content, ".")
 
 
 # Code
@@ -200,26 +199,26 @@ def describe_data(base: str) -> str:
     ]
     if old and new and max(old) != max(new):
         parts.append(f"the holdout moved from {code(max(old))} to {code(max(new))}")
-    if not any(parts) and before is not None and _hash(before) != _hash(dvc_files.read(DATA_DVC)):
+    if not any(parts) and before is not None and _hash(before) != _hash(dvc.read(DATA_DVC)):
         parts.append(f"⚠️ other content, which the `meta` of {DATA_DVC} does not record: see the check `data`")
     return f"**Data**: {'; '.join(part for part in parts if part) or 'unchanged'}. Now {_total(new)} in all."
 
 
-def _data_dvc_at(base: str) -> dvc_files.Document | None:
+def _data_dvc_at(base: str) -> dvc.Document | None:
     text = git.read(base, DATA_DVC)
-    return None if text is None else dvc_files.parse(text, f"{DATA_DVC} at {base[:12]}")
+    return None if text is None else dvc.parse(text, f"{DATA_DVC} at {base[:12]}")
 
 
 def _partitions_now() -> dict[str, Partition]:
-    return _partitions(dvc_files.read(DATA_DVC)) if DATA_DVC.exists() else {}
+    return _partitions(dvc.read(DATA_DVC)) if DATA_DVC.exists() else {}
 
 
-def _partitions(content: dvc_files.Document) -> dict[str, Partition]:
+def _partitions(content: dvc.Document) -> dict[str, Partition]:
     hashes = (content.get("meta") or {}).get("md5") or {}
-    return {name: Partition(rows, hashes.get(name)) for name, rows in dvc_files.partitions(content).items()}
+    return {name: Partition(rows, hashes.get(name)) for name, rows in dvc.partitions(content).items()}
 
 
-def _hash(content: dvc_files.Document) -> object:
+def _hash(content: dvc.Document) -> object:
     return content["outs"][0].get("md5")
 
 
@@ -258,19 +257,20 @@ class Stage:
 
 def compare_stages(base: str | None) -> list[Stage]:
     """Return each stage of dvc.lock, compared with dvc.lock at `base`, in the pipeline's order."""
-    new = dvc_files.read(LOCK).get("stages") or {} if LOCK.exists() else {}
+    new = dvc.read(LOCK).get("stages") or {} if LOCK.exists() else {}
     old = _stages(git.read(base, LOCK), f"{LOCK} at {base[:12]}") if base else {}
     return [_compare(name, old.get(name), new[name]) for name in _in_order(new)]
 
 
 def describe_stages(base: str) -> str:
-    """Return one line, and a table of the stages with the causes of each if any ran."""
+    """Return one line and, behind a click, a table of the stages with the causes of each if any differs."""
     stages = compare_stages(base)
     unchanged = sum(stage.unchanged for stage in stages)
     head = f"**Stages**: {len(stages) - unchanged} of {len(stages)} differ from the champion's."
     if unchanged == len(stages):
         return head
-    return f"{head}\n\n{table(['Stage', '', 'Because of'], [_stage_row(stage) for stage in stages])}"
+    rows = table(["Stage", "", "Because of"], [_stage_row(stage) for stage in stages])
+    return f"{head}\n\n{details('What made them differ', rows)}"
 
 
 def _stage_row(stage: Stage) -> list[str]:
@@ -294,7 +294,7 @@ def _inputs(stage: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "command", stage.get("cmd")
     yield from _hashes(stage, "deps").items()
     for file, values in (stage.get("params") or {}).items():
-        yield from ((f"{file}:{key}", value) for key, value in dvc_files.flat(values, ".").items())
+        yield from ((f"{file}:{key}", value) for key, value in dvc.flat(values, ".").items())
 
 
 def _hashes(stage: dict[str, Any], kind: str) -> dict[str, object]:
@@ -302,10 +302,10 @@ def _hashes(stage: dict[str, Any], kind: str) -> dict[str, object]:
 
 
 def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
-    return dvc_files.parse(text, name).get("stages") or {} if text else {}
+    return dvc.parse(text, name).get("stages") or {} if text else {}
 
 
 def _in_order(stages: Mapping[str, object]) -> list[str]:
     """Return the names as dvc.yaml orders them, others after them: dvc.lock is sorted by name."""
-    pipeline = list(dvc_files.pipeline()) if dvc_files.DVC_YAML.exists() else []
+    pipeline = list(dvc.pipeline()) if dvc.DVC_YAML.exists() else []
     return sorted(stages, key=lambda name: (pipeline.index(name) if name in pipeline else len(pipeline), name))

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,14 @@ class Log:
         if settings.sample > 0:
             self._thread.start()
 
-    def add(self, request_id: str, rows: list[dict[str, Any]], scores: list[float]) -> None:
-        """Queue one answer for writing, if it falls into the sample."""
-        if random.random() >= self._settings.sample:
+    def add(self, request_id: str, inputs: Mapping[str, list[Any]], scores: list[Any]) -> None:
+        """Queue one answer for writing, if it falls into the sample; inputs are columns of a value per row, by name."""
+        if self._settings.sample < 1 and random.random() >= self._settings.sample:
             return
-        inputs = {name: [row[name] for row in rows] for name in self._columns}
-        origin = {"time": datetime.now(UTC), "request_id": request_id, **self._identity}
-        self._lines.append(to_json(origin | {"inputs": inputs, "score": scores}) + b"\n")
+        line: dict[str, Any] = {"time": datetime.now(UTC), "request_id": request_id, **self._identity}
+        line["inputs"] = {name: inputs[name] for name in self._columns}
+        line["score"] = scores
+        self._lines.append(to_json(line) + b"\n")
 
     def close(self) -> None:
         """Write what is queued, close the segment and upload it."""

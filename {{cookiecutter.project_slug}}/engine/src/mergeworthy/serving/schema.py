@@ -4,7 +4,7 @@ A request has the same columns, types and limits as the data, without the column
 (`known: "after"`). If a check of the table has no counterpart in a request, the service does not start.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from ..data.contract import requested
 from ..errors import UserError
+from ..tasks.base import Task
 
 # ISO 8601 without a time zone, as in the tables. The pattern accepts only dates that exist.
 DATE_PATTERN = (
@@ -36,13 +37,8 @@ LIMITS = {
     "less_than_or_equal_to": ("max_value", "le"),
     "less_than": ("max_value", "lt"),
 }
+PREDICT_PATH = "/predict"
 REFERENCE = "#/components/schemas/{model}"
-SCORES = {
-    "type": "object",
-    "properties": {"scores": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}},
-    "required": ["scores"],
-    "additionalProperties": False,
-}
 ERROR = {
     "type": "object",
     "properties": {"error": {"type": "string"}, "fields": {"type": "object"}},
@@ -66,10 +62,25 @@ def request(schema: DataFrameSchema, max_rows: int) -> TypeAdapter[dict[str, lis
     return TypeAdapter(_record("Request", {"rows": Annotated[rows, Field(min_length=1, max_length=max_rows)]}))
 
 
-def arrays(schema: DataFrameSchema, rows: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    """Return N valid rows as columns of shape (N,): moments as datetime64[us], missing numbers as NaN."""
+def columns(schema: DataFrameSchema, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return N valid rows as columns of N values, by name."""
+    return {name: [row[name] for row in rows] for name in requested(schema)}
+
+
+def arrays(schema: DataFrameSchema, columns: Mapping[str, list[Any]]) -> dict[str, NDArray[Any]]:
+    """Return columns of N valid values as arrays of shape (N,): moments as datetime64[us], missing numbers as NaN."""
+    return to_arrays(numpy_types(schema), columns)
+
+
+def to_arrays(types: Mapping[str, "np.dtype[Any]"], columns: Mapping[str, list[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the columns that `types` names as arrays of shape (N,)."""
+    return {name: np.array(columns[name], dtype) for name, dtype in types.items()}
+
+
+def numpy_types(schema: DataFrameSchema) -> "dict[str, np.dtype[Any]]":
+    """Return the type of each column of a request."""
     return {
-        name: np.array([row[name] for row in rows], _numpy_dtype(column.dtype.type, nullable=column.nullable))
+        name: np.dtype(_numpy_type(column.dtype.type, nullable=column.nullable))
         for name, column in requested(schema).items()
     }
 
@@ -82,10 +93,10 @@ def expected_forms(schema: DataFrameSchema) -> dict[str, str]:
     }
 
 
-def document(request: TypeAdapter[Any], identity: dict[str, str], *, needs_token: bool) -> dict[str, Any]:
+def document(request: TypeAdapter[Any], task: Task, identity: dict[str, str], *, needs_token: bool) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document; `needs_token` means that `/predict` requires a bearer token."""
     schema = request.json_schema(ref_template=REFERENCE)
-    schemas = schema.pop("$defs", {}) | {"Request": schema, "Scores": SCORES, "Error": ERROR}
+    schemas = schema.pop("$defs", {}) | {"Request": schema, "Scores": task.answer_schema(), "Error": ERROR}
     model = {"type": "object", "properties": {name: {"type": "string"} for name in identity}}
     refusals = REFUSALS | (NO_TOKEN if needs_token else {})
     predict: dict[str, Any] = {
@@ -93,7 +104,7 @@ def document(request: TypeAdapter[Any], identity: dict[str, str], *, needs_token
         "summary": "Score rows, each as of its own moment",
         "requestBody": {"required": True, "content": _json_content("Request")},
         "responses": {
-            "200": {"description": "The probability of the label for each row", "content": _json_content("Scores")},
+            "200": {"description": task.answer_words, "content": _json_content("Scores")},
             **{
                 str(status): {"description": reason, "content": _json_content("Error")}
                 for status, reason in refusals.items()
@@ -108,7 +119,7 @@ def document(request: TypeAdapter[Any], identity: dict[str, str], *, needs_token
         "openapi": "3.1.0",
         "info": {"title": "model", "version": identity["version"]},
         "paths": {
-            "/predict": {"post": predict},
+            PREDICT_PATH: {"post": predict},
             "/model": {
                 "get": {"operationId": "model", "summary": "The model's identity", "responses": {"200": answer}}
             },
@@ -166,7 +177,7 @@ def _limits(name: str, check: Check) -> Iterator[tuple[str, Any]]:
         raise UserError(f"ml/schema.py: column {name}: the check {check.name} has no counterpart in a request")
 
 
-def _numpy_dtype(dtype: pl.DataType, *, nullable: bool) -> str:
+def _numpy_type(dtype: pl.DataType, *, nullable: bool) -> str:
     if isinstance(dtype, pl.Datetime | pl.Date):
         return "datetime64[us]"
     if dtype == pl.String:

@@ -3,12 +3,13 @@
 The features are those of training, by the same `derive`. `OnlineStore` is the serving side of `Online.history`:
 `EmbeddedStore` reads `models/online/` into memory. To answer from a feature store instead (Feast, Redis, a stream),
 write a class with the same `lookup`: take the keys from `columns`, query the store (Feast: `get_online_features`), and
-return values under the same names. Pass it to `Scorer` in `start.py`; nothing else changes.
+return values under the same names. Pass it to `Scorer` in `app.py`; nothing else changes.
 """
 
 import asyncio
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,11 @@ from .. import files
 from ..artifact import score
 from ..errors import UserError
 from ..project import registered
-from .schema import arrays
+from .schema import numpy_types, to_arrays
 
 HOW_TO_FIX = "run `make pipeline`"
 Columns = Mapping[str, NDArray[Any]]
-Rows = list[dict[str, Any]]
+Values = Mapping[str, list[Any]]
 Scores = NDArray[np.float32]
 
 
@@ -157,13 +158,13 @@ class Scorer:
     """Scores valid rows of a request, each as of its own moment."""
 
     def __init__(self, session: ort.InferenceSession, store: OnlineStore, schema: DataFrameSchema) -> None:
-        self._session, self._store, self._schema = session, store, schema
+        self._session, self._store, self._types = session, store, numpy_types(schema)
 
-    def __call__(self, rows: Rows) -> Scores:
-        """Return the probability of the label for each row, shape (N,)."""
-        columns = arrays(self._schema, rows)
-        with_history = columns | self._store.lookup(columns)
-        return score(self._session, with_history | registered().derive(with_history))
+    def __call__(self, columns: Values) -> Scores:
+        """Return the scores of N rows, which are given as columns of N values: the first axis has the length N."""
+        arrays: dict[str, NDArray[Any]] = to_arrays(self._types, columns)
+        arrays |= self._store.lookup(arrays)
+        return score(self._session, arrays | registered().derive(arrays), len(next(iter(columns.values()))))
 
 
 class Batcher:
@@ -174,29 +175,31 @@ class Batcher:
     """
 
     def __init__(self, scorer: Scorer) -> None:
-        self._score = scorer
-        self._waiting: list[tuple[Rows, asyncio.Future[Scores]]] = []
+        self.score = scorer
+        """Scores a request that is alone, at once."""
+        self._waiting: list[tuple[Values, int, asyncio.Future[Scores]]] = []
 
-    async def __call__(self, rows: Rows) -> Scores:
-        """Return the scores of `rows`, scored together with whatever else is waiting."""
+    async def __call__(self, columns: Values, count: int) -> Scores:
+        """Return the scores of `count` rows, scored together with whatever else is waiting."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._run)
         answer: asyncio.Future[Scores] = loop.create_future()
-        self._waiting.append((rows, answer))
+        self._waiting.append((columns, count, answer))
         return await answer
 
     def _run(self) -> None:
         batch, self._waiting = self._waiting, []
+        parts = [columns for columns, _, _ in batch]
         try:
-            scores = self._score([row for rows, _ in batch for row in rows])
+            scores = self.score({name: [*chain.from_iterable(part[name] for part in parts)] for name in parts[0]})
         except Exception as error:  # noqa: BLE001, each request of the batch raises it
-            for _, answer in batch:
+            for _, _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)
             return
         start = 0
-        for rows, answer in batch:
+        for _, count, answer in batch:
             if not answer.done():  # a client that disconnected has cancelled its own
-                answer.set_result(scores[start : start + len(rows)])
-            start += len(rows)
+                answer.set_result(scores[start : start + count])
+            start += count

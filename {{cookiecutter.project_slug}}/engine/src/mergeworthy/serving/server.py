@@ -26,6 +26,7 @@ from .. import config as settings
 from ..errors import UserError
 from ..files import MODEL
 from ..text import say
+from .schema import PREDICT_PATH
 
 READY_PATH = "/readyz"
 UNKNOWN_PATH = "/unknown"  # in /metrics the label of every path without a route
@@ -98,14 +99,15 @@ def application(bento: Any, api: Starlette) -> "OuterApp":
     from bentoml._internal.server.metrics.prometheus import PrometheusClient
 
     BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
-    from . import start
+    from .app import start
 
     configure_server_logging()  # type: ignore[no-untyped-call]
     server_context.service_name = server_context.bento_name = bento.name
     server_context.service_type = "entry_service"
     app = bento.to_asgi()
-    server_context.bento_version = start.start(api).version
-    return OuterApp(app, frozenset(paths(app)))
+    started = start(api)
+    server_context.bento_version = started.version
+    return OuterApp(app, frozenset(paths(app)), started.predict, started.predictions, Traffic(app))
 
 
 def paths(app: Starlette) -> Iterator[str]:
@@ -120,28 +122,79 @@ def paths(app: Starlette) -> Iterator[str]:
             yield from (f"{route.path}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*"))
 
 
+class Traffic:
+    """BentoML's metrics of requests to `/predict`, with the labels looked up once and not six times a request."""
+
+    def __init__(self, app: Starlette) -> None:
+        from bentoml._internal.context import server_context
+        from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
+
+        app.middleware_stack = middleware = app.build_middleware_stack()
+        while not isinstance(middleware, RunnerTrafficMetricsMiddleware):
+            middleware = _untyped(middleware).app
+        middleware._setup()
+        names: dict[str, Any] = {
+            "service_name": server_context.bento_name,
+            "service_version": server_context.bento_version,
+        }
+        names["runner_name"] = server_context.service_name
+        self._labels = names | {"endpoint": PREDICT_PATH}
+        self._total, self._duration = middleware.metrics_request_total, middleware.metrics_request_duration
+        self._last = middleware.metrics_last_request_timestamp.labels(**names)
+        self._in_progress = middleware.metrics_request_in_progress.labels(**self._labels)
+        self._of_status: dict[int, tuple[Any, Any]] = {}
+
+    async def count(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        """Call the application, and count its answer."""
+        start, status = time.perf_counter(), 500
+
+        async def send_and_count(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        self._last.set_to_current_time()
+        self._in_progress.inc()
+        try:
+            await app(scope, receive, send_and_count)
+        finally:
+            self._in_progress.dec()
+            total, duration = self._of_status.get(status) or self._labelled(status)
+            total.inc()
+            duration.observe(time.perf_counter() - start)
+
+    def _labelled(self, status: int) -> tuple[Any, Any]:
+        labels = self._labels | {"http_response_code": status}
+        self._of_status[status] = self._total.labels(**labels), self._duration.labels(**labels)
+        return self._of_status[status]
+
+
 class OuterApp:
     """The ASGI application around BentoML's, whose metrics keep every path for ever and which stays ready too long.
 
-    A path without a route is passed on as `UNKNOWN_PATH`. While `draining`, `/readyz` answers 503 and every answer
-    closes its connection, so that clients connect elsewhere.
+    A prediction goes past BentoML's application. A path without a route is passed on as `UNKNOWN_PATH`. While
+    `draining`, `/readyz` answers 503 and every answer closes its connection, so that clients connect elsewhere.
     """
 
-    def __init__(self, app: Any, paths: frozenset[str]) -> None:
-        self.draining, self.paths = False, paths
-        self._app = app
+    def __init__(self, app: Any, paths: frozenset[str], predict: Any, predictions: Any, traffic: Traffic) -> None:
+        self.draining, self.paths, self.predictions = False, paths, predictions
+        self._app, self._predict, self._traffic = app, predict, traffic
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on, under the path `UNKNOWN_PATH` if it has no route."""
         if scope["type"] == "http":
-            if scope["path"] not in self.paths:
-                scope = scope | {"path": UNKNOWN_PATH, "raw_path": UNKNOWN_PATH.encode()}
+            path = scope["path"]
             if self.draining:
                 send = _closing(send)
-                if scope["path"] == READY_PATH:
-                    await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
-                    await send({"type": "http.response.body", "body": b""})
-                    return
+            if path == PREDICT_PATH and scope["method"] == "POST":
+                await self._traffic.count(self._predict, scope, receive, send)
+                return
+            if path not in self.paths:
+                scope = scope | {"path": UNKNOWN_PATH, "raw_path": UNKNOWN_PATH.encode()}
+            if self.draining and path == READY_PATH:
+                await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
+                await send({"type": "http.response.body", "body": b""})
+                return
         await self._app(scope, receive, send)
 
 
@@ -201,6 +254,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: OuterApp, limits: settings.Serving, parent: int | None) -> None:
         super().__init__(config)
         self._app, self._parent = app, parent
+        app.predictions.running = self.server_state.tasks
         self._drain_seconds, self._header_seconds = limits.drain_seconds, limits.body_seconds
         self._drain_end: float | None = None
         self._silent_since: dict[Any, float] = {}

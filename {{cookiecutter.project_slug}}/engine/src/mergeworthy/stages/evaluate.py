@@ -38,7 +38,7 @@ def main() -> None:
     PLOTS.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(holdout.measure(newest, score), indent=2) + "\n")
     rows = newest.table.select(*registered().key, registered().target)
-    rows.with_columns(score=pl.Series(score)).write_parquet(PREDICTIONS)
+    rows.with_columns(score=pl.Series(score, dtype=registered().task.score_type)).write_parquet(PREDICTIONS)
     training = plots.training(files.read_csv(TRAINING, "run `make pipeline`", empty=True))
     for plot in [*registered().task.plots(newest.label, score.astype(np.float64)), *([training] if training else [])]:
         draw(plot, PLOTS / f"{plot.name}.png")

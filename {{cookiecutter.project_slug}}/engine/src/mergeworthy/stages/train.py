@@ -311,15 +311,15 @@ def _check_types(categories: dict[str, pl.DataType], numbers: dict[str, pl.DataT
 
 def _check_labels(rows: pl.LazyFrame, where: str, minimum_rows: int) -> None:
     label = pl.col(registered().target)
-    count, classes = rows.select(label.count(), classes=label.drop_nulls().n_unique()).collect().row(0)
+    count, values = rows.select(label.count(), values=label.drop_nulls().n_unique()).collect().row(0)
     if count == 0:
         raise UserError(
             f"no row of {where} has a known {registered().target}: take other partitions (`make data UNTIL=…`)"
         )
-    if classes == 1:
+    if values == 1:
         value = rows.select(label.drop_nulls().first()).collect().item()
         raise UserError(
-            f"{where}: {registered().target} is {value} in each of the {count:,} rows that have it: with one class "
+            f"{where}: {registered().target} is {value} in each of the {count:,} rows that have it: with one value "
             "there is nothing to learn or to measure, take other partitions (`make data UNTIL=…`)"
         )
     if count < minimum_rows:

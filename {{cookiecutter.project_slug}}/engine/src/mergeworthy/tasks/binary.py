@@ -4,7 +4,8 @@ Metrics are functions of the weights of blocks of rows: see `Metric` in `stats.p
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,13 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..plots import BLUE, GREY, ORANGE, Plot, Series
-from ..stats import Metric, by_rows, ece, mean, ratio, slope
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from ..stats import Bools, Floats, Ints, Metric, Targets, by_rows, ece, mean, ratio, slope
+from ..text import DASH
+from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, with_champion
 
 EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
+SCORE = "(score)"
+TENTHS = [edge / 10 for edge in range(1, 11)]
 
 
 def auc(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
@@ -48,6 +49,15 @@ def auc(label: Bools, score: Floats, block: Ints) -> Callable[[Floats], Floats]:
     return value
 
 
+def rank_auc(label: Bools, score: Floats) -> float:
+    """Return the AUC of all rows, (N,) each, from their ranks; both classes must be there."""
+    _, rank, rows = np.unique(score, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(rows) - (rows - 1) / 2
+    positives = int(label.sum())
+    wins = mean_rank[rank][label].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * (len(label) - positives)))
+
+
 def _log_loss(label: Bools, score: Floats) -> Floats:
     right: Floats = np.where(label, score, 1 - score)
     return -np.log(np.clip(right, EPS, 1))
@@ -66,53 +76,135 @@ METRICS = {
 }
 
 CALIBRATION_BINS, SCORE_BINS = 10, 40
-DASH = "\u2013"
 
 
 @dataclass(frozen=True)
-class Binary:
-    """Binary classification: `target` is a column of the features, true, false, or null if it is not known.
+class Binary(Task):
+    """Binary classification: `target` is true, false, or null if it is not known; a score is its probability."""
 
-    `label` takes the parameters, and returns the same as an expression of the main table's columns. The gate evaluates
-    it on the table itself, to check that the features have every labelled row.
-    """
+    expectation = "true or false"
+    validity = "probabilities, from 0 to 1"
+    guess_words = "the share of positives in training"
+    single_input_metric = "AUC"
+    drift_margins: ClassVar[Mapping[str, float | str]] = MappingProxyType({"auc": 0.02, "log_loss": 0.03})
 
-    target: str
-    label: Callable[[Any], pl.Expr]
-    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, init=False)
-
-    baseline_explained: ClassVar[str] = "a model that gives every row the share of positives seen in training"
     plots_explained: ClassVar[str] = (
         "in _Calibration_ the bars should end at the line: then a score of 0.3 means three in ten. In _ROC_ a curve "
         "further up and left sorts better; the grey line is chance."
     )
 
-    def plots(self, label: Bools, score: Floats, champion: Floats | None = None) -> list[Plot]:
-        """Return calibration, ROC and scores by label; label, score and the champion's scores have the shape (N,)."""
-        plots = [calibration_plot(label, score), roc_plot(label, score, champion), scores_plot(label, score)]
+    @property
+    def target_type(self) -> pl.DataType:
+        """Type of a valid target in a table."""
+        return pl.Boolean()
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """AUC, log loss, Brier score, expected calibration error, calibration slope."""
+        return METRICS
+
+    def wrong_targets(self, name: str, dtype: pl.DataType) -> pl.Expr | None:
+        """Return which values are neither true nor false; the numbers 0 and 1 pass too."""
+        value = pl.col(name)
+        if dtype == pl.Boolean:
+            return None
+        return value.is_not_null() & ~((value == 0) | (value == 1)) if dtype.is_numeric() else value.is_not_null()
+
+    def cast(self, column: pl.Expr) -> pl.Expr:
+        """Return targets as Booleans."""
+        return column.cast(pl.Boolean)
+
+    def targets(self, column: pl.Series) -> Targets:
+        """Return targets as Booleans, shape (N,)."""
+        return column.to_numpy().astype(bool)
+
+    def summary(self, target: Targets) -> dict[str, float | dict[str, float]]:
+        """Return the share of positives."""
+        return {"positive_share": float(target.mean())}
+
+    def guess(self, rows: pl.LazyFrame) -> Floats | None:
+        """Return the share of positives, shape (1,)."""
+        share = rows.select(pl.col(self.target).mean()).collect().item()
+        return None if share is None else np.array([share], np.float64)
+
+    def invalid(self, score: Floats) -> NDArray[np.bool_]:
+        """Return which scores are NaN or outside 0 to 1."""
+        valid: NDArray[np.bool_] = (score >= 0) & (score <= 1)  # NaN is neither
+        return ~valid
+
+    def perfect(self, target: Targets) -> Floats:
+        """Return 1 for each positive, and 0 for each negative."""
+        return target.astype(np.float64)
+
+    def opposite(self, target: Targets) -> Floats:
+        """Return 0 for each positive, and 1 for each negative."""
+        return (~target).astype(np.float64)
+
+    def single_input(self, target: Targets, code: Ints) -> float:
+        """Return the AUC of one input alone, whatever the shape of its relation to the target; NaN with one class."""
+        if target.all() or not target.any():
+            return float("nan")
+        return rank_auc(target, by_halves(code, target, float(target.mean())))
+
+    @property
+    def watched(self) -> Mapping[str, Kind]:
+        """The score."""
+        return {SCORE: "number"}
+
+    def watch(self, score: Floats) -> Mapping[str, NDArray[Any]]:
+        """Return the scores."""
+        return {SCORE: score}
+
+    def answer(self, score: Floats) -> dict[str, Any]:
+        """Return `{"scores": [probability of each row]}`."""
+        return {"scores": score.tolist()}
+
+    def scores(self, answer: Mapping[str, Any]) -> Floats:
+        """Return the probabilities, shape (N,)."""
+        return np.asarray(answer["scores"], np.float64)
+
+    def answer_schema(self) -> Schema:
+        """Return the JSON schema of the answer."""
+        return json_object(scores={"type": "array", "items": NUMBER | {"minimum": 0, "maximum": 1}})
+
+    @property
+    def answer_words(self) -> str:
+        """What an answer holds."""
+        return f"The probability of {self.target} for each row"
+
+    @property
+    def histogram_edges(self) -> list[float]:
+        """Tenths from 0 to 1."""
+        return TENTHS
+
+    def observed(self, score: Floats) -> Floats:
+        """Return the scores."""
+        return score
+
+    def plots(self, target: Targets, score: Floats, champion: Floats | None = None) -> list[Plot]:
+        """Return calibration, ROC and scores by label; all arrays have the shape (N,)."""
+        plots = [calibration_plot(target, score), roc_plot(target, score, champion), scores_plot(target, score)]
         return [plot for plot in plots if plot]
 
-    def rates(self, label: Bools, score: Floats, champion: Floats | None, threshold: float) -> list[list[str]]:
-        """Return the confusion table of answers that are yes from `threshold` on: a header and its rows.
-
-        Each row ends with a rate, the last row holds those of the columns; the champion's stand in parentheses.
-        """
+    def rates(self, target: Targets, score: Floats, champion: Floats | None, threshold: float) -> Rates:
+        """Return the confusion table of answers that are yes from `threshold` on, and below it their rates."""
         yes = score >= threshold
         before = None if champion is None else champion >= threshold
 
         def rate(of: Callable[[Bools], tuple[Bools, Bools]]) -> str:
-            shares = [_share(*of(answer)) for answer in (yes, before) if answer is not None]
-            return shares[0] + (f" (champion {shares[1]})" if len(shares) > 1 else "")
+            return with_champion(_share(*of(yes)), None if before is None else _share(*of(before)))
 
         def counts(rows: Bools) -> list[str]:
             return [f"{int((rows & yes).sum()):,}", f"{int((rows & ~yes).sum()):,}"]
 
-        return [
-            ["", "Answered yes:", "Answered no:", "Rate"],
-            ["Is yes", *counts(label), f"recall {rate(lambda answer: (answer, label))}"],
-            ["Is no", *counts(~label), f"false alarms {rate(lambda answer: (answer, ~label))}"],
-            ["", f"precision {rate(lambda answer: (label, answer))}", f"missed {rate(lambda a: (label, ~a))}", ""],
-        ]
+        rates = (
+            f"Recall {rate(lambda answer: (answer, target))}",
+            f"precision {rate(lambda answer: (target, answer))}",
+            f"false alarms {rate(lambda answer: (answer, ~target))}",
+        )
+        rows = [["Is yes", *counts(target)], ["Is no", *counts(~target)]]
+        caption = f"Answers, if a score from {threshold:g} on is a yes (`report.threshold` in gates.yaml):"
+        return Rates(caption, ["", "Answered yes:", "Answered no:"], rows, f"{'; '.join(rates)}.")
 
 
 def calibration_plot(label: Bools, score: Floats) -> Plot:

@@ -20,9 +20,8 @@ from ..adapters.actions import Event, current
 from ..errors import UserError
 from ..files import REPORT
 from ..process import Deadline, call
-from ..render import within
 from ..report import MARKER
-from ..text import annotation, say
+from ..text import annotation, say, within
 
 TITLE = "pipeline report"
 WATERMARK = f"CML watermark {TITLE}"  # how CML recognizes its comment; the same in every workflow, like the comment

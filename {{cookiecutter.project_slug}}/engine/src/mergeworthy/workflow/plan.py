@@ -7,16 +7,19 @@ is never merged by hand, as it records what one training read and wrote. The mer
 what is out of date beside that lock, and only those stages run again, here or in the pull request's own run.
 """
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from .. import files
-from ..adapters import actions, dvc, dvc_files, git, github
+from ..adapters import actions, dvc, git, github
 from ..adapters.actions import Event, current
 from ..adapters.dvc import stale_stages
 from ..adapters.github import commit_file, credentials, fetch_branch
@@ -29,7 +32,11 @@ from . import comment
 Work = Literal["nothing", "judge", "train"]
 Needs = dict[str, dict[str, object]]  # the workflow's `needs` context: job → facts
 FORK = "a maintainer has to push this branch to the repository itself"
-PUSHED = ("checks", "plan", "train")  # the jobs of ci.yaml that a verdict needs
+CHECKS = "checks"
+# What the checks read is all but this: what the stages wrote or read, which image runs where, and pages.
+NOT_CHECKED = re.compile(r"(dvc\.lock|data\.dvc)$|deploy/overlays/[\w/-]+\.yaml$|(docs/)?[\w-]+\.(md|svg|png)$")
+RUNS_ASKED = 30  # the newest
+PUSHED = (CHECKS, "plan", "train")  # the jobs of ci.yaml that a verdict needs
 ON_BEHALF = ("check", "train")  # and those of drift.yaml
 MESSAGE = "Lock what was trained"
 
@@ -48,12 +55,12 @@ def judged(commit: str | None) -> dict[str, Any]:
     if commit is None:
         return {}
     lock, data = _at(commit, LOCK), _at(commit, DATA_DVC)
-    return {"outs": dvc_files.outs(lock), "data": data.get("outs"), "gates": git.read(commit, GATES)}
+    return {"outs": dvc.outs(lock), "data": data.get("outs"), "gates": git.read(commit, GATES)}
 
 
-def _at(commit: str, path: Path) -> dvc_files.Document:
+def _at(commit: str, path: Path) -> dvc.Document:
     text = git.read(commit, path)
-    return dvc_files.parse(text, f"{path} at {commit[:12]}") if text else {}
+    return dvc.parse(text, f"{path} at {commit[:12]}") if text else {}
 
 
 def decide(event: Event) -> Plan:
@@ -94,11 +101,52 @@ def _train(event: Event, reason: str, stale: list[str]) -> Plan:
     return Plan("train", reason, stale)
 
 
+def sources(commit: str) -> str | None:
+    """Return a digest of what `make check` and `make test` may read at a commit.
+
+    Return None if git does not have the commit, or if no uv.lock there says with which packages they run.
+    """
+    listing = git.query("ls-tree", "-r", "-z", "--full-tree", commit)
+    entries = [line.partition("\t") for line in (listing or "").split("\0")]
+    if "uv.lock" not in [name for _, _, name in entries]:
+        return None
+    read = sorted(f"{name}\0{entry}\n" for entry, _, name in entries if not NOT_CHECKED.match(name))
+    return hashlib.sha256("".join(read).encode()).hexdigest()
+
+
+def checked_by(event: Event) -> str | None:
+    """Return the run of ci.yaml whose job `checks` succeeded for the same sources; None if there is none.
+
+    What is asked is GitHub's own record of jobs, which no token can write, not a check, a cache or an artifact, which
+    the code of a pull request could. Only runs of pushes to the default branch and of the merge queue count: theirs is
+    the ci.yaml of their own commit, and so one of the sources. That of a pull request's run is merged with a base that
+    its author chooses. A person who starts the workflow asks for the checks, so that no run replaces them.
+    """
+    key = sources(event.commit)
+    if key is None or event.name not in ("pull_request", "push", "merge_group"):
+        return None
+    api = f"repos/{event.repository}/actions"
+    try:
+        for which in (f"event=push&branch={quote(git.default_branch(), safe='')}", "event=merge_group"):
+            path = f"{api}/workflows/{actions.CI.name}/runs?{which}&status=completed&per_page={RUNS_ASKED}"
+            for run in github.api(path)["workflow_runs"]:
+                if sources(run["head_sha"]) == key:
+                    jobs = github.api(f"{api}/runs/{run['id']}/jobs?per_page=100")["jobs"]
+                    if any(job["name"] == CHECKS and job["conclusion"] == "success" for job in jobs):
+                        return f"{event.server}/{event.repository}/actions/runs/{run['id']}"
+    except UserError as error:
+        say(f"earlier checks cannot be looked up, so they run again ({error})")
+    return None
+
+
 def run_plan() -> None:
     """Print the plan, and hand it to the workflow."""
     event = current()
     if event.name:
         actions.warn_unwatched(git.default_branch())
+        if earlier := checked_by(event):
+            say(f"checked: {earlier} checked the same sources")
+            actions.outputs(checked="true")
     plan = decide(event)
     if plan.work != "nothing":
         dvc.require_reach(planned=True)
@@ -116,9 +164,10 @@ def judge(needs: Needs, jobs: tuple[str, ...] = PUSHED) -> list[str]:
     """
     results = dict.fromkeys(jobs, "not there")
     results |= {job: str(facts.get("result") or "no result") for job, facts in needs.items()}
-    # Only a plan that found nothing to do explains a training that was skipped.
-    idle = _output(needs, "plan", "work") == "nothing"
-    accepted = {job: ("success", "skipped") if job == "train" and idle else ("success",) for job in results}
+    # Only a plan that found nothing to do explains a training that was skipped, or an earlier run checks that were.
+    idle, checked = _output(needs, "plan", "work") == "nothing", _output(needs, "plan", "checked") == "true"
+    explained = {"train": idle, CHECKS: checked}
+    accepted = {job: ("success", "skipped") if explained.get(job) else ("success",) for job in results}
     missing = [f"{job}: {result}" for job, result in results.items() if result not in accepted[job]]
     # The gate of a retraining may be red although its job is not.
     judged = results.get("train") != "success" or _output(needs, "train", "judged") == "success"

@@ -12,9 +12,8 @@ from typing import Any
 
 from .. import config as settings
 from .. import files
-from ..adapters import actions, git, github
+from ..adapters import actions, dvc, git, github
 from ..adapters.actions import Event, current
-from ..adapters.dvc import dvc
 from ..adapters.github import Pull, commit_file, credentials, fetch_branch, move_branch
 from ..config.gates import Drift
 from ..data.fetch import fetch as accept
@@ -105,7 +104,7 @@ def update(event: Event, partitions: Sequence[str], base: str, retire: Callable[
     `retire` is called if the branch has to be created anew, before that closes its pull request.
     """
     accept(partitions[-1])
-    dvc("push", str(DATA_DVC))  # before the branch, so that the remote has what git names
+    dvc.execute("push", str(DATA_DVC))  # before the branch, so that the remote has what git names
     environment, data = credentials(event), files.read_text(DATA_DVC, "run `make data`")
     head, tip = fetch_branch(base, environment), fetch_branch(BRANCH, environment)
     if head is None:
@@ -182,5 +181,9 @@ def last_failed_run(repository: str) -> str | None:
 def failure_evidence(event: Event, runs: list[str]) -> str:
     """Return Markdown with links to the runs, and the errors of this run's failed jobs."""
     links = ", ".join(f"[run {run}]({event.server}/{event.repository}/actions/runs/{run})" for run in runs)
-    head = f"The drift check failed twice in a row: {links}. Until it succeeds, new data is not checked."
-    return "\n\n".join([head, *comment.describe_failures(github.failures(event))]) + "\n"
+    head = (
+        f"## ⛔ {FAILED_CHECK_ISSUE}\n\nIt failed twice in a row: {links}. Until it succeeds, new data is not checked."
+    )
+    next_step = "**Next**: Correct what the errors name. The next check that succeeds closes this issue."
+    foot = f"<sub>commit {event.commit_link(event.commit)}</sub>"
+    return "\n\n".join([head, next_step, *comment.describe_failures(github.failures(event)), foot]) + "\n"
