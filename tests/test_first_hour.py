@@ -1,15 +1,17 @@
-"""docs/first-hour.md, command by command, against the stand-in of GitHub; what CI does meanwhile is in tests/workflows."""
+"""docs/first-hour.md, command by command, against the stand-in of GitHub, which runs what the pushes start."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.bake import PRODUCT, ROOT, git, run
-from tests.github import Clone, GitHub
-from tests.github.fixtures import bot
+from tests.github import HOSTED, GitHub, Run
 from tests.readme import commands
-from tests.work import clone, own_code
+from tests.work import make, own_code
+from tests.workflows.home import GREEN, results, settle
 
 PAGE = ROOT / PRODUCT / "docs/first-hour.md"
 KEY = "the-app.private-key.pem"
@@ -18,21 +20,24 @@ pytestmark = pytest.mark.dear
 
 
 class Hour:
-    """A person with the page, a project whose first run is committed, and an empty repository."""
+    """A person with the page, a small project whose first run is committed, and an empty repository."""
 
     def __init__(self, github: GitHub, project: Path, folder: Path) -> None:
-        self.github, self.repository = github, github.create("acme/flights")
-        # The owner may bypass nothing once the rule is there, but the stand-in knows no first push to a protected branch.
+        home = settle(github, project, folder)
+        self.github, self.repository, self.folder = github, home.repository, home.alice.folder
+        self.home = replace(home, machine=replace(home.machine, runners=[HOSTED]))
+        self.remote = self.repository.secrets.pop("DVC_CONFIG")
+        (self.folder / ".dvc/config.local").write_text(self.remote)
+        self.repository.variables.clear()
         self.token = github.token("user", "alice", self.repository.full_name)
-        self.folder, self.left = clone(project, folder / "flights"), commands(PAGE)
-        (self.folder / "dvc.lock").write_bytes((project / "dvc.lock").read_bytes())
-        remote = f"['remote \"storage\"']\n    url = {folder}/remote\n"
-        cache = f"[cache]\n    dir = {project}/.dvc/cache\n"
-        (self.folder / ".dvc/config.local").write_text(remote + cache)
+        self.left = commands(PAGE)
+        (self.folder / ".venv").symlink_to(project / ".venv")
+        for name in ("pyproject.toml", "engine/pyproject.toml", "uv.lock"):
+            os.utime(self.folder / name, (0, 0))  # older than the environment: nothing to set up
+        make(self.folder, "data", "pipeline")
         git(self.folder, "remote", "remove", "origin")
         git(self.folder, "add", "--all")
         git(self.folder, "commit", "-q", "-m", "The first run")
-        git(self.folder, "branch", "-q", "--move", "main")
         helper = '!f() { echo username=x-access-token; echo "password=$GH_TOKEN"; }; f'
         git(self.folder, "config", "credential.helper", helper)
         (self.folder / KEY).write_text("-----the key-----\n")
@@ -50,10 +55,12 @@ class Hour:
             if command == last:
                 return printed
 
+    def workflow(self) -> Run:
+        """Run the workflow that the last push or pull request started."""
+        return self.home.run(self.home.events()[-1])
 
-def test_the_page_leads_from_an_empty_repository_to_a_release(
-    github: GitHub, project: Path, tmp_path: Path
-) -> None:
+
+def test_the_page_leads_from_an_empty_repository_to_a_release(github: GitHub, project: Path, tmp_path: Path) -> None:
     hour = Hour(github, project, tmp_path)
     repository = hour.repository
 
@@ -62,26 +69,33 @@ def test_the_page_leads_from_an_empty_repository_to_a_release(
     assert "✓ environment release: " in printed
     assert "push main first" in printed
     assert set(repository.secrets) == {"DVC_CONFIG"}
+    assert "remote" not in repository.secrets["DVC_CONFIG"]
+    repository.secrets["DVC_CONFIG"] = hour.remote  # GitHub opens what gh sealed; the stand-in cannot
     assert repository.actions_may_open_pulls
     assert not repository.rulesets
 
-    # 2. the first push starts ci.yaml, and then main is protected
+    # 2. of the first push ci.yaml finds nothing to train, and then main is protected
     hour.until("git push --set-upstream origin main")
-    assert [(event.name, event.ref) for event in github.events()] == [("push", "refs/heads/main")]
-    assert any((tmp_path / "remote").rglob("*"))
+    first = hour.workflow()
+    assert first.conclusion == "success", first.log
+    assert results(first)["train / train"] == "skipped"
+    assert hour.home.verdicts(repository.branch("main")) == ["success"]
     assert "✓ ruleset: " in hour.until("make github")
     assert repository.protected == {"main": ("verdict",)}
 
-    # 3. the first pull request waits for its verdict, which a job gives
+    # 3. the first pull request is trained, judged and merged
     hour.until("gh pr create --fill")
     (pull,) = repository.pulls
-    assert "pull_request" in [event.name for event in github.events()]
-    job = Clone(github, repository, bot(github, repository, contents="read", checks="write"), tmp_path / "job")
-    check = ("gh", "api", f"repos/{repository.full_name}/check-runs", "-f", "name=verdict")
-    job.run(*check, "-f", f"head_sha={pull.head_sha}", "-f", "conclusion=success")
+    second = hour.workflow()
+    assert results(second) == GREEN, second.log
+    lock = second["train / report"].outputs["commit"]
+    assert pull.head_sha == lock
+    (comment,) = pull.comments
+    assert "train.epochs" in comment.body
     hour.until("git pull")
     assert pull.merged
-    assert yaml.safe_load((hour.folder / "params.yaml").read_text())["train"]["epochs"] == 4
+    assert yaml.safe_load((hour.folder / "params.yaml").read_text())["train"]["epochs"] == 5
+    assert hour.home.model("main") == hour.home.model(lock)
 
     # 4. the App of the release
     settings = hour.folder / ".github/settings.yaml"
@@ -92,7 +106,8 @@ def test_the_page_leads_from_an_empty_repository_to_a_release(
     assert '✓ ruleset: bypass ["Integration 42"]' in printed
     assert repository.variables == {"APP_CLIENT_ID": "Iv1.app"}
     assert set(repository.environments["release"].secrets) == {"APP_PRIVATE_KEY"}
-    for topic in ("ruleset", "environment release", "secrets", "secrets of release", "actions", "variable APP_CLIENT_ID"):
+    topics = ("ruleset", "environment release", "secrets", "secrets of release", "actions", "variable APP_CLIENT_ID")
+    for topic in topics:
         assert f"✓ {topic}: as .github/settings.yaml says" in printed
     hour.until("make status")
     assert not hour.left

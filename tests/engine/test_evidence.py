@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.engine.product import PRODUCT
 
+from mergeworthy.errors import UserError
 from mergeworthy.extras import evidence
 
 
@@ -22,6 +23,10 @@ def test_all_rows_are_there_and_each_has_evidence_or_a_reason() -> None:
         assert row.because or any(name.startswith("make ") for name in row.evidence), row.requirement
 
 
+def test_only_rows_with_a_reason_say_no_in_the_product() -> None:
+    assert "is not there" not in evidence.page()
+
+
 def test_evidence_that_is_gone_makes_a_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a project without the tests of its features, and with a canary in production's overlay
     before = evidence.page()
@@ -30,7 +35,10 @@ def test_evidence_that_is_gone_makes_a_no(tmp_path: Path, monkeypatch: pytest.Mo
     overlay = folder / "deploy/overlays/production/kustomization.yaml"
     overlay.write_text(overlay.read_text().replace("components:\n", "components:\n  - ../../canary\n"))
     monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="run `make evidence`"):
+        evidence.run(check=True)
     evidence.run()
+    evidence.run(check=True)
     after = (folder / evidence.PAGE).read_text()
     # then the one row says no, the other one no longer does, and the counts follow
     assert "Code of features is tested | no, because `tests/test_features.py` is not there |" in after

@@ -290,11 +290,13 @@ def github(
 
 
 @app.command()
-def evidence() -> None:
+def evidence(
+    check: Annotated[bool, typer.Option("--check", help="only compare; exit 1 if the page is out of date")] = False,
+) -> None:
     """Write docs/evidence.md: which tests of the ML Test Score and parts of MLOps level 2 the project passes."""
     from .extras.evidence import run as write
 
-    write()
+    write(check=check)
 
 
 @app.command()

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..render import table
-from ..text import say
+from ..errors import UserError
+from ..text import say, table
 
 PAGE = Path("docs/evidence.md")
 PACKAGE = Path(__file__).parents[1]
@@ -213,7 +213,7 @@ LEVEL_2: Sequence[Row] = (
         "MLflow mirrors it; the record is git",
     ),
     Row("Feature store", because="features are files of a stage; the service takes the newest history from the image"),
-    Row("Metadata store", ("make track", "mergeworthy.adapters.git.lineage"), "lineage of every run, model and image"),
+    Row("Metadata store", ("make track", "mergeworthy.adapters.dvc.lineage"), "lineage of every run, model and image"),
     Row(
         "Pipeline orchestrator",
         ("make trainjob", "make pipeline", "dvc.yaml: stages"),
@@ -222,10 +222,16 @@ LEVEL_2: Sequence[Row] = (
 )
 
 
-def run() -> None:
-    """Write docs/evidence.md."""
+def run(*, check: bool = False) -> None:
+    """Write docs/evidence.md; with `check`, only raise `UserError` if its content is another."""
+    content = page()
+    if check:
+        if not PAGE.exists() or PAGE.read_text() != content:
+            raise UserError(f"{PAGE} is not what the project holds: run `make evidence` and commit it")
+        say(f"{PAGE} is up to date")
+        return
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())
+    PAGE.write_text(content)
     say(f"{PAGE} is written")
 
 
@@ -268,7 +274,7 @@ def _reason(row: Row) -> str:
 
 
 def exists(name: str) -> bool:
-    """Return if a verb (`make x`), a function (`mergeworthy.a.b`) or a file (`path`, `path: text in it`) is there."""
+    """Return if a verb (`make NAME`), a function (`mergeworthy.a.b`) or a file (`path`, `path: text`) is there."""
     if name.startswith("make "):
         return name.removeprefix("make ") in _verbs()
     if name.startswith("mergeworthy."):
