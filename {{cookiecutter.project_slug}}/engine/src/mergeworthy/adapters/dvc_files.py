@@ -16,12 +16,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .. import files
 from ..errors import UserError
-from ..paths import DATA, DATA_DVC, LOCK, MODEL
+from ..paths import DATA, DATA_DVC, DVC_YAML, LOCK, MODEL
 from ..process import Deadline, SilentError, within
 from ..process import read as read_in_time
 
 Document = Mapping[str, Any]
-DVC_YAML = Path("dvc.yaml")
 DIRECTORY = ".dir"  # suffix of the hash of a folder, whose object lists its files
 HOW_TO_FIX = {
     LOCK.name: f"restore it with `git checkout {LOCK}`, or delete it and run `make pipeline`",

@@ -15,7 +15,7 @@ from ..config.base import PARAMS
 from ..config.gates import GATES
 from ..errors import UserError
 from ..patches import ENGINE
-from ..paths import DATA_DVC, LOCK
+from ..paths import DATA_DVC, DVC_YAML, LOCK
 from ..render import DASH, MINUS, counted, table, unbroken
 from ..text import code, prose
 from .facts import Facts
@@ -304,5 +304,5 @@ def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
 
 def _in_order(stages: Mapping[str, object]) -> list[str]:
     """Return the names as dvc.yaml orders them, others after them: dvc.lock is sorted by name."""
-    pipeline = list(dvc_files.pipeline()) if dvc_files.DVC_YAML.exists() else []
+    pipeline = list(dvc_files.pipeline()) if DVC_YAML.exists() else []
     return sorted(stages, key=lambda name: (pipeline.index(name) if name in pipeline else len(pipeline), name))

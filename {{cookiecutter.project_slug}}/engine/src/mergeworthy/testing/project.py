@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from .. import artifact, examples, holdout
 from .. import project as team
 from ..config.base import params as read_params
+from ..config.base import restrict
 from ..data.contract import requested
 from ..errors import UserError
 from ..files import read_parquet
@@ -94,9 +95,10 @@ class _Subject:
 
     def features(self, tables: Tables) -> pl.DataFrame:
         """Return the feature rows of `tables`; raise `UserError` if they lack a column of the key."""
-        lazy = self.project.build_features({name: table.lazy() for name, table in tables.items()}, self.params)
+        lazy = {name: table.lazy() for name, table in tables.items()}
+        lazy_rows = self.project.build_features(lazy, restrict(self.params, "features"))
         with team.running(self.project.features):
-            rows = lazy.collect()
+            rows = lazy_rows.collect()
         if missing := [name for name in self.project.key if name not in rows.columns]:
             raise UserError(
                 f"{self.function} must return the key of {self.project.main} ({', '.join(self.project.key)}), "
@@ -129,7 +131,7 @@ class _Subject:
         rows = self.rows.filter(pl.col(self.project.target).is_not_null()).head(TRAINING_ROWS)
         if rows[self.project.target].n_unique() < 2:
             raise SkipTest(f"{self.project.target} has no two values in {rows.height:,} rows: nothing can be trained")
-        return self.project.fit(self.project.dataset([rows.lazy()]), self.params, Compute())
+        return self.project.fit(self.project.dataset([rows.lazy()]), restrict(self.params, "train"), Compute())
 
 
 _subjects: dict[str, _Subject] = {}
@@ -279,7 +281,7 @@ def _service(subject: _Subject) -> None:
         span = (
             table.select(pl.col(time).min().alias("first"), pl.col(time).max().alias("last")).row(0) if time else None
         )
-        features.write_history(lazy, span, subject.params, Path(folder))
+        features.write_history(lazy, span, restrict(subject.params, "features"), Path(folder))
         store = EmbeddedStore(Path(folder), time)
         known = arrays(project.schema, dicts := requests.select(list(requested(project.schema))).to_dicts())
         _compare(subject, rows, known | store.lookup(known))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import read_toml, read_yaml
+from ..paths import DVC_YAML
 from ..project import PYPROJECT, registered
 
-DVC_YAML, SOURCE = Path("dvc.yaml"), Path("src")
+SOURCE = Path("src")
 USES = {  # what a stage uses of the registration beside what importing it runs
     "validate": ("tables",),
     "features": (),
