@@ -14,7 +14,7 @@ from ..adapters import dvc, git
 from ..config.base import PARAMS
 from ..config.gates import GATES
 from ..errors import UserError
-from ..files import DATA_DVC, LOCK
+from ..files import DATA_DVC, DVC_YAML, LOCK
 from ..patches import ENGINE
 from ..text import DASH, MINUS, Section, code, counted, folded_table, prose, table, unbroken
 from .facts import Facts
@@ -306,5 +306,5 @@ def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
 
 def _in_order(stages: Mapping[str, object]) -> list[str]:
     """Return the names as dvc.yaml orders them, others after them: dvc.lock is sorted by name."""
-    pipeline = list(dvc.pipeline()) if dvc.DVC_YAML.exists() else []
+    pipeline = list(dvc.pipeline()) if DVC_YAML.exists() else []
     return sorted(stages, key=lambda name: (pipeline.index(name) if name in pipeline else len(pipeline), name))
