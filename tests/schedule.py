@@ -89,7 +89,7 @@ class Schedule:
             **more,
         }
         words = [f"{name}={value}" for name, value in variables.items()]
-        return job.attempt("env", *words, str(self.python), "-m", "mergeworthy", name)
+        return job.attempt("env", *words, str(self.python), "-m", "mergeworthy.cli", name)
 
     def trained(self) -> None:
         """Commit a lock to the branch, as `make lock` does."""

@@ -274,7 +274,7 @@ class Weekly:
             **variables,
         }
         pairs = [f"{name}={value}" for name, value in words.items()]
-        done = self.job.attempt("env", *pairs, str(python), "-m", "mergeworthy", "update")
+        done = self.job.attempt("env", *pairs, str(python), "-m", "mergeworthy.cli", "update")
         return done.returncode, done.stdout + done.stderr
 
 

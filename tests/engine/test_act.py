@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mergeworthy.adapters import actions
 from mergeworthy.errors import UserError
-from mergeworthy.extras import act
 
 CONFIG = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://bucket/flights\n"
 LOCAL = "['remote \"storage\"']\n    secret_access_key = hush\n"
@@ -26,7 +26,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_credentials_reach_the_jobs_in_a_private_file_alone(checkout: Path) -> None:
-    command = act.command(checkout / "beside")
+    command = actions.act_command(checkout / "beside")
     secrets = checkout / "beside/secrets.yaml"
     assert "hush" not in " ".join(command)
     assert secrets.stat().st_mode & 0o077 == 0
@@ -39,4 +39,4 @@ def test_credentials_reach_the_jobs_in_a_private_file_alone(checkout: Path) -> N
 def test_without_act_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path.cwd()}/.venv/bin")
     with pytest.raises(UserError, match="act is not on the PATH"):
-        act.run()
+        actions.run_locally()

@@ -33,7 +33,7 @@ from mergeworthy.extras.backtest import Copy
 from mergeworthy.gate import run
 from mergeworthy.release import image, publish, verify
 from mergeworthy.report import sections as report
-from mergeworthy.serving import start
+from mergeworthy.serving import app
 from mergeworthy.stages import evaluate, features, reference, train, validate
 from mergeworthy.verdict import Check, Verdict
 from mergeworthy.workflow import comment, retraining
@@ -57,7 +57,7 @@ VERBS: dict[str, Callable[[], Any]] = {
     "track": tracking.read_record,
     "sweep": lambda: (settings.sweep(), settings.params(), sweep.split()),
     "image": lambda: (image.paths(), verify.read_golden()),
-    "serve": lambda: start.start(Starlette()),
+    "serve": lambda: app.start(Starlette()),
 }
 
 

@@ -35,7 +35,7 @@ def verb(alice: Clone, project: Path) -> Verb:
             "GITHUB_EVENT_NAME": "workflow_dispatch", "GITHUB_EVENT_PATH": str(event), "GITHUB_SHA": "0" * 40,
             "PYTHONPATH": f"{ROOT / PRODUCT}/src:{ROOT / PRODUCT}/engine/src", "RELEASE": json.dumps(release),
         }  # fmt: skip
-        command = [str(project / ".venv/bin/python"), "-m", "mergeworthy", "release", step]
+        command = [str(project / ".venv/bin/python"), "-m", "mergeworthy.cli", "release", step]
         result = run(command, by.folder, **environment)
         assert result.returncode == 0 or by is not alice, result.stderr
         return result.stdout + result.stderr

@@ -18,7 +18,7 @@ def test_the_doctor_reads_what_github_tells(home: Home, project: Path, monkeypat
     closed = Environment(branches=("main",))
     monkeypatch.setitem(home.repository.environments, "release", closed)
     python = str(project / ".venv/bin/python")
-    done = home.alice.attempt("env", "PYTHONPATH=src:engine/src", python, "-m", "mergeworthy", "doctor")
+    done = home.alice.attempt("env", "PYTHONPATH=src:engine/src", python, "-m", "mergeworthy.cli", "doctor")
     lines = done.stdout.splitlines()
     for topic in ("repository: acme/flight-delays on github.com", "GPU_RUNNER", "CPU_RUNNER", "runner: ", "token: "):
         assert [line for line in lines if line.startswith(f"✓ {topic}")], done.stdout + done.stderr

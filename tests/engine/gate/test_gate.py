@@ -11,7 +11,7 @@ from tests.engine.gate.project import GATES, GOOD, Project, flights, model
 
 from mergeworthy import artifact, holdout
 from mergeworthy.files import MODEL, PREDICTIONS
-from mergeworthy.verdict import SCHEMA, Verdict, verdict_schema
+from mergeworthy.verdict import Verdict
 
 STOPPING = """\
 from dataclasses import replace
@@ -316,7 +316,3 @@ def test_an_ordinary_improvement_is_no_leak(project: Project) -> None:
 def test_a_heavy_or_slow_model_blocks(project: Project) -> None:
     project.gates(cost={"model_mb": 1e-6, "latency_p95_ms": 1e-6})
     assert blocked(project.gate()).keys() == {"model MB", "p95 ms"}
-
-
-def test_the_published_schema_is_current() -> None:
-    assert SCHEMA.read_text() == verdict_schema(), "publish it with `python -m mergeworthy.verdict`"

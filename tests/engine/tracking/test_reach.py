@@ -24,7 +24,7 @@ from mergeworthy.process import shown
 
 def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "mergeworthy", "track", *words],
+        [sys.executable, "-m", "mergeworthy.cli", "track", *words],
         env={**os.environ, "PYTHONPATH": PACKAGES, **environment},
         capture_output=True,
         text=True,

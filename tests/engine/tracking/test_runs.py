@@ -91,7 +91,7 @@ def test_an_interruption_leaves_no_run(client: MlflowClient, project: Path, how:
         (project / f"reports/plots/{number}.png").write_bytes(trained.PIXEL)
     # when it is interrupted once the run is there
     recording = subprocess.Popen(
-        [sys.executable, "-m", "mergeworthy", "track"],
+        [sys.executable, "-m", "mergeworthy.cli", "track"],
         env={**os.environ, "PYTHONPATH": PACKAGES},
         stderr=subprocess.PIPE,
         text=True,

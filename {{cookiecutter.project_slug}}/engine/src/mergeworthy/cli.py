@@ -3,6 +3,7 @@
 Each verb imports what it needs when it runs, so that none waits for a library it does not use.
 """
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
@@ -105,6 +106,16 @@ def gate(
     from .gate.run import run as judge
 
     raise typer.Exit(judge(champion or current().champion).exit_code)
+
+
+@app.command()
+def schema(of: Literal["verdict", "drift"]) -> None:
+    """Print the JSON schema of reports/verdict.json or reports/drift.json, for programs that read them."""
+    from .drift.decision import Decision
+    from .verdict import Verdict
+
+    record = Verdict if of == "verdict" else Decision
+    print(json.dumps(record.model_json_schema(), indent=2))
 
 
 @app.command()
@@ -223,7 +234,7 @@ def replay(
 @app.command()
 def act() -> None:
     """Run ci.yaml itself on this machine, as committed."""
-    from .extras.act import run as act_run
+    from .adapters.actions import run_locally as act_run
 
     raise typer.Exit(act_run())
 
@@ -315,3 +326,7 @@ def scan(
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 1."""
     run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,8 @@
-"""The verdict of the gate: its type, its Markdown and console tables, and its published JSON schema.
+"""The verdict of the gate: its type, and its Markdown and console tables.
 
-`reports/verdict.json` is a file that other programs may rely on; `verdict.schema.json` beside this module describes it.
-`python -m mergeworthy.verdict` writes that schema again.
+`reports/verdict.json` is a file that other programs may rely on; `mergeworthy schema verdict` prints its schema.
 """
 
-import json
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,7 +12,6 @@ from rich.table import Table
 from .files import Record
 from .text import clean, inert, prose
 
-SCHEMA = Path(__file__).with_name("verdict.schema.json")
 MARKS = {"pass": "✅", "warn": "⚠️", "block": "⛔"}
 WORDS = {"pass": "may be merged", "warn": "may be merged, with a look at the warnings", "block": "may not be merged"}
 COLUMNS = ("Check", "", "Figure", "Limit", "Why")
@@ -101,11 +97,6 @@ def print_checks(title: str, checks: list[Check], caption: str | None = None) ->
     Console().print(table, markup=False)
 
 
-def verdict_schema() -> str:
-    """Return the JSON schema of `Verdict`."""
-    return json.dumps(Verdict.model_json_schema(), indent=2) + "\n"
-
-
 def _title(verdict: Verdict) -> str:
     return f"{MARKS[verdict.outcome]} The model {WORDS[verdict.outcome]}"
 
@@ -118,7 +109,3 @@ def _subject(verdict: Verdict) -> str:
 def _cells(check: Check) -> list[str]:
     numbers = ["" if value is None else f"{value:.4g}" for value in (check.figure, check.limit)]
     return [check.name, MARKS[check.result], *numbers, check.why]
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(verdict_schema())

@@ -1,4 +1,4 @@
-"""GitHub Actions: the event that a run is for, what a step hands to the workflow, and which run trained a model.
+"""GitHub Actions: the event that a run is for, outputs of a step, which run trained a model, and ci.yaml run here.
 
 `Event` comes from GitHub's variables and payload in CI, and from git on a laptop.
 
@@ -11,7 +11,11 @@ mistakes, and proves nothing against a colleague who forges a commit.
 
 import base64
 import gzip
+import json
 import os
+import re
+import subprocess
+import tempfile
 import uuid
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -26,9 +30,18 @@ from ..text import annotation
 from . import dvc, git
 
 NO_COMMIT = "0" * 40  # as git writes it
-CI = Path(".github/workflows/ci.yaml")
+WORKFLOWS = Path(".github/workflows")
+CI = WORKFLOWS / "ci.yaml"
 TRAINED_LOCK = "TRAINED_LOCK"  # variable with the lock that this run's job `train` wrote, as one line
 FROM_SCRATCH = "from scratch"
+RUNNER = "ubuntu-24.04"  # the label that the workflows use if no variable names a runner
+# act reads every action, even of steps that are skipped. These two need GitHub: a clone of this folder replaces them.
+REPLACED = re.compile(r"uses: (actions/(?:checkout|create-github-app-token)@\w+)")
+CLONE = {
+    "name": "clone",
+    "description": "This repository as committed, in the place of actions/checkout",
+    "runs": {"using": "composite", "steps": [{"shell": "bash", "run": 'git clone --quiet "$LAPTOP" .'}]},
+}
 
 
 @dataclass(frozen=True)
@@ -268,3 +281,56 @@ def _unpacked(trained_lock: str) -> bytes:
 def _run_address() -> str:
     event = current()
     return f"{event.server}/{event.repository}/actions/runs/{os.environ.get('GITHUB_RUN_ID', 'unknown')}"
+
+
+def run_locally() -> int:
+    """Run ci.yaml on this machine, as committed, with act; return its exit status; raise `UserError` without act."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return subprocess.run(act_command(Path(folder)), env=_act_environment(), check=False).returncode
+        except FileNotFoundError:
+            raise UserError("act is not on the PATH: install it (https://nektosact.com), or run `make ci`") from None
+
+
+def act_command(folder: Path) -> list[str]:
+    """Return act's command line; write the files that act needs beside the repository into `folder`."""
+    (folder / "clone").mkdir()
+    (folder / "clone/action.yaml").write_text(json.dumps(CLONE))  # JSON is YAML
+    secrets = folder / "secrets.yaml"
+    secrets.touch(mode=0o600)
+    secrets.write_text(json.dumps({"DVC_CONFIG": _dvc_remote()}))
+    actions = {action for path in WORKFLOWS.glob("*.yaml") for action in REPLACED.findall(path.read_text())}
+    options = {
+        "--workflows": str(CI),
+        "--platform": f"{RUNNER}=-self-hosted",  # on this machine, without Docker
+        "--container-daemon-socket": "-",
+        "--secret-file": str(secrets),
+        "--env": f"LAPTOP={Path.cwd()}",
+        "--action-cache-path": str(folder / "actions"),
+    }
+    pairs = [*options.items(), *(("--local-repository", f"{action}={folder / 'clone'}") for action in sorted(actions))]
+    return [
+        "act",
+        "workflow_dispatch",
+        "--no-skip-checkout",
+        "--no-cache-server",
+        *(word for pair in pairs for word in pair),
+    ]
+
+
+def _dvc_remote() -> str:
+    """Return the default DVC remote of this checkout as configuration, with its credentials, for jobs elsewhere."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        name = repo.config["core"].get("remote")
+        settings = repo.config["remote"].get(name, {})
+    return "\n".join([f"['remote \"{name}\"']", *(f"    {key} = {value}" for key, value in settings.items()), ""])
+
+
+def _act_environment() -> dict[str, str]:
+    """Return the environment without what leads a job back to this checkout: its programs on the PATH, make's state."""
+    here = str(Path.cwd())
+    path = [entry for entry in os.environ["PATH"].split(os.pathsep) if not entry.startswith(here)]
+    state = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV", "PYTHONPATH")
+    return {key: value for key, value in os.environ.items() if key not in state} | {"PATH": os.pathsep.join(path)}

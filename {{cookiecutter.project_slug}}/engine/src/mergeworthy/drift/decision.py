@@ -1,16 +1,14 @@
 """The drift decision: `reports/drift.json` as types, and the pure functions that decide from counts and labelled rows.
 
-Others may rely on the file: `decision.schema.json` describes it, and `python -m mergeworthy.drift.decision` writes that
-schema. The same figures give the same decision.
+Other programs may rely on the file; `mergeworthy schema drift` prints its schema. The same figures give the same
+decision.
 
 Evidence is weighed in the order of its worth: labelled performance, then predictions, then inputs. If labels show the
 champion to be as good as on its holdout, within the margins, inputs and predictions that moved call for nothing:
 seasons come and go. Age always counts.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -33,8 +31,8 @@ from ..reference import (
     measure_without_error,
 )
 from ..stats import jensen_shannon
+from ..text import counted
 
-SCHEMA = Path(__file__).with_name("decision.schema.json")
 NOTHING_NEW = "Nothing to do: no data came since the champion was trained."
 
 Outcome = Literal["quiet", "retrain", "broken"]
@@ -119,11 +117,6 @@ class Decision(Record):
         return [rule for rule in self.rules if rule.fired]
 
 
-def decision_schema() -> str:
-    """Return the JSON schema of `Decision`."""
-    return json.dumps(Decision.model_json_schema(), indent=2) + "\n"
-
-
 def decide(reference: Reference, now: Counts, labelled: Labelled, settings: Bootstrap, policy: Drift) -> Decision:
     """Return the decision on the data that came since the reference; `labelled` are its rows whose label is known."""
     runs = windows(now, policy)
@@ -203,9 +196,9 @@ def performance_rules(holdout: Figures, now: Figures, policy: Performance) -> It
         low = loss.at_least(policy.confidence)
         fired = low > margin
         change = f"{metric} on labelled rows went {loss.champion:.4f} → {loss.challenger:.4f}"
-        bound = f"with {policy.confidence:.1%} confidence at least {low:.4f} worse"
-        limit = f", the margin is {margin:g}." if fired else f": not beyond the margin of {margin:g}."
-        why = f"{change}, {bound}{limit}"
+        confidence = f"{100 * policy.confidence:.3g}% confidence"
+        shown = f"with {confidence} at least {low:.4f} worse" if low > 0 else f"not shown worse with {confidence}"
+        why = f"{change}, {shown}; the margin is {margin:.4g}."
         yield Rule(name=metric, evidence="performance", fired=fired, figure=low, threshold=margin, why=why)
 
 
@@ -240,8 +233,8 @@ def distance_rules(columns: Iterable[Column], windows: int, policy: WindowRules,
         evidence: Evidence = "predictions" if column.name in watched else "inputs"
         subject = f"predictions {column.name}" if column.name in watched else column.name
         if fired:
-            distances = f"a distance of {distance:.3f} (Jensen-Shannon) or more from the reference"
-            why = f"{subject}: {distances} in each of {windows} windows, usual is up to {limit:.3f}."
+            distances = f"at least {distance:.3f} away (Jensen-Shannon) from what the champion learned from"
+            why = f"{subject}: {distances} in each of {windows} windows; usual is up to {limit:.3f}."
         else:
             why = f"{subject}: within what is usual."
         yield Rule(name=column.name, evidence=evidence, fired=fired, figure=distance, threshold=limit, why=why)
@@ -257,7 +250,7 @@ def age_rule(blocks: int, policy: Drift, unit: str) -> Rule:
 def summary(rules: Sequence[Rule], decisive: Sequence[Rule], *, as_good: bool) -> str:
     """Return the decision and its most important reason in one sentence."""
     if decisive:
-        others = f" ({len(decisive) - 1} more rules fired)" if len(decisive) > 1 else ""
+        others = f" ({counted(len(decisive) - 1, 'more rule')} fired)" if len(decisive) > 1 else ""
         return f"A new model is called for: {decisive[0].why}{others}"
     if fired := sum(rule.fired for rule in rules):
         return (
@@ -293,7 +286,3 @@ def _stretches(labelled: Labelled, blocks: Sequence[str], policy: Drift) -> list
 def _window_of(rows: Labelled, figures: Figures) -> Window:
     blocks = rows["block"]
     return Window(first=blocks[0], last=blocks[-1], rows=rows.height, performance=dict(figures))
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(decision_schema())

@@ -28,7 +28,7 @@ from ..config import REPOSITORY
 from ..errors import UserError
 from ..process import Deadline, SilentError, call, shown
 from ..text import logged
-from . import clusters, github_settings
+from . import github_settings
 from .github_settings import Part
 from .github_settings import shown as setting
 
@@ -131,8 +131,10 @@ def cluster() -> Iterator[Finding]:
     ray = settings.infra().ray
     if ray is None:
         return
+    from .clusters import check_connection  # takes a second, which a project without a cluster saves
+
     try:
-        clusters.check_connection(ray.head)
+        check_connection(ray.head)
     except UserError as error:
         yield problem("Ray", str(error), "start the cluster, or leave `ray` out of infra.yaml")
     else:

@@ -1,19 +1,31 @@
 """The HTTP API: checks on a request, the routes `/predict`, `/model` and `/openapi.json`, and headers of an answer.
 
-BentoML adds health, readiness and metrics.
+`start` loads the model and connects the parts of the service. The identity of the model is read once, at the start;
+every answer, `/model` and `/metrics` report it. BentoML adds health and readiness, and counts requests.
 """
 
 import asyncio
+import gc
 import hmac
 import os
 import random
 import re
-from collections.abc import Collection
+import shutil
+import subprocess
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
+import prometheus_client
 from numpy.typing import NDArray
 from pandera.polars import DataFrameSchema
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 from starlette.applications import Starlette
@@ -21,16 +33,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .. import config as settings
+from .. import examples
+from ..artifact import inputs, load
 from ..config.infra import Serving
-from ..data.contract import requested
+from ..data.contract import private_columns, requested
 from ..errors import UserError
-from ..project import registered
+from ..files import LOCK, MODEL, ONLINE, md5
+from ..project import full_name, registered
 from ..stats import Floats
-from .identity import Identity, ModelMetrics
+from ..text import say
 from .log import Log
-from .schema import PREDICT_PATH, document, expected_forms
-from .scorer import Batcher
+from .schema import PREDICT_PATH, arrays, document, expected_forms, request
+from .schema import columns as as_columns
+from .scorer import HOW_TO_FIX, Batcher, EmbeddedStore, OnlineStore, Scorer
 
+TRIAL_ROWS = 3  # several, because an array of one row hides a wrong shape
 MAX_ROW_BYTES = 2048  # of one row in JSON; far more than a row of any usual table
 MAX_ARRIVING_BYTES = 32_000_000  # of all bodies together that are still arriving
 DECIMALS = 7  # of a score; float32 has no more
@@ -42,7 +60,78 @@ REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 TOKEN_VARIABLE = "SERVICE_TOKEN"  # noqa: S105 - the name of an environment variable
 TOKEN_PATTERN = re.compile(r"[\x21-\x7e]{16,1024}")
 RETRY_HEADER = ("retry-after", "1")
+UNKNOWN = "unknown"  # an identity that cannot be determined
 OTHER_FORM = "Value does not have the form that /openapi.json describes"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Commit, registered version, MD5 of `dvc.lock` and of the model; `unknown` if not to be determined."""
+
+    commit: str
+    version: str
+    lock: str
+    model: str
+
+    def labels(self) -> dict[str, str]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def read_identity() -> Identity:
+    """Return the identity from files and git; MODEL_COMMIT, MODEL_LOCK and MODEL_VERSION replace them in an image."""
+    return Identity(
+        commit=os.environ.get("MODEL_COMMIT") or _head() or UNKNOWN,
+        version=os.environ.get("MODEL_VERSION") or UNKNOWN,
+        lock=os.environ.get("MODEL_LOCK") or (md5(LOCK) if LOCK.exists() else UNKNOWN),
+        model=md5(MODEL),
+    )
+
+
+def _head() -> str:
+    if shutil.which("git") is None:
+        return ""
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+class ModelMetrics:
+    """Metrics of the model: scores, refused requests, answers missing from the log, identity, age of the data."""
+
+    def __init__(self, identity: Identity, until: float | None) -> None:
+        self._scores = ScoreHistogram()
+        prometheus_client.REGISTRY.register(self._scores)
+        self.refused = prometheus_client.Counter("model_refused", "Requests refused, by status", ["status"])
+        self.lost = prometheus_client.Counter("model_log_lost", "Answers that the prediction log could not take")
+        info = prometheus_client.Gauge("model_info", "Always 1: which model answers", list(identity.labels()))
+        info.labels(**identity.labels()).set(1)
+        if until is not None:
+            name = "model_data_until_timestamp_seconds"
+            prometheus_client.Gauge(name, "Newest event in the history").set(until)
+
+    def scored(self, scores: list[float]) -> None:
+        """Count what the task observes of one answer."""
+        self._scores.count(scores)
+
+
+class ScoreHistogram(Collector):
+    """The histogram `model_score`: prometheus_client's takes two microseconds a score, as each takes its lock."""
+
+    def __init__(self) -> None:
+        self._edges = registered().task.histogram_edges
+        self._counts, self._sum = [0] * (len(self._edges) + 1), 0.0
+
+    def count(self, scores: list[float]) -> None:
+        """Add scores; one thread alone may call this."""
+        counts, edges = self._counts, self._edges
+        for score in scores:
+            counts[bisect_left(edges, score)] += 1
+        self._sum += sum(scores)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the histogram as it is now."""
+        edges = [*map(str, self._edges), "+Inf"]
+        counts = zip(edges, accumulate(self._counts), strict=True)
+        yield HistogramMetricFamily("model_score", "Scores of the rows", list(counts), self._sum)
 
 
 class Refusal(Exception):  # noqa: N818, an answer and no failure
@@ -255,3 +344,68 @@ class IdentityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+@dataclass(frozen=True)
+class StartedService:
+    """The route `/predict`, the log, which has to be closed at the end, and the version that metrics name."""
+
+    predictions: Predictions
+    predict: IdentityHeaders
+    log: Log
+    version: str
+
+
+@cache
+def start(api: Starlette) -> StartedService:
+    """Load the model and add its routes to `api`, once; raise `UserError` if the model cannot be served."""
+    limits, identity, schema = settings.infra().serving, read_identity(), registered().schema
+    token = required_token()
+    store, session = _store(), load()  # before metrics are registered, which cannot be done twice
+    _try_features(session, store, schema)
+    request_type = request(schema, limits.max_rows)
+    metrics = ModelMetrics(identity, store.until)
+    batcher = Batcher(Scorer(session, store, schema))
+    logged = [name for name in requested(schema) if name not in private_columns(schema)]
+    log = Log(limits.log, identity.labels(), logged, metrics.lost.inc)
+    predictions = Predictions(request_type, schema, batcher, log, metrics, limits, token)
+    add_routes(api, predictions, request_type, identity, needs_token=token is not None)
+    # The objects of a start live as long as the process. Collecting them again held up all requests for 0.1 s.
+    gc.collect()
+    gc.freeze()
+    return StartedService(predictions, IdentityHeaders(predictions, identity), log, identity.lock[:12])
+
+
+def _try_features(session: ort.InferenceSession, store: OnlineStore, schema: DataFrameSchema) -> None:
+    """Compute the model's inputs for rows made from the contract; raise `UserError` if a request could not be scored.
+
+    Otherwise a mistake in `Online.derive` would show as a failure of the first request.
+    """
+    try:
+        rows = examples.requests(schema, TRIAL_ROWS)
+    except UserError as error:
+        say(f"the features are not tried before the first request: {error}")
+        return
+    columns = arrays(schema, as_columns(schema, rows))
+    columns |= store.lookup(columns)
+    project = registered()
+    columns |= project.derive_arrays(columns, len(rows))
+    if missing := [name for name in inputs(session) if name not in columns]:
+        derive = f"{full_name(project.online.derive)} does not return it" if project.online else "Project(online=None)"
+        raise UserError(
+            f"the model reads {missing[0]}, which a request cannot provide: it is no column of {project.main} that is "
+            f"known before the event, no history has it, and {derive}"
+        )
+
+
+def _store() -> EmbeddedStore:
+    try:
+        return EmbeddedStore(ONLINE, (registered().schema.metadata or {}).get("time"))
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged file shows in many ways
+        raise UserError(f"{ONLINE} cannot be read: {_first_line(error)}: {HOW_TO_FIX}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

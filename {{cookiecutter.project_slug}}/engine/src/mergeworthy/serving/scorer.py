@@ -3,7 +3,7 @@
 The features are those of training, by the same `derive`. `OnlineStore` is the serving side of `Online.history`:
 `EmbeddedStore` reads `models/online/` into memory. To answer from a feature store instead (Feast, Redis, a stream),
 write a class with the same `lookup`: take the keys from `columns`, query the store (Feast: `get_online_features`), and
-return values under the same names. Pass it to `Scorer` in `start.py`; nothing else changes.
+return values under the same names. Pass it to `Scorer` in `app.py`; nothing else changes.
 """
 
 import asyncio

@@ -99,13 +99,13 @@ def application(bento: Any, api: Starlette) -> "OuterApp":
     from bentoml._internal.server.metrics.prometheus import PrometheusClient
 
     BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
-    from . import start
+    from .app import start
 
     configure_server_logging()  # type: ignore[no-untyped-call]
     server_context.service_name = server_context.bento_name = bento.name
     server_context.service_type = "entry_service"
     app = bento.to_asgi()
-    started = start.start(api)
+    started = start(api)
     server_context.bento_version = started.version
     return OuterApp(app, frozenset(paths(app)), started.predict, started.predictions, Traffic(app))
 

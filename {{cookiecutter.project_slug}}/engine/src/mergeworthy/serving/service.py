@@ -27,7 +27,7 @@ class Service:
 
     def __init__(self) -> None:
         # Imported only here: `bentoml build` loads this file too, without a model.
-        from .start import start
+        from .app import start
 
         self._started = start(api)
 
