@@ -27,6 +27,7 @@ MADE = {  # by a run, or by a person
     "models/online",
     "mlflow.db",
     "dvc.lock",
+    "uv.lock",
     ".venv",
     "demo",
     ".dvc/config.local",
@@ -175,3 +176,10 @@ def test_every_path_and_link_on_a_page_exists(fresh: Path, page: str) -> None:
     places = [readme.parent, fresh, *(fresh / folder for folder in SOURCES), fresh / "engine/src/mergeworthy", ROOT]
     for path in [*(link.replace("%7B", "{").replace("%7D", "}") for link in links), *paths]:
         assert path in MADE or path.startswith("reports/") or any((place / path).exists() for place in places), path
+
+
+def test_every_page_that_a_report_links_exists(fresh: Path) -> None:
+    code = "".join(path.read_text() for path in (fresh / "engine/src").rglob("*.py"))
+    pages = re.findall(r'page_link\("([^"]+)"\)', code)
+    assert {"docs/gate.md", "docs/drift.md"} <= set(pages)
+    assert not [page for page in pages if not (fresh / page).exists()]

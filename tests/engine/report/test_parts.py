@@ -8,7 +8,9 @@ from tests.engine import reported
 from tests.engine.markdown_tables import tables
 from tests.engine.reported import BLOCK, WARN, Project, checks, comparison, git, slices, write_report
 
+from mergeworthy.plots import BLUE, Plot, Series, mermaid
 from mergeworthy.report import MARKER
+from mergeworthy.text import figure
 from mergeworthy.verdict import Check
 
 
@@ -212,16 +214,15 @@ def test_answers_at_the_threshold_are_counted(project: Project) -> None:
     assert rows[0]["Answered yes"] == f"{counts[True, True]:,}"
     assert rows[1]["Answered no"] == f"{counts[False, False]:,}"
     recall = counts[True, True] / (counts[True, True] + counts[True, False])
-    assert rows[0]["Rate"] == f"recall {recall:.1%}"
     precision = counts[True, True] / (counts[True, True] + counts[False, True])
-    assert rows[2]["Answered yes"] == f"precision {precision:.1%}"
+    assert f"\n\nRecall {recall:.1%}; precision {precision:.1%}; false alarms " in text
 
 
 def test_how_to_read_the_report_is_behind_a_click_at_its_end(project: Project) -> None:
     text = write_report()
     (body,) = re.findall(r"<details><summary>New to this\?.*?</details>", text, re.DOTALL)
     assert "90 % interval" in body
-    assert "`docs/reviewer.md`" in body
+    assert "`docs/gate.md`" in body
     assert text.index(body) > text.index("### Cost and time")
 
 
@@ -230,3 +231,38 @@ def test_plots_are_charts_that_github_draws_and_no_file_is_named(project: Projec
     assert text.count("```mermaid") == text.count("xychart-beta") == 3
     assert "![" not in text
     assert "<img" not in text
+
+
+@pytest.mark.parametrize("names", [("UA", "B6"), tuple(f"carrier number {number}" for number in range(9))])
+def test_points_of_a_chart_are_numbered_if_their_names_do_not_fit(names: tuple[str, ...]) -> None:
+    series = Series.of("share", BLUE, range(len(names)), [0.1] * len(names), "bar")
+    text = mermaid(Plot("x", "Carriers", ("carrier", "share"), (series,), names))
+    if len(names) == 2:
+        assert '["UA", "B6"]' in text
+        assert text.endswith("```")
+    else:
+        assert '["1", "2", "3", "4", "5", "6", "7", "8", "9"]' in text
+        assert text.splitlines()[-1].startswith("<sub>**1** carrier number 0 · **2** carrier number 1 · ")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.79912, "0.7991"),
+        (-0.5, "−0.5000"),
+        (44.00712, "44.007"),
+        (92.0, "92"),
+        (1234.56, "1,234.6"),
+        (0.0, "0.0000"),
+        (1e7, "10,000,000"),
+        (None, "–"),
+    ],
+)
+def test_a_figure_is_as_exact_as_it_is_readable(value: float | None, shown: str) -> None:
+    assert figure(value) == shown
+
+
+def test_what_is_compared_stands_beside_its_name_so_that_a_phone_shows_it(project: Project) -> None:
+    headers = [list(rows[0]) for rows in tables(write_report())]
+    assert [header[:3] for header in headers if header[0] == "Metric"] == [["Metric", "Change", "This model"]]
+    assert {tuple(header[:2]) for header in headers if header[0] == "Slice"} == {("Slice", "Change")}

@@ -42,6 +42,7 @@ CHAMPION = REPORTS / "champion.parquet"
 VERDICT = REPORTS / "verdict.json"
 REPORT = REPORTS / "report.md"
 DRIFT = REPORTS / "drift.json"
+DVC_YAML = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 DATA_DVC = Path("data.dvc")
 

@@ -1,7 +1,8 @@
 """Plots as data: the one source of a PNG file (`stages/evaluate.py`) and of a Mermaid chart, which GitHub draws itself.
 
 Mermaid's chart has no legend and only evenly spaced points, so a chart in a comment is small, and the caption above it
-names its lines.
+names its lines and its y axis, whose title a phone would print over the figures. It prints labels over each other, so
+points whose names are too long for it have numbers, and a line below the chart names them.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,11 @@ Floats = NDArray[np.float64]
 BLUE, ORANGE, GREY = "#2f81f7", "#e16f24", "#8b949e"  # visible on white and on black
 MARKS = {BLUE: "🔵", ORANGE: "🟠", GREY: "⚪"}
 POINTS = 31  # of a line in a comment
+ROOM, GAP = 56, 2  # characters that fit below a chart, and those between two labels
 CHART = """```mermaid
 ---
 config:
-  xyChart: {{width: 640, height: 280}}
+  xyChart: {{width: 500, height: 250, yAxis: {{showTitle: false, labelPadding: 12}}}}
   themeVariables:
     xyChart:
       backgroundColor: "transparent"
@@ -74,10 +76,15 @@ class Plot:
 
 
 def mermaid(plot: Plot) -> str:
-    """Return the plot as a Mermaid chart."""
-    first, values = plot.series[0].x, [series.y for series in plot.series]
+    """Return the plot as a Mermaid chart, and below it the names of its points if they do not fit into it."""
+    first, values, names = plot.series[0].x, [series.y for series in plot.series], ""
     if plot.ticks is not None:
-        domain = "[" + ", ".join(f'"{label(tick)}"' for tick in plot.ticks) + "]"
+        labels = [label(tick) for tick in plot.ticks]
+        if sum(map(len, labels)) + GAP * len(labels) > ROOM:
+            labels = [str(number) for number in range(1, len(plot.ticks) + 1)]
+            named = zip(labels, plot.ticks, strict=True)
+            names = f"\n\n<sub>{' · '.join(f'**{number}** {prose(tick, NAME)}' for number, tick in named)}</sub>"
+        domain = "[" + ", ".join(f'"{name}"' for name in labels) + "]"
     elif len(first) <= POINTS and all(np.array_equal(series.x, first) for series in plot.series):
         domain = f"[{', '.join(f'{x:g}' for x in first)}]"  # names each point, so that the axis shows no epoch 1.5
     else:
@@ -85,7 +92,7 @@ def mermaid(plot: Plot) -> str:
         grid, domain = np.linspace(low, high, POINTS), f"{low:g} --> {high:g}"
         values = [np.interp(grid, series.x, series.y) for series in plot.series]
     drawn = zip(plot.series, values, strict=True)
-    return CHART.format(
+    chart = CHART.format(
         colours=", ".join(series.colour for series in plot.series),
         x=label(plot.axes[0], NAME),
         y=label(plot.axes[1], NAME),
@@ -94,17 +101,19 @@ def mermaid(plot: Plot) -> str:
         high=plot.high,
         series="\n".join(f"  {series.kind} [{', '.join(f'{y:.4f}' for y in ys)}]" for series, ys in drawn),
     )
+    return chart + names
 
 
 def captioned(plot: Plot) -> str:
-    """Return the plot's title, the names of its series, and its chart."""
+    """Return the plot's title, the names of its y axis and its series, and its chart."""
     mixed = len({series.kind for series in plot.series}) > 1
     top_first = reversed(plot.series) if not mixed else plot.series
     names = [
         f"{MARKS[series.colour]} {prose(series.name, NAME)}{f' ({series.kind})' if mixed else ''}"
         for series in top_first
     ]
-    return f"**{prose(plot.title, NAME)}**: {', '.join(names)}.\n\n{mermaid(plot)}"
+    axis = f", {prose(plot.axes[1], NAME)}" if plot.axes[1] != plot.title.lower() else ""
+    return f"**{prose(plot.title, NAME)}**{axis}: {', '.join(names)}.\n\n{mermaid(plot)}"
 
 
 def training(history: pl.DataFrame) -> Plot | None:

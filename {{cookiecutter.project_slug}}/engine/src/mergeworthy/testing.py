@@ -25,9 +25,10 @@ from pydantic import BaseModel
 from . import artifact, examples, holdout
 from . import project as team
 from .config.base import params as read_params
+from .config.base import restrict
 from .data.contract import requested
 from .errors import UserError
-from .files import read_parquet, read_toml, read_yaml
+from .files import DVC_YAML, read_parquet, read_toml, read_yaml
 from .interface import Compute
 from .partitions import accepted
 from .project import PYPROJECT, Project, registered
@@ -94,9 +95,10 @@ class _Subject:
 
     def features(self, tables: Tables) -> pl.DataFrame:
         """Return the feature rows of `tables`; raise `UserError` if they lack a column of the key."""
-        lazy = self.project.build_features({name: table.lazy() for name, table in tables.items()}, self.params)
+        lazy = {name: table.lazy() for name, table in tables.items()}
+        lazy_rows = self.project.build_features(lazy, restrict(self.params, "features"))
         with team.running(self.project.features):
-            rows = lazy.collect()
+            rows = lazy_rows.collect()
         if missing := [name for name in self.project.key if name not in rows.columns]:
             raise UserError(
                 f"{self.function} must return the key of {self.project.main} ({', '.join(self.project.key)}), "
@@ -129,7 +131,7 @@ class _Subject:
         rows = self.rows.filter(pl.col(self.project.target).is_not_null()).head(TRAINING_ROWS)
         if rows[self.project.target].n_unique() < 2:
             raise SkipTest(f"{self.project.target} has no two values in {rows.height:,} rows: nothing can be trained")
-        return self.project.fit(self.project.dataset([rows.lazy()]), self.params, Compute())
+        return self.project.fit(self.project.dataset([rows.lazy()]), restrict(self.params, "train"), Compute())
 
 
 _subjects: dict[str, _Subject] = {}
@@ -281,7 +283,7 @@ def _service(subject: _Subject) -> None:
         span = (
             table.select(pl.col(time).min().alias("first"), pl.col(time).max().alias("last")).row(0) if time else None
         )
-        features.write_history(lazy, span, subject.params, Path(folder))
+        features.write_history(lazy, span, restrict(subject.params, "features"), Path(folder))
         store = EmbeddedStore(Path(folder), time)
         columns = requests.select(list(requested(project.schema))).to_dict(as_series=False)
         known = arrays(project.schema, columns)
@@ -392,7 +394,7 @@ def _predict(subject: _Subject, rows: pl.DataFrame) -> NDArray[np.float32]:
         raise UserError(f"the model cannot score the feature rows: {team.words(error)}") from error
 
 
-DVC_YAML, SOURCE = Path("dvc.yaml"), Path("src")
+SOURCE = Path("src")
 USES = {  # what a stage uses of the registration beside what importing it runs
     "validate": ("tables",),
     "features": (),

@@ -4,6 +4,7 @@ Whatever the text contains, it becomes one line that starts no workflow command 
 Tables, folded parts, figures and sections are made of cells and lines that are safe already.
 """
 
+import math
 import re
 import sys
 import unicodedata
@@ -105,8 +106,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def figure(value: float | None, *, sign: bool = False) -> str:
-    """Return a number with four decimals and a real minus sign; a dash for None."""
-    return DASH if value is None else f"{value:{'+' if sign else ''}.4f}".replace("-", MINUS)
+    """Return a number with four decimals, or five figures from 10 on, and a real minus sign; a dash for None."""
+    if value is None:
+        return DASH
+    before_point = len(f"{abs(value):.0f}") if math.isfinite(value) else 1
+    decimals = 0 if before_point > 1 and float(value).is_integer() else max(5 - before_point, 0)
+    return f"{value:{'+' if sign else ''},.{decimals}f}".replace("-", MINUS)
 
 
 def within(budget: int, lines: Iterable[str]) -> list[str]:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field, ValidationError
 from .. import files
 from ..config.base import PARAMS
 from ..errors import UserError
-from ..files import DATA, DATA_DVC, LOCK, MODEL
+from ..files import DATA, DATA_DVC, DVC_YAML, LOCK, MODEL
 from ..partitions import Partition
 from ..process import Deadline, SilentError, call, local, shown, within
 from ..process import read as read_in_time
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 Document = Mapping[str, Any]
-DVC_YAML = Path("dvc.yaml")
 DIRECTORY = ".dir"  # suffix of the hash of a folder, whose object lists its files
 HOW_TO_FIX = {
     LOCK.name: f"restore it with `git checkout {LOCK}`, or delete it and run `make pipeline`",

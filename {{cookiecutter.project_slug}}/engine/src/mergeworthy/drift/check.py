@@ -16,6 +16,7 @@ rows, so the page costs the same for a thousand rows as for ten million, and sho
 columns is what costs, so the page has only the columns that moved most; `reports/drift.json` has all of them.
 """
 
+import os
 import tempfile
 import warnings
 from collections import Counter
@@ -29,6 +30,7 @@ import polars as pl
 from .. import artifact, files
 from .. import config as settings
 from ..adapters import dvc
+from ..adapters.actions import Event, current
 from ..config.gates import Drift
 from ..data.contract import validate
 from ..data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged_columns, read_log
@@ -53,11 +55,12 @@ from ..reference import (
     with_watched,
 )
 from ..stages.features import build
-from ..text import DASH, NAME, code, counted, details, figure, label, prose, say, table
-from .decision import Column, Decision, Log, Rule, decide
+from ..text import DASH, NAME, code, counted, details, figure, label, prose, say, table, unbroken
+from .decision import Column, Decision, Log, Rule, Window, decide
 
 MOMENT, OF_SOURCE = "(moment)", " (source)"  # a column, and a suffix of columns: no column of data has such names
 NAMED_COLUMNS = 5  # in a sentence
+CONTRACT, LOG = "data contract", "prediction log"  # what may be broken
 REFRESH_DATA = "run `make data`"
 
 Tables = Mapping[str, pl.DataFrame]
@@ -78,14 +81,14 @@ def run(until: str | None = None) -> Decision:
         except BrokenDataError as error:
             decision = broken(reference, str(error))
     DRIFT.write_text(decision.model_dump_json(indent=1) + "\n")
-    DRIFT.with_suffix(".md").write_text(decision_markdown(decision))
+    DRIFT.with_suffix(".md").write_text(decision_markdown(decision, current()))
     if decision.windows:
         write_html(DRIFT.with_suffix(".html"), decision)
     say(decision.sentence)
     return decision
 
 
-def broken(reference: Reference, reason: str, subject: str = "data contract") -> Decision:
+def broken(reference: Reference, reason: str, subject: str = CONTRACT) -> Decision:
     """Return the decision for broken data: nothing is trained, and the champion stays."""
     rule = Rule(name=subject, evidence="data", fired=True, why=f"{reason}.")
     sentence = f"The data is broken, so nothing is trained: {reason}."
@@ -119,7 +122,7 @@ def _with_log(reference: Reference, decision: Decision, log: Log, policy: Drift)
     """Return the decision with the log's figures; `broken` if too many rows disagree with the source."""
     enough = log.skewed + log.counted >= policy.window.minimum_rows
     if enough and log.skew > policy.maximum_skew:
-        decision = broken(reference, disagreement(log, policy.maximum_skew), "prediction log")
+        decision = broken(reference, disagreement(log, policy.maximum_skew), LOG)
     elif not log.counted:
         sentence = f"Nothing can be measured: {log.rows:,} of the new rows are in the prediction log, and none counts."
         decision = decision.model_copy(update={"sentence": sentence})
@@ -250,38 +253,86 @@ def _moment(source: pl.DataFrame) -> pl.Expr:
 
 MARKS = {"quiet": "✅", "retrain": "🔁", "broken": "⛔"}
 TITLES = {"quiet": "The champion stays", "retrain": "A new model is called for", "broken": "The data is broken"}
+NEXT = {  # by outcome or, if the data is broken, by what is
+    "retrain": "CI trains on the new data in a pull request, and reports on it. Merge if its verdict convinces you; "
+    "close it to keep the champion, for at least `drift.cooldown_days`. The label `no-retraining` stops further ones.",
+    CONTRACT: "Correct the partition at its source or, if the data is right, the contract in `src/ml/schema.py`. The "
+    "champion stays, and nothing is trained. The next check that reads sound data closes this issue.",
+    LOG: "Compare what clients send with what the source delivers, and look who may call the service. The champion "
+    "stays, and nothing is trained. The next check whose log agrees closes this issue.",
+}
+READING = (
+    "**Labels outweigh the rest**: if labelled rows show the champion to be as good as on its holdout, inputs that "
+    "moved call for nothing.",
+    "**Distance** is how far a column's shares of rows moved (Jensen-Shannon: 0 is the same, 0.83 nothing in common). "
+    "_Usual_ is what the champion's own history shows by chance. 🔴 is beyond it in every window.",
+    "**Rules** have the order of their worth: data, labelled performance, predictions, inputs, age.",
+)
 MAX_PARTITIONS, MAX_RULES, MAX_STRETCHES = 12, 60, 24  # in the Markdown
-MAX_COLUMNS, MAX_CHARTS, MAX_BINS = 8, 3, 12
+MAX_REASONS, MAX_COLUMNS, MAX_CHARTS, MAX_BINS = 8, 8, 3, 12
 
 METHOD = "jensenshannon"  # the distance, by Evidently's name
 HTML_ROWS, HTML_COLUMNS = 10_000, 20  # rows as which the shares are rendered, columns that are shown
 
 
-def decision_markdown(decision: Decision) -> str:
-    """Return the outcome, the rules that fired, what moved most, and the labelled performance over time."""
+def decision_markdown(decision: Decision, event: Event | None = None) -> str:
+    """Return the outcome, its reasons, the next step, labelled performance over time, and what moved most.
+
+    In a run of GitHub's, `event` makes links of commit and run.
+    """
     parts = [
         f"## {MARKS[decision.outcome]} {TITLES[decision.outcome]}",
-        prose(decision.sentence),
+        _reasons(decision),
+        _next(decision),
         _compared(decision),
         _log(decision.log),
-        f"### What fired\n\n{_rules(decision.fired)}" if decision.fired else "",
-        _moved(decision.columns),
         _performance(decision),
-        details("All rules", _rules(decision.rules)) if len(decision.rules) > 1 else "",
+        _moved(decision.columns),
+        details(f"All {len(decision.rules)} rules", _rules(decision.rules)) if len(decision.rules) > 1 else "",
+        *(_foot(decision, event) if event else []),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _reasons(decision: Decision) -> str:
+    """Return the rules that fired, the decisive ones first; the decision's sentence if nothing is to be done."""
+    if decision.outcome == "quiet" or not decision.fired:
+        return prose(decision.sentence)
+    lines = [f"- {'⛔' if rule.evidence == 'data' else '🔴'} {prose(rule.why)}" for rule in decision.fired]
+    more = len(lines) - MAX_REASONS
+    return "\n".join(lines[:MAX_REASONS] + ([f"- … and {counted(more, 'more rule')}, all below"] if more > 0 else []))
+
+
+def _next(decision: Decision) -> str:
+    """Return what a person does now; nothing if the champion stays."""
+    broken = [rule.name for rule in decision.fired if rule.evidence == "data"]
+    step = NEXT.get(broken[0] if broken else decision.outcome)
+    return f"**Next**: {step}" if step else ""
+
+
+def _foot(decision: Decision, event: Event) -> list[str]:
+    """Return how to read the tables, behind a click, and what the text is about."""
+    lines, page = "\n".join(f"- {line}" for line in READING), event.page_link("docs/drift.md")
+    reading = details("New to this? How to read it", f"{lines}\n\nMore: {page}.")
+    parts = [f"model `{(decision.model or 'none')[:12]}`", f"commit {event.commit_link(event.commit)}"]
+    if event.name and (run := os.environ.get("GITHUB_RUN_ID")):
+        artifact = " (its artifact `drift` has all columns)" if decision.columns else ""
+        parts.append(f"{event.link(f'run {run}', f'actions/runs/{run}')}{artifact}")
+    return [*([reading] if decision.columns else []), f"<sub>{' · '.join(parts)}</sub>"]
 
 
 def _compared(decision: Decision) -> str:
     """Return which data was compared with which."""
     if not decision.reference or not decision.partitions:
         return ""
-    reference, windows = decision.reference, decision.windows
-    new = f"Compared: {', '.join(code(name) for name in decision.partitions[-MAX_PARTITIONS:])}"
-    if windows:
-        new += f", windows {' and '.join(f'{code(w.first)} to {code(w.last)} ({w.rows:,} rows)' for w in windows)}"
-    history = f"{code(reference.first)} to {code(reference.last)} ({counted(reference.rows, 'row')})"
-    return f"{new}. With: {history}, the data of the champion."
+    new = f"**New data**: {', '.join(code(name) for name in decision.partitions[-MAX_PARTITIONS:])}"
+    if decision.windows:
+        new += f"; in windows {' and '.join(map(_span, decision.windows))}"
+    return f"{new}. **Compared with** {_span(decision.reference)}, from which the champion learned."
+
+
+def _span(window: Window) -> str:
+    return f"{code(window.first)} to {code(window.last)} ({counted(window.rows, 'row')})"
 
 
 def _log(log: Log | None) -> str:
@@ -317,16 +368,23 @@ def _rules(rules: list[Rule]) -> str:
 
 
 def _moved(columns: list[Column]) -> str:
-    """Return a table of the columns that moved most, and a chart of the first of them."""
+    """Return a table of the columns that moved most, a chart of the first, and the next charts behind a click."""
     compared = [column for column in columns if column.distance]
     if not compared:
         return ""
     rows = [
-        [code(c.name), figure(c.distance[-1]), figure(c.threshold[-1]), prose(_largest_change(c))]
+        [
+            code(c.name),
+            unbroken(f"{'🔴' if c.excess > 1 else '⚪'} {figure(c.distance[-1])}"),
+            figure(c.threshold[-1]),
+            unbroken(prose(_largest_change(c))),
+        ]
         for c in compared[:MAX_COLUMNS]
     ]
     head = table(["Column", "Distance:", "Usual, up to:", "Where most"], rows)
-    return "\n\n".join(["### What moved most", head, *map(_chart, compared[:MAX_CHARTS])])
+    first, *others = map(_chart, compared[:MAX_CHARTS])
+    more = [details(f"{counted(len(others), 'chart')} more", "\n\n".join(others))] if others else []
+    return "\n\n".join(["### What moved most", head, first, *more])
 
 
 def _largest_change(column: Column) -> str:
@@ -358,11 +416,11 @@ def _performance(decision: Decision) -> str:
     values = np.array([stretch.performance[metric].value for stretch in stretches])
     level = np.full(len(values), holdout[metric].value)
     low = float(min(values.min(), level[0]))
-    place, dates = range(len(values)), [stretch.last for stretch in stretches]
+    place, between = range(1, len(values) + 1), f"from {stretches[0].first} to {stretches[-1].last}"
     series = (Series.of("holdout", GREY, place, level), Series.of("labelled rows", BLUE, place, values))
-    drawn = mermaid(Plot("performance", metric, (f"{metric} to", metric), series, dates, low=low * 0.98))
+    drawn = mermaid(Plot("performance", metric, (f"stretches {between}", metric), series, low=low * 0.98))
     recent = decision.recent.performance.get(metric) if decision.recent else None
-    now = f"{figure(recent.value)} ± {recent.error:.4f}" if recent else DASH
+    now = f"{figure(recent.value)} ± {figure(recent.error)}" if recent else DASH
     caption = f"🔵 {code(metric)} on labelled rows, ⚪ on the champion's holdout ({figure(level[0])}); now {now}."
     return f"### Labelled performance\n\n{caption}\n\n{drawn}"
 

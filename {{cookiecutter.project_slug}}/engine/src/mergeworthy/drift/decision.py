@@ -31,6 +31,7 @@ from ..reference import (
     measure_without_error,
 )
 from ..stats import jensen_shannon
+from ..text import counted
 
 NOTHING_NEW = "Nothing to do: no data came since the champion was trained."
 
@@ -195,9 +196,9 @@ def performance_rules(holdout: Figures, now: Figures, policy: Performance) -> It
         low = loss.at_least(policy.confidence)
         fired = low > margin
         change = f"{metric} on labelled rows went {loss.champion:.4f} → {loss.challenger:.4f}"
-        bound = f"with {policy.confidence:.1%} confidence at least {low:.4f} worse"
-        limit = f", the margin is {margin:g}." if fired else f": not beyond the margin of {margin:g}."
-        why = f"{change}, {bound}{limit}"
+        confidence = f"{100 * policy.confidence:.3g}% confidence"
+        shown = f"with {confidence} at least {low:.4f} worse" if low > 0 else f"not shown worse with {confidence}"
+        why = f"{change}, {shown}; the margin is {margin:.4g}."
         yield Rule(name=metric, evidence="performance", fired=fired, figure=low, threshold=margin, why=why)
 
 
@@ -232,8 +233,8 @@ def distance_rules(columns: Iterable[Column], windows: int, policy: WindowRules,
         evidence: Evidence = "predictions" if column.name in watched else "inputs"
         subject = f"predictions {column.name}" if column.name in watched else column.name
         if fired:
-            distances = f"a distance of {distance:.3f} (Jensen-Shannon) or more from the reference"
-            why = f"{subject}: {distances} in each of {windows} windows, usual is up to {limit:.3f}."
+            distances = f"at least {distance:.3f} away (Jensen-Shannon) from what the champion learned from"
+            why = f"{subject}: {distances} in each of {windows} windows; usual is up to {limit:.3f}."
         else:
             why = f"{subject}: within what is usual."
         yield Rule(name=column.name, evidence=evidence, fired=fired, figure=distance, threshold=limit, why=why)
@@ -249,7 +250,7 @@ def age_rule(blocks: int, policy: Drift, unit: str) -> Rule:
 def summary(rules: Sequence[Rule], decisive: Sequence[Rule], *, as_good: bool) -> str:
     """Return the decision and its most important reason in one sentence."""
     if decisive:
-        others = f" ({len(decisive) - 1} more rules fired)" if len(decisive) > 1 else ""
+        others = f" ({counted(len(decisive) - 1, 'more rule')} fired)" if len(decisive) > 1 else ""
         return f"A new model is called for: {decisive[0].why}{others}"
     if fired := sum(rule.fired for rule in rules):
         return (

@@ -290,7 +290,7 @@ def _explain(comparison: Comparison, confidence: float, blocks_needed: int, unit
     if comparison.high <= margin:
         return f"{change}, {bound}."
     if comparison.worse_by > margin and comparison.low > 0:
-        return f"{change}, more than the margin of {margin:g}: {remedy}."
+        return f"{change}, more than the margin of {margin:.3g}: {remedy}."
     if blocks_needed > comparison.blocks:
         rows = blocks_needed * comparison.rows // comparison.blocks
         return (
@@ -298,7 +298,7 @@ def _explain(comparison: Comparison, confidence: float, blocks_needed: int, unit
             f"({bound}): about {rows:,} rows ({blocks_needed:,} {unit}) are needed to show that an "
             "equal model is equal; hold out more, or widen the margin."
         )
-    return f"{change}, {bound}, more than the margin of {margin:g}: {remedy}."
+    return f"{change}, {bound}, more than the margin of {margin:.3g}: {remedy}."
 
 
 def _bound(high: float, confidence: float) -> str:

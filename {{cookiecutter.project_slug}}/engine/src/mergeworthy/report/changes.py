@@ -14,9 +14,9 @@ from ..adapters import dvc, git
 from ..config.base import PARAMS
 from ..config.gates import GATES
 from ..errors import UserError
-from ..files import DATA_DVC, LOCK
+from ..files import DATA_DVC, DVC_YAML, LOCK
 from ..patches import ENGINE
-from ..text import DASH, MINUS, Section, code, counted, folded_table, prose, table, unbroken
+from ..text import DASH, MINUS, Section, code, counted, details, folded_table, prose, table, unbroken
 from .facts import Facts
 
 VISIBLE_KEYS, FOLDED_KEYS = 12, 60  # of a settings file: rows in sight, and behind a click
@@ -263,13 +263,14 @@ def compare_stages(base: str | None) -> list[Stage]:
 
 
 def describe_stages(base: str) -> str:
-    """Return one line, and a table of the stages with the causes of each if any ran."""
+    """Return one line and, behind a click, a table of the stages with the causes of each if any differs."""
     stages = compare_stages(base)
     unchanged = sum(stage.unchanged for stage in stages)
     head = f"**Stages**: {len(stages) - unchanged} of {len(stages)} differ from the champion's."
     if unchanged == len(stages):
         return head
-    return f"{head}\n\n{table(['Stage', '', 'Because of'], [_stage_row(stage) for stage in stages])}"
+    rows = table(["Stage", "", "Because of"], [_stage_row(stage) for stage in stages])
+    return f"{head}\n\n{details('What made them differ', rows)}"
 
 
 def _stage_row(stage: Stage) -> list[str]:
@@ -306,5 +307,5 @@ def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
 
 def _in_order(stages: Mapping[str, object]) -> list[str]:
     """Return the names as dvc.yaml orders them, others after them: dvc.lock is sorted by name."""
-    pipeline = list(dvc.pipeline()) if dvc.DVC_YAML.exists() else []
+    pipeline = list(dvc.pipeline()) if DVC_YAML.exists() else []
     return sorted(stages, key=lambda name: (pipeline.index(name) if name in pipeline else len(pipeline), name))

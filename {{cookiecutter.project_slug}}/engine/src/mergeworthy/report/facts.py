@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 
 from .. import files, holdout
@@ -25,8 +26,8 @@ class Facts:
     """A verdict and the files beside it; a file that a blocked gate came too early for is None.
 
     `label`, `score` and `champion_score` (None if the gate did not write the champion's scores) belong to the N rows
-    of the holdout and have shape (N,). `base` is the commit that changes are compared with: where this branch left
-    the champion's.
+    of the holdout: labels have the shape (N,), scores (N,) or (N, width). `base` is the commit that changes are
+    compared with: where this branch left the champion's.
     """
 
     verdict: Verdict
@@ -78,7 +79,7 @@ def read_metrics(path: Path = METRICS) -> dict[str, Any]:
 
 
 def champion_scores(predictions: pl.DataFrame) -> Floats | None:
-    """Return the champion's score of each row, shape (N,); None if the gate did not write one for every row.
+    """Return the champion's scores, shape (N,) or (N, width); None if the gate did not write one for every row.
 
     The scores only add a line to a plot, so a file that is missing or unreadable is no error.
     """
@@ -89,12 +90,17 @@ def champion_scores(predictions: pl.DataFrame) -> Floats | None:
         )["score"]
     except (OSError, UserError, pl.exceptions.PolarsError):
         return None
-    return None if scores.null_count() or len(scores) != predictions.height else scores.cast(pl.Float64).to_numpy()
+    return None if scores.null_count() or len(scores) != predictions.height else _scores(scores)
 
 
 def _predictions(path: Path) -> tuple[Targets, Floats, Floats | None]:
     table = files.read_parquet(path, REMEDY, [registered().target, "score"])
-    return holdout.labels(table, path), table["score"].cast(pl.Float64).to_numpy(), champion_scores(table)
+    return holdout.labels(table, path), _scores(table["score"]), champion_scores(table)
+
+
+def _scores(column: pl.Series) -> Floats:
+    """Return the scores of N rows, shape (N,) or (N, width)."""
+    return column.to_numpy().astype(np.float64)
 
 
 def _history(path: Path) -> pl.DataFrame:

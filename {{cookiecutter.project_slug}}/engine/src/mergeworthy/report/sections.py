@@ -83,22 +83,23 @@ def metrics_section(facts: Facts) -> Section | None:
         return None
     model, guess = facts.measured["model"], facts.measured["baseline"]
     comparisons = {each.metric: each for each in facts.verdict.comparisons if each.column is None}
-    against = ["Champion:", "Change:", f"{interval()} interval:", "Margin:"] if comparisons else []
-    header = ["Metric", "This model:", *against, "Guess:"]
+    header = ["Metric", "This model:", "Guess:"]
+    if comparisons:  # the change first, because a phone shows three columns
+        header = ["Metric", "Change:", "This model:", "Champion:", f"{interval()} interval:", "Margin:", "Guess:"]
     champion = {} if facts.label is None or facts.champion_score is None else figures(facts.label, facts.champion_score)
     rows = []
     for name, value in model.items():
-        compared = []
+        cells = [figure(value)]
         if name in comparisons:
-            compared = [*_comparison_cells(comparisons[name]), f"{comparisons[name].margin:g}"]
+            cells = [*_comparison_cells(comparisons[name]), f"{comparisons[name].margin:.3g}"]
         elif comparisons:
-            compared = [*_cells_without_comparison(value, champion.get(name)), DASH, DASH]
-        rows.append([unbroken(f"{code(name)} {_arrow(name)}".strip()), figure(value), *compared, figure(guess[name])])
+            cells = [*_cells_without_comparison(value, champion.get(name)), DASH, DASH]
+        rows.append([unbroken(f"{code(name)} {_arrow(name)}".strip()), *cells, figure(guess[name])])
     note = f"_Guess_ is a model that gives every row {registered().task.guess_words}."
     if comparisons:
         note = (
             f"{LEGEND} _Change_ is this model less the champion on the same rows; its interval comes from resampling "
-            f"{settings.gates().bootstrap.unit}. _Margin_ is how much worse a model may be. {note}"
+            f"{settings.gates().bootstrap.unit}, each as a whole. _Margin_ is how much worse a model may be. {note}"
         )
     parts = ["### Metrics", table(header, rows), f"<sub>{note}</sub>", *_rates(facts)]
     return Section("metrics", "\n\n".join(parts), rank=1)
@@ -115,10 +116,10 @@ def slices_section(facts: Facts) -> Section | None:
     slices.sort(key=lambda comparison: comparison.worse_by, reverse=True)
     worse = sum(comparison.low > 0 for comparison in slices)
     intro = (
-        f"{code(slices[0].metric)} on {counted(len(slices), 'slice')}, worst first; margin {slices[0].margin:g}. "
+        f"{code(slices[0].metric)} on {counted(len(slices), 'slice')}, worst first; margin {slices[0].margin:.3g}. "
         f"Taken one by one, {worse} {'is' if worse == 1 else 'are'} shown worse; the checks above judge all together."
     )
-    header = ["Slice", "Rows:", "This model:", "Champion:", "Change:", f"{interval()} interval:"]
+    header = ["Slice", "Change:", "Rows:", "This model:", "Champion:", f"{interval()} interval:"]
     rows = [_slice_row(comparison) for comparison in slices]
     title = f"### Slices\n\n{intro}\n\n"
     calm = all(check.result == "pass" for check in facts.verdict.checks if check.name.startswith("slices"))
@@ -186,7 +187,7 @@ def reading_section(facts: Facts) -> Section:
         "**Slices** are parts of the holdout. Of many, some look worse by chance; the checks `slices` correct that.",
         f"**Plots**: {task.plots_explained}",
     ]
-    page = facts.event.page_link("docs/reviewer.md")
+    page = facts.event.page_link("docs/gate.md")
     body = "\n".join(f"- {line}" for line in lines) + f"\n\nMore: {page}."
     return Section("how to read this", details("New to this? How to read the report", body), rank=6)
 
@@ -245,21 +246,20 @@ def _all_checks(checks: list[Check]) -> str:
 
 
 def _comparison_cells(comparison: Comparison) -> list[str]:
-    """Return the champion's figure, the change with its mark, and the interval of the change."""
+    """Return the change with its mark, both models' figures, and the interval of the change."""
     metric = registered().all_metrics.get(comparison.metric)
     sign = -1 if metric and metric.greater_is_better else 1
     low, high = sorted([sign * comparison.low, sign * comparison.high])
     mark = BETTER if comparison.high < 0 else WORSE if comparison.low > 0 else NEITHER
     change = figure(sign * comparison.worse_by, sign=True)
     span = f"{figure(low, sign=True)} … {figure(high, sign=True)}"
-    return [figure(comparison.champion), unbroken(f"{mark} {change}"), unbroken(span)]
+    return [unbroken(f"{mark} {change}"), figure(comparison.challenger), figure(comparison.champion), unbroken(span)]
 
 
 def _cells_without_comparison(value: float | None, champion: float | None) -> list[str]:
-    """Return the champion's figure and the change of a metric that the gate does not compare."""
-    if value is None or champion is None:
-        return [figure(champion), DASH]
-    return [figure(champion), figure(value - champion, sign=True)]
+    """Return the change of a metric that the gate does not compare, and both models' figures."""
+    change = None if value is None or champion is None else value - champion
+    return [figure(change, sign=True), figure(value), figure(champion)]
 
 
 def _arrow(name: str) -> str:
@@ -269,7 +269,8 @@ def _arrow(name: str) -> str:
 
 def _slice_row(comparison: Comparison) -> list[str]:
     name = f"{code(comparison.column)} {code(comparison.value)}"
-    return [name, f"{comparison.rows:,}", figure(comparison.challenger), *_comparison_cells(comparison)]
+    change, *cells = _comparison_cells(comparison)
+    return [unbroken(name), change, f"{comparison.rows:,}", *cells]
 
 
 def _remainder(number: int) -> str:
@@ -293,7 +294,7 @@ def _rates(facts: Facts) -> list[str]:
     if rates is None:
         return []
     cells = [[unbroken(prose(cell, NAME)) for cell in row] for row in rates.rows]
-    return [rates.caption, table(rates.header, cells)]
+    return [part for part in (rates.caption, table(rates.header, cells), rates.note) if part]
 
 
 def _times(facts: Facts) -> list[str]:

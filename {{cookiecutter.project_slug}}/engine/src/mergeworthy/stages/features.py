@@ -21,7 +21,7 @@ from rich.progress import track
 
 from .. import holdout
 from .. import project as team
-from ..config.base import params as read_params
+from ..config.base import stage_params
 from ..errors import UserError
 from ..files import DATA, FEATURES, ONLINE, digest, scan_parquet, whole
 from ..interface import History
@@ -35,7 +35,7 @@ HOW_TO_FIX = "delete it, and run `make data`"
 
 def main() -> None:
     """Write `features/<partition>.parquet` for every partition in `data/`, and `models/online/` for the newest."""
-    params = read_params()
+    params = stage_params("features")
     names = accepted()
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")

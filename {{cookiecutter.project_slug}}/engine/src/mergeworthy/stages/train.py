@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from rich.progress import track
 
 from .. import holdout
-from ..config.base import params as read_params
+from ..config.base import stage_params
 from ..config.infra import Compute as ComputeSettings
 from ..config.infra import infra as read_infra
 from ..errors import UserError
@@ -216,7 +216,7 @@ def main() -> None:
 
 def work() -> None:
     """Write `models/model.onnx` and `reports/training.csv`, in one of any number of processes."""
-    params, compute, files, log = read_params(), read_infra().compute, training_files(), TrainingLog()
+    params, compute, files, log = stage_params("train"), read_infra().compute, training_files(), TrainingLog()
     checkpoint = Checkpoint(checkpoint_key(files, params, compute))
     with (
         whole(files, RUN_PIPELINE),

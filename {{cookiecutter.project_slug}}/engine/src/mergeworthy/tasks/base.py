@@ -177,11 +177,12 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Rates:
-    """A table of right and wrong answers, with a sentence above it in Markdown."""
+    """A table of right and wrong answers, with a sentence above it and one below it in Markdown."""
 
     caption: str
     header: list[str]
     rows: list[list[str]]
+    note: str = ""
 
 
 def with_champion(rate: str, champion: str | None) -> str:

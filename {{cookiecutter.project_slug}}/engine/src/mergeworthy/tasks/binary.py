@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..plots import BLUE, GREY, ORANGE, Plot, Series
 from ..stats import Bools, Floats, Ints, Metric, Targets, by_rows, ece, mean, ratio, slope
+from ..text import DASH
 from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, with_champion
 
 EPS = float(np.finfo(np.float32).eps)  # resolution of a float32 score near 1: it keeps the log loss finite
@@ -75,7 +76,6 @@ METRICS = {
 }
 
 CALIBRATION_BINS, SCORE_BINS = 10, 40
-DASH = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -187,10 +187,7 @@ class Binary(Task):
         return [plot for plot in plots if plot]
 
     def rates(self, target: Targets, score: Floats, champion: Floats | None, threshold: float) -> Rates:
-        """Return the confusion table of answers that are yes from `threshold` on.
-
-        Each row ends with a rate, the last row holds those of the columns; the champion's are in parentheses.
-        """
+        """Return the confusion table of answers that are yes from `threshold` on, and below it their rates."""
         yes = score >= threshold
         before = None if champion is None else champion >= threshold
 
@@ -200,13 +197,14 @@ class Binary(Task):
         def counts(rows: Bools) -> list[str]:
             return [f"{int((rows & yes).sum()):,}", f"{int((rows & ~yes).sum()):,}"]
 
-        rows = [
-            ["Is yes", *counts(target), f"recall {rate(lambda answer: (answer, target))}"],
-            ["Is no", *counts(~target), f"false alarms {rate(lambda answer: (answer, ~target))}"],
-            ["", f"precision {rate(lambda answer: (target, answer))}", f"missed {rate(lambda a: (target, ~a))}", ""],
-        ]
+        rates = (
+            f"Recall {rate(lambda answer: (answer, target))}",
+            f"precision {rate(lambda answer: (target, answer))}",
+            f"false alarms {rate(lambda answer: (answer, ~target))}",
+        )
+        rows = [["Is yes", *counts(target)], ["Is no", *counts(~target)]]
         caption = f"Answers, if a score from {threshold:g} on is a yes (`report.threshold` in gates.yaml):"
-        return Rates(caption, ["", "Answered yes:", "Answered no:", "Rate"], rows)
+        return Rates(caption, ["", "Answered yes:", "Answered no:"], rows, f"{'; '.join(rates)}.")
 
 
 def calibration_plot(label: Bools, score: Floats) -> Plot:

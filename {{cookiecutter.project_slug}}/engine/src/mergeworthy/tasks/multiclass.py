@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..plots import BLUE, ORANGE, Plot, Series
 from ..stats import Floats, Ints, Metric, Prepare, Targets, by_rows, ece, mean, ratio
+from ..text import DASH
 from .base import NUMBER, Kind, Rates, Schema, Strings, Task, by_halves, json_object, with_champion
-from .binary import CALIBRATION_BINS, DASH, EPS, TENTHS, rank_auc
+from .binary import CALIBRATION_BINS, EPS, TENTHS, rank_auc
 
 CLASS, CONFIDENCE = "(class)", "(confidence)"
 TOP, MANY_CLASSES = 5, 10  # with more than ten classes, whether the right one is among the first five says more

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..plots import BLUE, GREY, ORANGE, Plot, Series
 from ..stats import Floats, Ints, Metric, Prepare, Targets, mean, ratio
+from ..text import MINUS
 from .base import NUMBER, Kind, Rates, Schema, Task, by_halves, json_object, with_champion
 
 PREDICTION, WIDTH = "(prediction)", "(interval width)"
@@ -200,7 +201,8 @@ class Regression(Task):
         numbers, before = _number(score), None if champion is None else _number(champion)
 
         def show(error: Callable[[Floats], Floats], group: Ints) -> str:
-            values = [f"{error((each - target)[group]).mean():.4g}" for each in (numbers, before) if each is not None]
+            means = [error((each - target)[group]).mean() for each in (numbers, before) if each is not None]
+            values = [f"{mean:.4g}".replace("-", MINUS) for mean in means]
             return with_champion(values[0], values[1] if len(values) > 1 else None)
 
         rows = [

@@ -181,5 +181,9 @@ def last_failed_run(repository: str) -> str | None:
 def failure_evidence(event: Event, runs: list[str]) -> str:
     """Return Markdown with links to the runs, and the errors of this run's failed jobs."""
     links = ", ".join(f"[run {run}]({event.server}/{event.repository}/actions/runs/{run})" for run in runs)
-    head = f"The drift check failed twice in a row: {links}. Until it succeeds, new data is not checked."
-    return "\n\n".join([head, *comment.describe_failures(github.failures(event))]) + "\n"
+    head = (
+        f"## ⛔ {FAILED_CHECK_ISSUE}\n\nIt failed twice in a row: {links}. Until it succeeds, new data is not checked."
+    )
+    next_step = "**Next**: Correct what the errors name. The next check that succeeds closes this issue."
+    foot = f"<sub>commit {event.commit_link(event.commit)}</sub>"
+    return "\n\n".join([head, next_step, *comment.describe_failures(github.failures(event)), foot]) + "\n"
