@@ -4,7 +4,6 @@ None of them needs the champion's code. `CheckCollector` holds the results; a ch
 the next one is made.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -206,7 +205,7 @@ def contract(holdout: Partition) -> Check:
 
 def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     """Check that the model is the one in dvc.lock, and that its measured figures are those of metrics.json."""
-    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc.model(dvc.read(LOCK), str(LOCK)):
+    if files.md5_of(model) != dvc.model(dvc.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
     reported = dvc.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
     figures = dvc.flat(measured, ".")
