@@ -1,4 +1,4 @@
-"""The project's files: where they are, their readers, one per format, and their hashes; and the names of partitions.
+"""The project's files: where they are, their readers, one per format, and their hashes.
 
 A file that cannot be read is a `UserError` of one line: its name, the cause, and how to fix it (the parameter `fix`).
 
@@ -53,33 +53,11 @@ IGNORED = re.compile(
     "|System Volume Information",
     re.DOTALL,
 )
-PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,99}")
 
 
 def is_ignored(name: str) -> bool:
     """Return whether a file or folder of this name was left by a program, and is not data."""
     return IGNORED.fullmatch(name) is not None
-
-
-def partition(name: str, where: str) -> str:
-    """Return `name` if it is a valid name of a partition; raise `UserError`, which begins with `where`, if not."""
-    if not PARTITION.fullmatch(name):
-        raise UserError(
-            f"{where}: {name!r} cannot name a partition: use up to 100 letters a to z, digits, '_', '.', '-' and '=', "
-            "and begin with a letter, a digit or '_'"
-        )
-    return name
-
-
-def partitions(root: Path = DATA) -> list[str]:
-    """Return the accepted partitions, oldest first; raise `UserError` for a folder with an invalid name."""
-    folders = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    return sorted(partition(name, f"{root}/") for name in folders if not is_ignored(name))
-
-
-def tables(folder: Path) -> list[Path]:
-    """Return the table files in a partition's folder, sorted by name."""
-    return sorted(path for path in folder.glob("*.parquet") if not is_ignored(path.name))
 
 
 if TYPE_CHECKING:
@@ -320,7 +298,9 @@ def _quoted(content: Any) -> Any:
         return {_quoted(key): _quoted(value) for key, value in content.items()}
     if isinstance(content, list):
         return [_quoted(value) for value in content]
-    return SingleQuotedScalarString(content) if isinstance(content, str) and YAML_1_1.fullmatch(content) else content
+    if isinstance(content, str):
+        return SingleQuotedScalarString(content) if YAML_1_1.fullmatch(content) else str(content)
+    return content
 
 
 def _decoded(content: bytes, name: str, fix: str) -> str:

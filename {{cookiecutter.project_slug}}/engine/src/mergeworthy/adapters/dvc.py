@@ -24,6 +24,7 @@ from .. import files
 from ..config.base import PARAMS
 from ..errors import UserError
 from ..files import DATA, DATA_DVC, DVC_YAML, LOCK, MODEL
+from ..partitions import Partition
 from ..process import Deadline, SilentError, call, local, shown, within
 from ..process import read as read_in_time
 from . import dvc_probe, git
@@ -382,9 +383,10 @@ def lineage() -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def partitions(data_dvc: Document) -> dict[str, int]:
+def partitions(data_dvc: Document) -> dict[Partition, int]:
     """Return partition → number of rows, as a data.dvc records them."""
-    return (data_dvc.get("meta") or {}).get("partitions") or {}
+    recorded = (data_dvc.get("meta") or {}).get("partitions") or {}
+    return {Partition(name): rows for name, rows in recorded.items()}
 
 
 def params(lock: Document) -> dict[str, Any]:

@@ -27,7 +27,30 @@ BOT = {
     )
 }
 OUTSIDE_CI = "outside of GitHub's runner unset GITHUB_ACTIONS"  # how to fix variables that no runner of GitHub's set
+# git sets them for hooks, and they name the hook's repository: see `git rev-parse --local-env-vars`.
+REPOSITORY_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
 REMOTE_COMMANDS = ("fetch", "ls-remote", "push")
+
+
+def use_repository_of_folder() -> None:
+    """Remove the variables by which git would read another repository than the one that this folder lies in.
+
+    A gate that reads another repository finds no champion there, and would pass the model as the first.
+    """
+    for name in REPOSITORY_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def run(*words: str, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:

@@ -39,6 +39,7 @@ from ..drift.decision import Decision
 from ..errors import UserError
 from ..files import DATA_DVC, DRIFT, FEATURES, LOCK, MODEL, REPORTS, VERDICT, Record, md5
 from ..holdout import labels
+from ..partitions import Partition
 from ..plots import BLUE, GREY, ORANGE, Plot, Series, mermaid
 from ..project import registered
 from ..release import verify
@@ -176,7 +177,7 @@ class Copy:
         return (errors or lines)[-1]
 
 
-def _replay(folder: Path, names: list[str], *, image: bool) -> Iterator[Month]:
+def _replay(folder: Path, names: Sequence[Partition], *, image: bool) -> Iterator[Month]:
     """Yield each partition after the first champion's."""
     rest = names[FIRST:]
     with _timed(f"{names[0]} to {names[FIRST - 1]}: the first champion"):

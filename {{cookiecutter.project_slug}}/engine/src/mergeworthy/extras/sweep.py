@@ -32,8 +32,9 @@ from ..adapters.git import commit
 from ..adapters.mlflow import answered, connected, reach
 from ..config.base import PARAMS, Range, Search, Sweep
 from ..errors import UserError
-from ..files import FEATURES, digest
+from ..files import digest
 from ..interface import Compute
+from ..partitions import split as split_partitions
 from ..project import registered, team_code
 from ..stages import train
 from ..text import say
@@ -84,13 +85,9 @@ class Split:
 
 def split() -> Split:
     """Return the feature files without the holdout; raise `UserError` if there are too few partitions."""
-    paths = sorted(FEATURES.glob("*.parquet"))
-    if len(paths) < MIN_PARTITIONS:
-        raise UserError(
-            f"features/ holds {len(paths)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
-        )
-    *training, measured, _ = paths
-    for path in paths[:-1]:
+    earlier, _ = split_partitions("a sweep", "run `make data UNTIL=… pipeline`", MIN_PARTITIONS)
+    *training, measured = [partition.features for partition in earlier]
+    for path in [*training, measured]:
         holdout.check_label(files.scan_parquet([path], RUN_PIPELINE, [registered().target]), path)
     train.check_trainable(training, measured)
     return Split(training, measured, digest([], [*training, measured, *team_code()]))

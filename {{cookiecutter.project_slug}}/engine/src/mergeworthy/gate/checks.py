@@ -23,6 +23,7 @@ from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
 from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..holdout import Holdout, constant
+from ..partitions import Partition
 from ..project import registered
 from ..stats import Floats, Targets
 from ..verdict import Check, Comparison, Verdict, worst
@@ -187,7 +188,7 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return 1000 * (time.thread_time() - started)
 
 
-def contract(holdout: str) -> Check:
+def contract(holdout: Partition) -> Check:
     """Check that all partitions of data.dvc were validated, dvc.lock names that data, and the newest is the holdout."""
     data = dvc.read(DATA_DVC)
     validated = files.read_mapping(CONTRACT, HOW_TO_REBUILD).get("partitions")
@@ -197,7 +198,7 @@ def contract(holdout: str) -> Check:
     if missing := sorted(partitions - validated.keys()):
         raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {HOW_TO_REBUILD}")
     if holdout != max(partitions, default=None):
-        raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
+        raise UserError(f"{holdout.features} is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
     if dvc.data(dvc.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
         raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
     return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
