@@ -28,8 +28,9 @@ from .config.base import params as read_params
 from .config.base import restrict
 from .data.contract import requested
 from .errors import UserError
-from .files import DATA, DVC_YAML, partitions, read_parquet, read_toml, read_yaml
+from .files import DVC_YAML, read_parquet, read_toml, read_yaml
 from .interface import Compute
+from .partitions import accepted
 from .project import PYPROJECT, Project, registered
 from .serving.schema import arrays
 from .serving.scorer import EmbeddedStore, Scorer
@@ -75,13 +76,13 @@ class _Subject:
     def tables(self) -> Tables:
         """A few rows of every table, the main one in the order of time."""
         schemas, main = self.project.schemas, self.project.main
-        if not partitions():
+        if not accepted():
             try:
                 return examples.tables(schemas, ROWS)
             except UserError as error:
                 raise SkipTest(f"data/ is empty, and {error}") from None
-        folder = DATA / partitions()[-1]
-        tables = {name: read_parquet(folder / f"{name}.parquet", FIX) for name in schemas}
+        newest = accepted()[-1]
+        tables = {name: read_parquet(newest.table(name), FIX) for name in schemas}
         if self.project.time:
             tables[main] = tables[main].sort(self.project.time, maintain_order=True)
         tables[main] = tables[main].head(ROWS)

@@ -4,7 +4,6 @@ None of them needs the champion's code. `CheckCollector` holds the results; a ch
 the next one is made.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
 from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..holdout import Holdout, constant
+from ..partitions import Partition
 from ..project import registered
 from ..stats import Floats, Targets
 from ..verdict import Check, Comparison, Verdict, worst
@@ -201,7 +201,7 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return 1000 * (time.thread_time() - started)
 
 
-def contract(holdout: str) -> Check:
+def contract(holdout: Partition) -> Check:
     """Check that all partitions of data.dvc were validated, dvc.lock names that data, and the newest is the holdout."""
     data = dvc.read(DATA_DVC)
     validated = files.read_mapping(CONTRACT, HOW_TO_REBUILD).get("partitions")
@@ -211,7 +211,7 @@ def contract(holdout: str) -> Check:
     if missing := sorted(partitions - validated.keys()):
         raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {HOW_TO_REBUILD}")
     if holdout != max(partitions, default=None):
-        raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
+        raise UserError(f"{holdout.features} is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
     if dvc.data(dvc.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
         raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
     return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
@@ -219,7 +219,7 @@ def contract(holdout: str) -> Check:
 
 def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     """Check that the model is the one in dvc.lock, and that its measured figures are those of metrics.json."""
-    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc.model(dvc.read(LOCK), str(LOCK)):
+    if files.md5_of(model) != dvc.model(dvc.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
     reported = dvc.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
     figures = dvc.flat(measured, ".")
