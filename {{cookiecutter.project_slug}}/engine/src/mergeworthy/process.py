@@ -1,7 +1,7 @@
 """Deadlines for servers and for the programs that speak to them; the error names who missed a deadline.
 
-`call` is for programs, `within` for libraries, `read` for files, `on_interruption` for Ctrl-C. All deadlines are defined
-here. For a slow network the variables ANSWER_SECONDS, EXCHANGE_SECONDS and TRANSFER_SECONDS change them.
+`call` is for programs, `within` for libraries, `read` for files, `on_interruption` for Ctrl-C. All deadlines are
+defined here. For a slow network the variables ANSWER_SECONDS, EXCHANGE_SECONDS and TRANSFER_SECONDS change them.
 """
 
 import os
