@@ -37,7 +37,7 @@ fetch(None, accept="2013-02")
 STEPS = {
     "while it stages": ("os.mkdir", ".incoming/2013-02"),
     "when the old month is away": ("os.rename", ".incoming/2013-02"),
-    "when dvc has added it": ("os.rename", "data.dvc.new"),
+    "when dvc has added it": ("os.rename", "data.dvc.part"),
     "when it is all but done": ("os.remove", "journal.json"),
 }
 
@@ -67,7 +67,7 @@ def test_a_killed_run_heals(step: str, project: Path, capsys: pytest.CaptureFixt
     # then all is as it was, and nothing is left behind
     assert data_bytes() == before
     assert not STAGED.exists()
-    assert not Path("data.dvc.new").exists()
+    assert not Path("data.dvc.part").exists()
     works()
 
 

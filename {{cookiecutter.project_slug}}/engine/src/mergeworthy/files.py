@@ -1,4 +1,4 @@
-"""The project's files: where they are, their readers, one per format, and their hashes.
+"""The project's files: where they are, their readers, one per format, one writer, and hashes.
 
 A file that cannot be read is a `UserError` of one line: its name, the cause, and how to fix it (the parameter `fix`).
 
@@ -9,6 +9,7 @@ and `17:04` are texts. A duplicate key is refused.
 import hashlib
 import io
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -81,6 +82,19 @@ class Record(BaseModel):
     """Base of what a verb or a stage writes as JSON; NaN is not JSON, so a value that cannot be computed is null."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def write_atomic(path: Path, content: str | bytes, *, shared: bool = False) -> None:
+    """Write a file, its folder too, so that a kill at any moment leaves the old file or the new one, never a part.
+
+    `shared` says that several processes may write it at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
+    with unfinished.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def read_bytes(path: Path, fix: str) -> bytes:
@@ -220,7 +234,12 @@ def read_csv(path: Path, fix: str, *, empty: bool = False) -> "pl.DataFrame":
 
 def md5(path: Path, fix: str = "run `make pipeline`") -> str:
     """Return the MD5 of a file, as DVC computes it; the MD5 of `dvc.lock` identifies a training."""
-    return hashlib.md5(read_bytes(path, fix), usedforsecurity=False).hexdigest()
+    return md5_of(read_bytes(path, fix))
+
+
+def md5_of(content: bytes) -> str:
+    """Return the MD5 of bytes, by which DVC names them."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def digest(values: Iterable[str], files: Iterable[Path]) -> str:

@@ -9,7 +9,6 @@ replaced. As long as the journal exists, the change is incomplete, and the next 
 """
 
 import fcntl
-import hashlib
 import json
 import shutil
 import signal
@@ -129,7 +128,7 @@ def write_pointer(pointer: Pointer) -> None:
     rows = {name: pointer.rows[name] for name in pointer.names}
     hashes = {name: pointer.md5[name] for name in pointer.names}
     content["meta"] = (content.get("meta") or {}) | {"partitions": rows, "md5": hashes}
-    _write_atomically(DATA_DVC, files.dump_yaml(content))
+    files.write_atomic(DATA_DVC, files.dump_yaml(content))
 
 
 def folder_md5(folder: Path) -> str:
@@ -139,7 +138,7 @@ def folder_md5(folder: Path) -> str:
         {"md5": md5(path), "relpath": path.relative_to(folder).as_posix()}
         for path in sorted(path for path in paths if path.is_file())
     ]
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    return files.md5_of(json.dumps(listed, sort_keys=True).encode())
 
 
 def restore(recorded: Pointer) -> list[Partition]:
@@ -180,7 +179,7 @@ def staging() -> Iterator[Path]:
 def install(names: list[str], recorded: Pointer) -> None:
     """Move the staged partitions into data/, add them to DVC and record them; undo all of it on any error or Ctrl-C."""
     journal = {"names": names, "data.dvc": files.read_text(DATA_DVC, FIX_DATA_DVC) if DATA_DVC.exists() else None}
-    _write_atomically(JOURNAL, json.dumps(journal))
+    files.write_atomic(JOURNAL, json.dumps(journal))
     try:
         for name in names:
             if (DATA / name).exists():
@@ -224,14 +223,8 @@ def _undo() -> None:
     if data_dvc is None:
         DATA_DVC.unlink(missing_ok=True)
     else:
-        _write_atomically(DATA_DVC, data_dvc)
+        files.write_atomic(DATA_DVC, data_dvc)
     JOURNAL.unlink()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(text)
-    new.replace(path)
 
 
 def _stage(name: str, folder: Path, source: Source) -> tuple[int, str]:

@@ -10,6 +10,7 @@ a sweep never reads. A search space maps keys of params.yaml, by their dotted na
 
 import copy
 import hashlib
+import io
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -266,10 +267,9 @@ def write(values: Mapping[str, Any]) -> None:
     yaml.width = 4096  # no line is broken
     content = yaml.load(files.read_text(PARAMS, "restore it from git"))
     assign(content, {name: _rounded(value) for name, value in values.items()})
-    new = PARAMS.with_suffix(".yaml.new")
-    with new.open("w") as file:
-        yaml.dump(content, file)
-    new.replace(PARAMS)
+    text = io.StringIO()
+    yaml.dump(content, text)
+    files.write_atomic(PARAMS, text.getvalue())
     say(f"{PARAMS} is changed: look at it with `git diff {PARAMS}`, then `make pipeline gate`")
 
 

@@ -27,7 +27,7 @@ from ..config.base import stage_params
 from ..config.infra import Compute as ComputeSettings
 from ..config.infra import infra as read_infra
 from ..errors import UserError
-from ..files import MODEL, TRAINING, digest, scan_parquet, whole
+from ..files import MODEL, TRAINING, digest, scan_parquet, whole, write_atomic
 from ..interface import Compute, report_nothing
 from ..partitions import built, split
 from ..project import registered, team_code
@@ -59,12 +59,7 @@ class Checkpoint:
 
     def save(self, state: bytes) -> None:
         """Replace the saved state; a kill at any moment leaves the old or the new one."""
-        CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            file.write(state)
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
+        write_atomic(self.path, state)
 
     def remove(self) -> None:
         """Remove this checkpoint, and those of other trainings that were never finished."""
