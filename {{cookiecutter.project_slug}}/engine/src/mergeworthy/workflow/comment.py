@@ -172,7 +172,7 @@ def compose_failure(event: Event, failures: dict[str, list[str]]) -> str:
     link = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
     head = f"{MARKER}\n## ⛔ No model was judged"
     hint = [DEPENDABOT_HINT] if os.environ.get("GITHUB_ACTOR") == DEPENDABOT else []
-    next_step = "**Next**: Correct what the errors name, and push; if a machine or a network failed, run the jobs again."
+    next_step = "**Next**: Correct what the errors name, and push; if a machine or network failed, run the jobs again."
     foot = f"<sub>commit {event.commit_link(event.commit)} · the whole log is in {link}</sub>"
     return "\n\n".join([head, next_step, *describe_failures(failures), *hint, foot]) + "\n"
 
