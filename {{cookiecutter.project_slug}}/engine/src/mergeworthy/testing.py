@@ -214,10 +214,10 @@ def _event(subject: _Subject) -> None:
         return _changed(subject, subject.features({**subject.tables, project.main: mixed}), until)
 
     for moment in _moments(subject) if project.time else [None]:
-        if found := changed(after, moment):
+        if change := changed(after, moment):
             blamed = next((name for name in after if changed([name], moment)), ", ".join(after))
             raise UserError(
-                f"{subject.function} uses {blamed} of the row that is to be scored: {found} if it has another value: "
+                f"{subject.function} uses {blamed} of the row that is to be scored: {change} if it has another value: "
                 f'the contract says known="after", so only the label, and features of later rows, may depend on it'
             )
 
@@ -241,12 +241,12 @@ def _scores(subject: _Subject) -> None:
         raise UserError(f"the model gives a row the scores {scores[invalid][0].tolist()}: expected {task.validity}")
     order = np.random.default_rng(0).permutation(rows.height)
     alone = [0, rows.height // 2, rows.height - 1]
-    for how, expected, found in (
+    for how, expected, scored in (
         ("in another order", scores[order], _predict(subject, rows[order.tolist()])),
         ("alone", scores[alone], np.concatenate([_predict(subject, rows[place]) for place in alone])),
     ):
-        if not np.allclose(expected, found, rtol=TOLERANCE, atol=TOLERANCE):
-            most = np.abs(expected - found).max()
+        if not np.allclose(expected, scored, rtol=TOLERANCE, atol=TOLERANCE):
+            most = np.abs(expected - scored).max()
             raise UserError(
                 f"the model scores a row {how} otherwise than in a batch (by up to {most:.2g}): a score depends on its "
                 "own row alone"
@@ -256,9 +256,9 @@ def _scores(subject: _Subject) -> None:
 def _inputs(subject: _Subject) -> None:
     """The model takes the project's inputs, by name, and not the label."""
     project = subject.project
-    wanted = artifact.inputs(subject.session)
+    inputs = artifact.inputs(subject.session)
     categories, numbers = project.inputs(subject.rows.schema)
-    for name in wanted:
+    for name in inputs:
         if name == project.target:
             raise UserError(f"the model reads {name}, which is the label: leave it out of its inputs")
         if name in project.not_inputs:
@@ -268,7 +268,7 @@ def _inputs(subject: _Subject) -> None:
                 f"the model has the input {name}, which is no column of the features: an ONNX input is called as its "
                 f"column, and {subject.function} has {', '.join([*categories, *numbers][:8])}, …"
             )
-    if not wanted:
+    if not inputs:
         raise UserError("the model has no input: an ONNX input is called as its column")
 
 
@@ -426,15 +426,15 @@ def used(arguments: tuple[str, ...]) -> list[Path]:
     root = read_toml(PYPROJECT)["tool"]["mergeworthy"]["project"].partition(":")[0]
     references = [getattr(registered(), argument) for argument in arguments]
     waiting = [root, *(each.partition(":")[0] for each in references if isinstance(each, str))]
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     while waiting:
         module = waiting.pop()
         file = _file(module)
-        if module in found or file is None:
+        if module in files or file is None:
             continue
-        found[module] = file
+        files[module] = file
         waiting += [module.rpartition(".")[0], *_imports(module, file)]
-    return sorted(found.values())
+    return sorted(files.values())
 
 
 def _file(module: str) -> Path | None:

@@ -29,6 +29,7 @@ from ..adapters.dvc import DvcError
 from ..errors import UserError
 from ..files import DATA, DATA_DVC, is_ignored, md5
 from ..partitions import Partition, accepted
+from ..process import on_interruption
 from ..project import registered
 from ..text import say
 from .contract import period, validate
@@ -171,7 +172,7 @@ def staging() -> Iterator[Path]:
     try:
         yield STAGED
     finally:
-        with _signals_ignored():
+        with on_interruption(signal.SIG_IGN):
             if not JOURNAL.exists():
                 shutil.rmtree(STAGED)
 
@@ -189,7 +190,7 @@ def install(names: list[str], recorded: Pointer) -> None:
         write_pointer(recorded)
         JOURNAL.unlink()  # the change is complete
     except BaseException:
-        with _signals_ignored():
+        with on_interruption(signal.SIG_IGN):
             _undo()
         raise
 
@@ -311,17 +312,6 @@ def _dvc_locked() -> Iterator[None]:
         except BlockingIOError:
             raise UserError("a dvc command is running in this folder: wait for it, then run this again") from None
         yield
-
-
-@contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Ignore a second Ctrl-C while undoing."""
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """The report on the pull request: one comment, kept up to date, and the job's summary.
 
 CML sends the comment if `cml` is installed; if it is missing or fails, `gh` does. If both fail, the summary has the
-report and the job warns. Nothing is uploaded to a third party: CML is told not to publish, and the report links no
-picture.
+report and the job warns. Nothing is uploaded to a third party: CML publishes nothing, and the report links no picture.
 """
 
 import hashlib
