@@ -170,9 +170,10 @@ def compose_failure(event: Event, failures: dict[str, list[str]]) -> str:
     number = os.environ["GITHUB_RUN_ID"]
     link = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
     head = f"{MARKER}\n## ⛔ No model was judged"
-    foot = f"<sub>Commit `{event.commit[:12]}` · the whole log is in {link}</sub>"
     hint = [DEPENDABOT_HINT] if os.environ.get("GITHUB_ACTOR") == DEPENDABOT else []
-    return "\n\n".join([head, *describe_failures(failures), *hint, foot]) + "\n"
+    next_step = "**Next**: Correct what the errors name, and push; if a machine or network failed, run the jobs again."
+    foot = f"<sub>commit {event.commit_link(event.commit)} · the whole log is in {link}</sub>"
+    return "\n\n".join([head, next_step, *describe_failures(failures), *hint, foot]) + "\n"
 
 
 def describe_failures(failures: dict[str, list[str]]) -> list[str]:
