@@ -1,16 +1,18 @@
 """Each kind of source delivers the same month in the contract's types, or fails with one line."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import fsspec
 import polars as pl
+import polars.selectors as cs
 import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
-from sqlalchemy import create_engine
-from tests.attempts import attempt
+from sqlalchemy import create_engine, text
+from tests.attempts import attempt, refusal, works
 from tests.engine import registration
 
 from mergeworthy.config.infra import FilesSource, SqlSource
@@ -130,6 +132,45 @@ def test_a_database_gives_the_rows_it_holds(database: str, month: Tables, monkey
 
     assert source.partitions() == ["2013-01"]
     assert_same(source.read("2013-01"), month)
+
+
+@pytest.mark.attempts("SQL")
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("2013-01-04 10:30:00", None),
+        ("2013-01-04T10:30", None),
+        (
+            "03/04/2013 10:00",
+            r"write times as ISO 8601 without a zone, as 2013-03-04 10:30, or convert them in the query",
+        ),
+        ("2013-01-04 10:30:00Z", "column sched_dep must be Datetime.*without a zone"),
+        ("1357295400", "column sched_dep must be Datetime.*convert them in the query"),
+    ],
+)
+def test_a_date_that_sqlite_holds_as_text_is_iso_8601(
+    written: str, message: str | None, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a database without types for dates
+    address = f"sqlite:///{tmp_path}/source.db"
+    row = month["flights"].head(1).with_columns(sched_dep=pl.lit(written))
+    monkeypatch.setenv("SOURCE_URL", address)
+    with create_engine(address).begin() as connection:
+        for name, table in {**month, "flights": row}.items():
+            texts = table.with_columns(cs.temporal().cast(pl.String)).to_dicts()
+            columns = ", ".join(table.columns)
+            connection.exec_driver_sql(f"create table {name} ({columns})")
+            values = ", ".join(f":{column}" for column in table.columns)
+            connection.execute(text(f"insert into {name} values ({values})"), texts[:50])  # noqa: S608
+    queries = {name: f"select * from {name} where :partition <> ''" for name in month}  # noqa: S608
+    # when it is read, then no format is guessed
+    source = open_source(sql(queries=queries))
+    if message:
+        with refusal(message):
+            source.read("2013-01")
+    else:
+        assert source.read("2013-01")["flights"]["sched_dep"].to_list() == [datetime(2013, 1, 4, 10, 30)]
+        works()
 
 
 def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,14 @@ SWITCHED_OFF = {  # limits that no model can miss, and how the verdict names the
     "jump": ({"plausibility": {"jump": {"auc": 1}}}, "plausibility.jump.auc is 1, and even a perfect model"),
     "single input": ({"plausibility": {"single_input": 1}}, "plausibility.single_input is 1, which no input"),
     "floor": ({"floors": {"auc": {"min": 0}}}, "floors.auc is met by answers that are always wrong"),
+    "parity": ({"image": {"parity": 1e9}}, "image.parity is 1e+09, which holds nothing back"),
+    "heavy": ({"cost": GATES["cost"] | {"model_mb": 1e6}}, "cost.model_mb is 1e+06, which holds nothing back"),
+    "coverage": ({"coverage": 0.01}, "coverage is 0.01, which holds little back"),
+    "confidence": (
+        {"champion": GATES["champion"] | {"confidence": 0.5}},
+        "champion.confidence is 0.5, which holds little back",
+    ),
+    "drift": ({"drift": {"maximum_skew": 0.99}}, "drift.maximum_skew is 0.99, which holds nothing back"),
     "ceiling": ({"floors": {"log_loss": {"max": 100}}}, "floors.log_loss is met by answers that are always wrong"),
 }
 

@@ -335,6 +335,9 @@ def scan(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 1."""
+    from .adapters.git import use_repository_of_folder
+
+    use_repository_of_folder()
     run(app)
 
 
