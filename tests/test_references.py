@@ -120,6 +120,9 @@ def test_every_module_and_command_exists(fresh: Path) -> None:
     # given all that calls a module or a command of the program
     texts = callers(fresh).items()
     modules = {(who, module) for who, text in texts for module in MODULE.findall(text)}
+    container = "deploy/image/Containerfile"
+    imported = re.findall(r"mergeworthy\.[\w.]*\w", (fresh / container).read_text())
+    modules |= {(container, module) for module in imported}
     called = {(who, command) for who, text in texts for command in COMMAND.findall(text)}
     # then it exists
     for who, module in modules:
@@ -129,6 +132,7 @@ def test_every_module_and_command_exists(fresh: Path) -> None:
             module,
         )
     assert {module for _, module in modules} > {"mergeworthy.serving.service", "mergeworthy.stages.train"}
+    assert "mergeworthy.serving.app" in imported
     assert not {(who, command) for who, command in called if command not in commands(fresh)}
     # and each command is called by somebody: people know the verbs of make alone
     assert {command for _, command in called} == commands(fresh)
