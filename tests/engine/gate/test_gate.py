@@ -179,6 +179,24 @@ SWITCHED_OFF = {  # limits that no model can miss, and how the verdict names the
     "single input": ({"plausibility": {"single_input": 1}}, "plausibility.single_input is 1, which no input"),
     "floor": ({"floors": {"auc": {"min": 0}}}, "floors.auc is met by answers that are always wrong"),
     "ceiling": ({"floors": {"log_loss": {"max": 100}}}, "floors.log_loss is met by answers that are always wrong"),
+    "coverage": ({"coverage": 1e-9}, "coverage is 1e-09, so more than half"),
+    **{
+        key: (section, f"{key} is {value:g}, and a limit above ")
+        for key, value, section in [
+            ("cost.model_mb", 1e9, {"cost": GATES["cost"] | {"model_mb": 1e9}}),
+            ("cost.latency_p95_ms", 1e9, {"cost": GATES["cost"] | {"latency_p95_ms": 1e9}}),
+            *((f"image.{name}", 1e9, {"image": {name: 1e9}}) for name in ("parity", "size_mb", "memory_mb", "ready_s")),
+            ("image.latency_p95_ms", 1e9, {"image": {"latency_p95_ms": 1e9}}),
+            ("drift.cooldown_days", 10**9, {"drift": {"cooldown_days": 10**9}}),
+            ("drift.label_delay", 10**9, {"drift": {"label_delay": 10**9}}),
+            ("drift.maximum_age", 10**9, {"drift": {"maximum_age": 10**9}}),
+            ("drift.maximum_skew", 0.99, {"drift": {"maximum_skew": 0.99}}),
+            ("drift.distance.floor", 0.9, {"drift": {"distance": {"floor": 0.9}}}),
+            ("drift.window.persistence", 10**9, {"drift": {"window": {"persistence": 10**9}}}),
+            ("drift.window.blocks", 10**9, {"drift": {"window": {"blocks": 10**9}}}),
+            ("drift.performance.windows", 10**9, {"drift": {"performance": {"windows": 10**9}}}),
+        ]
+    },
 }
 
 

@@ -72,7 +72,7 @@ class Sql:
             f"{partition}/{table}: source.queries.{table}",
             lambda connection: pl.read_database(query, connection, infer_schema_length=None, execute_options=bound),
         )
-        return conform(f"{partition}/{table}", rows, registered().schemas[table])
+        return conform(f"{partition}/{table}", rows, registered().schemas[table], times=True)
 
     def _ask(self, where: str, request: Callable[[Connection], Result]) -> Result:
         """Return the result of a request; raise `UserError` beginning with `where` if the database fails or hangs."""

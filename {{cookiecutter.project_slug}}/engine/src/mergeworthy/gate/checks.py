@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,25 @@ BINS = 100  # quantiles of a number
 NOT_COMPUTED = "{} cannot be computed (NaN): look for NaN in the scores, or a holdout of one value."
 NAMED_INPUTS = 3  # inputs in one sentence
 NAMED_LIMITS = 6  # keys of gates.yaml in one sentence
+LEAST_COVERAGE = 0.5
+LARGEST_LIMITS = {  # of gates.yaml: a larger one is a mistake, or switches the check off
+    "cost.model_mb": 100_000,
+    "cost.latency_p95_ms": 60_000,
+    "image.parity": 0.01,
+    "image.latency_p95_ms": 60_000,
+    "image.size_mb": 100_000,
+    "image.memory_mb": 1_000_000,
+    "image.ready_s": 60,  # a container that is not ready after a minute is stopped
+    "drift.distance.floor": 0.8,  # the largest distance is 0.83
+    "drift.maximum_age": 10_000,
+    "drift.maximum_skew": 0.5,
+    "drift.label_delay": 1_000,
+    "drift.cooldown_days": 1_000,
+    "drift.window.blocks": 10_000,
+    "drift.window.minimum_rows": 1_000_000_000,
+    "drift.window.persistence": 50,
+    "drift.performance.windows": 1_000,
+}
 
 
 @dataclass
@@ -401,6 +421,7 @@ def check_limits(rules: Gates, label: Targets, score: Floats, guess: Floats) -> 
         *_wide_margins(rules, label, score, guess),
         *_wide_jumps(rules, label, score),
         *_met_floors(rules, label),
+        *_boundless(rules),
     ]
     if not rules.slices.columns:
         reasons.append("slices.columns names no column, so no part of the holdout is compared")
@@ -457,6 +478,16 @@ def _met_floors(rules: Gates, label: Targets) -> Iterator[str]:
         low, high = (-np.inf if bound.min is None else bound.min), (np.inf if bound.max is None else bound.max)
         if all(low <= extreme <= high for extreme in extremes):
             yield f"floors.{name} is met by answers that are always wrong"
+
+
+def _boundless(rules: Gates) -> Iterator[str]:
+    """Name limits of cost, of the image and of drift that nothing exceeds, and a coverage that misses most rows."""
+    for setting, most in LARGEST_LIMITS.items():
+        value = attrgetter(setting)(rules)
+        if value > most:
+            yield f"{setting} is {value:g}, and a limit above {most:g} guards against nothing"
+    if rules.coverage < LEAST_COVERAGE:
+        yield f"coverage is {rules.coverage:g}, so more than half of the labelled rows may lack features"
 
 
 def _oriented(name: str, label: Targets, score: Floats) -> float:
