@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import picture
 from tests.bake import PRODUCT, ROOT, outside, run
 from tests.readme import changed, commands, shown
 from tests.work import clone, make
@@ -40,6 +41,25 @@ def test_a_diff_that_does_not_fit_is_refused() -> None:
     assert changed("a\nb\nc\n", " b\n+new\n") == "a\nb\nnew\nc\n"
     with pytest.raises(ValueError, match="must be in the file once"):
         changed("a\nc\n", " b\n+new\n")
+
+
+def test_the_pictures_of_a_report_are_there_and_small() -> None:
+    page = (ROOT / "README.md").read_text()
+    for theme in picture.COLOURS:
+        path = picture.PICTURES / f"report-{theme}.png"
+        assert str(path.relative_to(ROOT)) in page
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size <= picture.MAX_BYTES
+
+
+def test_the_picture_shows_a_report_as_github_renders_it() -> None:
+    table = "| A | B |\n| --- | ---: |\n| `a` | 1 |"
+    report = f"## ✅ The model may be merged\n\n<details><summary>All</summary>\n\n{table}\n\n</details>\n"
+    html = picture.page(report + "\n```mermaid\n<b>\n```\n", ".markdown-body{color:red}", "#fff", "#000")
+    assert ".markdown-body{color:red}" in html
+    assert "<h2>✅ The model may be merged</h2>" in html
+    assert "<td><code>a</code></td>" in html
+    assert "&lt;b&gt;" in html
 
 
 def test_a_command_is_found_in_a_readme(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import fsspec
 import pandera.polars as pa
 import polars as pl
+import polars.selectors as cs
 import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
-from sqlalchemy import create_engine
-from tests.attempts import attempt
+from sqlalchemy import create_engine, text
+from tests.attempts import attempt, refusal, works
 from tests.engine import registration
 
 from mergeworthy.config.infra import FilesSource, SqlSource
@@ -135,6 +136,45 @@ def test_a_database_gives_the_rows_it_holds(database: str, month: Tables, monkey
     assert_same(source.read("2013-01"), month)
 
 
+@pytest.mark.attempts("SQL")
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("2013-01-04 10:30:00", None),
+        ("2013-01-04T10:30", None),
+        (
+            "03/04/2013 10:00",
+            r"write times as ISO 8601 without a zone, as 2013-03-04 10:30, or convert them in the query",
+        ),
+        ("2013-01-04 10:30:00Z", "column sched_dep must be Datetime.*without a zone"),
+        ("1357295400", "column sched_dep must be Datetime.*convert them in the query"),
+    ],
+)
+def test_a_date_that_sqlite_holds_as_text_is_iso_8601(
+    written: str, message: str | None, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a database without types for dates
+    address = f"sqlite:///{tmp_path}/source.db"
+    row = month["flights"].head(1).with_columns(sched_dep=pl.lit(written))
+    monkeypatch.setenv("SOURCE_URL", address)
+    with create_engine(address).begin() as connection:
+        for name, table in {**month, "flights": row}.items():
+            texts = table.with_columns(cs.temporal().cast(pl.String)).to_dicts()
+            columns = ", ".join(table.columns)
+            connection.exec_driver_sql(f"create table {name} ({columns})")
+            values = ", ".join(f":{column}" for column in table.columns)
+            connection.execute(text(f"insert into {name} values ({values})"), texts[:50])  # noqa: S608
+    queries = {name: f"select * from {name} where :partition <> ''" for name in month}  # noqa: S608
+    # when it is read, then no format is guessed
+    source = open_source(sql(queries=queries))
+    if message:
+        with refusal(message):
+            source.read("2013-01")
+    else:
+        assert source.read("2013-01")["flights"]["sched_dep"].to_list() == [datetime(2013, 1, 4, 10, 30)]
+        works()
+
+
 def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_URL", database)
 
@@ -224,16 +264,20 @@ SQL_TIMES = {  # what a query returns, the contract's column, and the value that
     "a zone": ("'2013-03-04T10:30:00+01:00'", ZONED, datetime(2013, 3, 4, 9, 30, tzinfo=UTC)),
     "a time": ("'10:30'", pa.Column(pl.Time), time(10, 30)),
     "null": ("null", MOMENT, None),
-    "a date of the United States": ("'03/04/2013'", DAY, "'03/04/2013': let the query return a time, or ISO 8601 with"),
-    "a date of Germany": ("'04.03.2013 10:30'", MOMENT, "'04.03.2013 10:30': let the query return a time, or ISO"),
-    "a date without dashes": ("'20130304'", DAY, "'20130304': let the query return a time, or ISO 8601 without a zone"),
-    "a date that is none": ("'2013-02-30'", DAY, "'2013-02-30': let the query return a time, or ISO 8601 without"),
-    "an empty text": ("''", DAY, "'': let the query return a time, or ISO 8601 without a zone, as 2013-03-04"),
-    "a moment for a date": ("'2013-03-04 10:30'", DAY, "'2013-03-04 10:30': let the query return a time, or ISO"),
-    "a zone that is lost": ("'2013-03-04T10:30Z'", MOMENT, "'2013-03-04T10:30Z': let the query return a time, or"),
+    "a date of the United States": (
+        "'03/04/2013'",
+        DAY,
+        "'03/04/2013': write times as ISO 8601 without a zone, as 2013-03-04, or convert",
+    ),
+    "a date of Germany": ("'04.03.2013 10:30'", MOMENT, "'04.03.2013 10:30': write times as ISO 8601"),
+    "a date without dashes": ("'20130304'", DAY, "'20130304': write times as ISO 8601 without a zone"),
+    "a date that is none": ("'2013-02-30'", DAY, "'2013-02-30': write times as ISO 8601 without"),
+    "an empty text": ("''", DAY, "'': if it means null, return null for it in the query"),
+    "a moment for a date": ("'2013-03-04 10:30'", DAY, "'2013-03-04 10:30': write times as ISO 8601"),
+    "a zone that is lost": ("'2013-03-04T10:30Z'", MOMENT, "'2013-03-04T10:30Z': write times as ISO 8601 without"),
     "no zone": ("'2013-03-04 10:30'", ZONED, "ISO 8601 with a zone, as 2013-03-04 10:30Z"),
-    "seconds since 1970": ("1362393000", MOMENT, "must be Datetime"),
-    "a number as text": ("'7'", pa.Column(pl.Int64), "must be Int64"),
+    "seconds since 1970": ("1362393000", MOMENT, "has type Int64, expected Datetime"),
+    "a number as text": ("'7'", pa.Column(pl.Int64), "has type String, expected Int64"),
 }
 
 

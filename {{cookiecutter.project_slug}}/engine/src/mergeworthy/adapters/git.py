@@ -152,6 +152,13 @@ def is_shallow() -> bool:
     return query("rev-parse", "--is-shallow-repository") == "true"
 
 
+def changed_lines(base: str) -> str:
+    """Return `git diff --numstat` of this folder against a commit, entries ended by null; raise `UserError`."""
+    done = _git("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--relative", base, "--", ".")
+    _require_success(done, f"compare with {base[:12]}")
+    return done.stdout.decode(errors="replace")
+
+
 def differs(commit: str, *paths: str) -> bool:
     """Return whether the folder's files below these paths differ from those at `commit`."""
     untracked = _git("ls-files", "--others", "--exclude-standard", "--", *paths)

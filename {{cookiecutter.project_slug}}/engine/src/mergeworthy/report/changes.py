@@ -3,7 +3,6 @@
 Everything is read from git and from DVC's files; nothing is run.
 """
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +112,7 @@ class File:
 
 def changed_files(base: str) -> list[File]:
     """Return the files of this folder that differ from `base`, committed or not; raise `UserError` if git fails."""
-    command = ["git", "diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--relative", base, "--", "."]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        raise UserError(f"git cannot compare with {base[:12]}: {done.stderr.decode(errors='replace')}")
-    lines = [line.split("\t", 2) for line in done.stdout.decode(errors="replace").split("\0") if line]
+    lines = [line.split("\t", 2) for line in git.changed_lines(base).split("\0") if line]
     return [File(path, *(None if n == "-" else int(n) for n in numbers)) for *numbers, path in lines]
 
 
