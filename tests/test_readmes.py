@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scripts import picture
 from tests.bake import PRODUCT, ROOT, outside, run
@@ -14,7 +15,9 @@ EXCUSED = {
     "make test": "here it would run itself; in a project, test_project runs the same tests",
     "make demo": "the fixture `project` runs it",
 }
-READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / PRODUCT / "README.md"]
+PEOPLE = ("data-scientist", "engineer", "operator", "reviewer")
+PAGES = ["README.md", *(f"docs/{who}.md" for who in PEOPLE)]  # of a project
+READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / PRODUCT / page for page in PAGES)]
 
 
 def test_excuses_are_needed() -> None:
@@ -32,8 +35,33 @@ def test_the_registration_that_a_page_shows_is_the_samples() -> None:
     assert registration in (ROOT / PRODUCT / "src/ml/__init__.py").read_text()
 
 
-def test_the_first_change_that_the_readme_shows_fits_the_sample() -> None:
-    (diff,) = shown(ROOT / PRODUCT / "README.md", "diff")
+def test_every_page_is_run() -> None:
+    docs = {f"docs/{page.name}" for page in (ROOT / PRODUCT / "docs").glob("*.md")}
+    assert docs - {*PAGES} <= {"docs/evidence.md", "docs/first-hour.md", "docs/cost.md"}  # test_first_hour runs its own
+    assert not commands(ROOT / PRODUCT / "docs/evidence.md")
+
+
+def test_the_first_verdict_is_on_the_first_screen() -> None:
+    lines = (ROOT / PRODUCT / "README.md").read_text().splitlines()
+    (first,) = [number for number, line in enumerate(lines, 1) if "first verdict" in line]
+    assert first <= 24
+    words = lines[lines.index("## Glossary") + 4 :]
+    assert sum(line.startswith("| ") for line in words) == 20
+
+
+def test_agents_read_little() -> None:
+    assert len((ROOT / PRODUCT / "AGENTS.md").read_text().splitlines()) <= 55
+
+
+def test_every_alert_has_a_runbook() -> None:
+    _, rule = yaml.safe_load_all((ROOT / PRODUCT / "deploy/monitoring/alerts.yaml").read_text())
+    alerts = [each["alert"] for group in rule["spec"]["groups"] for each in group["rules"]]
+    page = (ROOT / PRODUCT / "docs/operator.md").read_text()
+    assert [line.removeprefix("### ") for line in page.splitlines() if line.startswith("### ")] == alerts
+
+
+def test_the_first_change_that_a_page_shows_fits_the_sample() -> None:
+    (diff,) = shown(ROOT / PRODUCT / "docs/data-scientist.md", "diff")
     assert changed((ROOT / PRODUCT / "src/ml/features.py").read_text(), diff)
 
 
@@ -75,8 +103,8 @@ def test_a_command_is_found_in_a_readme(tmp_path: Path) -> None:
 @pytest.mark.dear
 @pytest.mark.alone  # it works in the project that the others clone
 def test_the_commands_of_a_project_run(project: Path) -> None:
-    # given the project that `make demo` leaves / when its README is followed, line by line
-    for command in commands(project / "README.md"):
+    # given the project that `make demo` leaves / when its pages are followed, line by line
+    for command in (command for page in PAGES for command in commands(project / page)):
         if command not in EXCUSED:
             result = run(["bash", "-euo", "pipefail", "-c", command], project, **outside())
             # then every line succeeds
@@ -84,9 +112,9 @@ def test_the_commands_of_a_project_run(project: Path) -> None:
 
 
 @pytest.mark.dear
-def test_the_first_change_of_the_readme_keeps_the_projects_checks(project: Path, tmp_path: Path) -> None:
-    # given the feature that the README adds
-    (diff,) = shown(ROOT / PRODUCT / "README.md", "diff")
+def test_the_first_change_of_the_page_keeps_the_projects_checks(project: Path, tmp_path: Path) -> None:
+    # given the feature that the page adds
+    (diff,) = shown(ROOT / PRODUCT / "docs/data-scientist.md", "diff")
     folder = clone(project, tmp_path / "changed")
     features = folder / "src/ml/features.py"
     features.write_text(changed(features.read_text(), diff))

@@ -312,7 +312,7 @@ def _next(decision: Decision) -> str:
 
 def _foot(decision: Decision, event: Event) -> list[str]:
     """Return how to read the tables, behind a click, and what the text is about."""
-    lines, page = "\n".join(f"- {line}" for line in READING), event.page_link("docs/drift.md")
+    lines, page = "\n".join(f"- {line}" for line in READING), event.page_link("docs/operator.md")
     reading = details("New to this? How to read it", f"{lines}\n\nMore: {page}.")
     parts = [f"model `{(decision.model or 'none')[:12]}`", f"commit {event.commit_link(event.commit)}"]
     if event.name and (run := os.environ.get("GITHUB_RUN_ID")):

@@ -188,7 +188,7 @@ def reading_section(facts: Facts) -> Section:
         "**Slices** are parts of the holdout. Of many, some look worse by chance; the checks `slices` correct that.",
         f"**Plots**: {task.plots_explained}",
     ]
-    page = facts.event.page_link("docs/gate.md")
+    page = facts.event.page_link("docs/reviewer.md")
     body = "\n".join(f"- {line}" for line in lines) + f"\n\nMore: {page}."
     return Section("how to read this", details("New to this? How to read the report", body), rank=6)
 
