@@ -11,6 +11,7 @@ from tests.engine.gate.project import GATES, GOOD, Project, flights, model
 
 from mergeworthy import artifact, holdout
 from mergeworthy.files import MODEL, PREDICTIONS
+from mergeworthy.gate.checks import CEILINGS
 from mergeworthy.verdict import Verdict
 
 STOPPING = """\
@@ -201,6 +202,23 @@ def test_a_check_that_gates_yaml_switches_off_is_a_warning_that_names_the_key(pr
     assert words in check.why
     assert check.figure == 1
     warned(check.why)
+
+
+@pytest.mark.attempts("checks switched off")
+def test_each_limit_that_nothing_exceeds_is_counted(project: Project) -> None:
+    far = {setting: 0.9 if ceiling < 1 else 10**9 + 1 for setting, ceiling in CEILINGS.items()}
+    far["image.parity"] = 0.02
+    sections = {name: dict(GATES.get(name, {})) for name in ("cost", "image", "drift")}
+    for setting, value in far.items():
+        section, *between, name = setting.split(".")
+        group = sections[section]
+        for part in between:
+            group = group.setdefault(part, {})
+        group[name] = value
+    project.gates(**sections)
+    (check,) = [check for check in project.gate().checks if check.name == "gates.yaml"]
+    assert check.figure == len(CEILINGS) == 16
+    assert "; and 10 more. Choose other limits." in warned(check.why)
 
 
 def test_wide_limits_that_can_be_missed_are_no_warning(project: Project) -> None:

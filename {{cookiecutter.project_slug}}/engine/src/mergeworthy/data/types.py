@@ -149,7 +149,12 @@ def _text_hint(value: Any, name: str, target: Type, decimal: str, time_format: s
     if value == name:
         return ": it is the column's name, so the file has its header more than once"
     if value.casefold() in NULL_WORDS:
-        return ": if it means null, name it in infra.yaml: source.csv.nulls"
+        means = (
+            "return null for it in the query"
+            if remedy == CONVERT_IN_QUERY
+            else "name it in infra.yaml: source.csv.nulls"
+        )
+        return f": if it means null, {means}"
     if target.is_temporal():
         if time_format:
             return f": infra.yaml names the format {time_format!r} for it in source.csv.formats"

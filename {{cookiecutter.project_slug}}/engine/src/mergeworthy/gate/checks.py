@@ -46,11 +46,16 @@ CEILINGS = {  # beyond these a limit holds nothing back, whatever the team
     "image.latency_p95_ms": 10_000,
     "image.size_mb": 20_000,
     "image.memory_mb": 100_000,
-    "image.ready_s": 600,
+    "image.ready_s": 60,  # a container that is not ready by then is stopped
     "drift.distance.floor": 0.5,
     "drift.maximum_skew": 0.5,
     "drift.maximum_age": 10_000,
+    "drift.label_delay": 1_000,
+    "drift.cooldown_days": 1_000,
+    "drift.window.blocks": 10_000,
+    "drift.window.minimum_rows": 1_000_000_000,
     "drift.window.persistence": 20,
+    "drift.performance.windows": 1_000,
 }
 LEAST_COVERAGE, LEAST_CONFIDENCE = 0.5, 0.8
 NAMED_LIMITS = 6  # keys of gates.yaml in one sentence
