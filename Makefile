@@ -23,7 +23,7 @@ unexport PYTHONIOENCODING VIRTUAL_ENV CONDA_PREFIX
 export ORT_DISABLE_TELEMETRY := 1
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(value PATH)
 
-.PHONY: help demo loop test check bench clean
+.PHONY: help demo loop test check bench picture clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: $(READY) ## lint the template's own Python and check its types
 
 bench: demo ## measure everything against what it replaces, and write benchmarks/README.md
 	@python -m benchmarks
+
+picture: demo ## draw the README's picture of a report, from a change of the demo's model (needs chromium and npm)
+	@python -m scripts.picture "$$DEMO"
 
 clean: ## remove the environment and the demo
 	rm -rf .venv .tools demo

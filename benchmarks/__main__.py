@@ -13,7 +13,7 @@ PROJECT = Path("demo/flight-delays").resolve()
 OF_TEMPLATE = ("cost", "project")  # these run in the template's environment, the others in the project's
 PARTS = {  # modules and their options
     "What a team inherits": "project",
-    "What one waits for": "cost",
+    "Latency": "cost",
     "How good the model is": "quality",
     "How fast training is": "training",
     "What answering costs": "inference",

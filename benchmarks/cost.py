@@ -1,4 +1,4 @@
-"""What one waits for: generation, set-up, the pipeline by DVC, and one month more. Each beside what it replaces.
+"""Latency: generation, set-up, the pipeline by DVC, and one month more. Each beside what it replaces.
 
     python -m benchmarks.cost PROJECT     (a generated project with its environment and its data)
 

@@ -71,7 +71,8 @@ def setting(github: GitHub, flights: Repository, alice: Clone, project: Path, tm
 def test_commits_that_change_no_source_find_the_run_of_main(setting: Setting) -> None:
     found = f"https://github.com/acme/flights/actions/runs/{setting.run.id}"
     # given a lock, a staging and a promotion, a page, and data / then each finds it, on a branch and on main
-    unread = ("dvc.lock", "deploy/overlays/staging/model/kustomization.yaml", "README.md", "docs/gate.md", "data.dvc")
+    staging = "deploy/overlays/staging/model/kustomization.yaml"
+    unread = ("dvc.lock", staging, "README.md", "docs/reviewer.md", "data.dvc")
     for number, name in enumerate(unread):
         assert setting.look_up(setting.commit({name: f"{number}\n"})) == found, name
     assert setting.look_up(setting.commit({"dvc.lock": "last\n"}, "main"), "push") == found

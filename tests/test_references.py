@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bake import ROOT, files
+from tests.bake import PRODUCT, ROOT, files, outside, run
 
 # A command, and not English: at the start of a line, after a key or between commands.
 # `make data UNTIL=2013-07` names one verb.
@@ -33,9 +33,12 @@ MADE = {  # by a run, or by a person
     ".dvc/config.local",
     "deploy/cosign.pub",
     ".cruft.json",
+    "OWNER/NAME",
 }
 SOURCES = ("src", "engine/src")  # of a generated project's modules
 OF_PROJECT = {"project": "README.md", "project's security": "SECURITY.md", "engine": "engine/README.md"}
+OF_PROJECT |= {"agents": "AGENTS.md"}
+OF_PROJECT |= {page.stem: f"docs/{page.name}" for page in (ROOT / PRODUCT / "docs").glob("*.md")}
 
 
 def commands(project: Path) -> set[str]:
@@ -69,6 +72,14 @@ def test_every_verb_exists(fresh: Path) -> None:
     named = {(who, verb) for who, text in callers(fresh).items() for m in VERB.findall(text) for verb in m.split()}
     assert {verb for _, verb in named} >= {"check", "test", "plan", "train", "gate", "verdict", "setup", "pipeline"}
     assert not {(who, verb) for who, verb in named if verb not in existing}
+
+
+def test_help_lists_the_verbs_that_people_use_and_all_on_request(fresh: Path) -> None:
+    few, everything = (run(["make", "help"], fresh, **outside(), ALL=which).stdout for which in ("", "1"))
+    listed = [re.findall(r"^  make ([a-z-]+) (?!ALL=)", text, re.MULTILINE) for text in (few, everything)]
+    assert len(listed[0]) == 12
+    assert set(listed[0]) < set(listed[1])
+    assert set(listed[1]) | {"top"} == verbs(fresh / "Makefile")
 
 
 def test_every_hint_of_the_program_can_be_followed(fresh: Path) -> None:
@@ -109,6 +120,9 @@ def test_every_module_and_command_exists(fresh: Path) -> None:
     # given all that calls a module or a command of the program
     texts = callers(fresh).items()
     modules = {(who, module) for who, text in texts for module in MODULE.findall(text)}
+    container = "deploy/image/Containerfile"
+    imported = re.findall(r"mergeworthy\.[\w.]*\w", (fresh / container).read_text())
+    modules |= {(container, module) for module in imported}
     called = {(who, command) for who, text in texts for command in COMMAND.findall(text)}
     # then it exists
     for who, module in modules:
@@ -118,6 +132,7 @@ def test_every_module_and_command_exists(fresh: Path) -> None:
             module,
         )
     assert {module for _, module in modules} > {"mergeworthy.serving.service", "mergeworthy.stages.train"}
+    assert "mergeworthy.serving.app" in imported
     assert not {(who, command) for who, command in called if command not in commands(fresh)}
     # and each command is called by somebody: people know the verbs of make alone
     assert {command for _, command in called} == commands(fresh)
@@ -181,5 +196,5 @@ def test_every_path_and_link_on_a_page_exists(fresh: Path, page: str) -> None:
 def test_every_page_that_a_report_links_exists(fresh: Path) -> None:
     code = "".join(path.read_text() for path in (fresh / "engine/src").rglob("*.py"))
     pages = re.findall(r'page_link\("([^"]+)"\)', code)
-    assert {"docs/gate.md", "docs/drift.md"} <= set(pages)
+    assert {"docs/reviewer.md", "docs/operator.md"} <= set(pages)
     assert not [page for page in pages if not (fresh / page).exists()]

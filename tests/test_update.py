@@ -44,7 +44,7 @@ TEMPLATE: Edits = {  # the files that a team edits among them, at the same place
     "engine/src/mergeworthy/stages/train.py": ("", "# theirs\n"),
     "engine/src/mergeworthy/more.py": ("", '"""A new module."""\n'),
     "engine/README.md": ("", "\nTheirs.\n"),
-    "docs/drift.md": ("", "\nTheirs.\n"),
+    "docs/operator.md": ("", "\nTheirs.\n"),
     "Makefile": ("", "\ntheirs: ## a new verb\n\t@true\n"),
 }
 WORKFLOW: Edits = {".github/workflows/drift.yaml": ("", "# theirs\n")}

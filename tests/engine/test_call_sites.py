@@ -51,7 +51,6 @@ ALLOWED = {
     "extras/update.py subprocess.run": "this project's own code, which keeps the deadlines itself",
     "gate/champion.py subprocess.Popen": "a former commit's stages have the minutes of gates.yaml",
     "process.py subprocess.Popen": "the one place",
-    "report/changes.py subprocess.run": GIT,
     "serving/app.py subprocess.run": GIT,
     "serving/log.py fsspec.url_to_fs": "its caller waits with a deadline",
     "serving/server.py socket.socket": "listens",

@@ -183,6 +183,36 @@ def test_a_mistake_is_named_by_the_keys_that_stand_in_the_file(
     assert refused(error.value).startswith(told)
 
 
+ENDLESS = [
+    ("floors", "auc: {min: 0.65}", "auc: {min: -.inf}"),
+    ("champion.margins.auc", "auc: 0.01", "auc: .inf"),
+    ("champion.margins.auc", "auc: 0.01", "auc: 1e999"),
+    ("champion.minutes", "minutes: 30", "minutes: .inf"),
+    ("cost.model_mb", "model_mb: 5", "model_mb: .inf"),
+    ("cost.latency_p95_ms", "latency_p95_ms: 20", "latency_p95_ms: 1e999"),
+    ("image.parity", "parity: 0.00001", "parity: .inf"),
+    ("image.parity", "parity: 0.00001", "parity: .nan"),
+    ("image.size_mb", "size_mb: 400", "size_mb: -1"),
+    ("image.ready_s", "ready_s: 3.5", "ready_s: .INF"),
+    ("slices.margin", "margin: 0.03", "margin: .inf"),
+    ("slices.minimum_rows", "minimum_rows: 500", "minimum_rows: 99999999999"),
+    ("plausibility.jump.auc", "jump: {auc: 0.05}", "jump: {auc: .inf}"),
+    ("drift.maximum_age", "maximum_age: 120", "maximum_age: .inf"),
+    ("drift.performance.margins.auc", "auc: 0.02, log_loss: 0.03}", "auc: .inf, log_loss: 0.03}"),
+]
+
+
+@pytest.mark.attempts("settings")
+@pytest.mark.parametrize(("key", "before", "after"), ENDLESS, ids=[after for _, _, after in ENDLESS])
+def test_a_limit_without_end_is_refused(folder: Path, key: str, before: str, after: str) -> None:
+    text = (folder / "gates.yaml").read_text()
+    assert before in text
+    (folder / "gates.yaml").write_text(text.replace(before, after))
+    with pytest.raises(UserError) as error:
+        settings.gates()
+    assert refused(error.value).startswith(f"gates.yaml: {key}")
+
+
 @pytest.mark.attempts("settings")
 def test_fractions_and_nested_options_are_taken(folder: Path) -> None:
     options = {"anon": False, "client_kwargs": {"region_name": "eu-west-1", "verify": True}, "retries": 3, "gap": 0.5}

@@ -1,19 +1,23 @@
 """Each kind of source delivers the same month in the contract's types, or fails with one line."""
 
 import re
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from types import SimpleNamespace
 
 import fsspec
+import pandera.polars as pa
 import polars as pl
+import polars.selectors as cs
 import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
-from sqlalchemy import create_engine
-from tests.attempts import attempt
+from sqlalchemy import create_engine, text
+from tests.attempts import attempt, refusal, works
 from tests.engine import registration
 
 from mergeworthy.config.infra import FilesSource, SqlSource
+from mergeworthy.data.contract import validate
 from mergeworthy.data.sources import open_source
 from mergeworthy.data.types import conform
 from mergeworthy.drift import check
@@ -132,6 +136,45 @@ def test_a_database_gives_the_rows_it_holds(database: str, month: Tables, monkey
     assert_same(source.read("2013-01"), month)
 
 
+@pytest.mark.attempts("SQL")
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("2013-01-04 10:30:00", None),
+        ("2013-01-04T10:30", None),
+        (
+            "03/04/2013 10:00",
+            r"write times as ISO 8601 without a zone, as 2013-03-04 10:30, or convert them in the query",
+        ),
+        ("2013-01-04 10:30:00Z", "column sched_dep must be Datetime.*without a zone"),
+        ("1357295400", "column sched_dep must be Datetime.*convert them in the query"),
+    ],
+)
+def test_a_date_that_sqlite_holds_as_text_is_iso_8601(
+    written: str, message: str | None, month: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a database without types for dates
+    address = f"sqlite:///{tmp_path}/source.db"
+    row = month["flights"].head(1).with_columns(sched_dep=pl.lit(written))
+    monkeypatch.setenv("SOURCE_URL", address)
+    with create_engine(address).begin() as connection:
+        for name, table in {**month, "flights": row}.items():
+            texts = table.with_columns(cs.temporal().cast(pl.String)).to_dicts()
+            columns = ", ".join(table.columns)
+            connection.exec_driver_sql(f"create table {name} ({columns})")
+            values = ", ".join(f":{column}" for column in table.columns)
+            connection.execute(text(f"insert into {name} values ({values})"), texts[:50])  # noqa: S608
+    queries = {name: f"select * from {name} where :partition <> ''" for name in month}  # noqa: S608
+    # when it is read, then no format is guessed
+    source = open_source(sql(queries=queries))
+    if message:
+        with refusal(message):
+            source.read("2013-01")
+    else:
+        assert source.read("2013-01")["flights"]["sched_dep"].to_list() == [datetime(2013, 1, 4, 10, 30)]
+        works()
+
+
 def test_a_partition_is_bound_never_pasted_into_the_query(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_URL", database)
 
@@ -207,6 +250,66 @@ def test_a_database_that_delivers_no_table_is_one_line(
     assert re.search(message, result if isinstance(result, str) else "works")
     assert "hunter2" not in str(result)
     assert [path.name for path in tmp_path.iterdir()] == ["source.db"]
+
+
+DAY, MOMENT = pa.Column(pl.Date, nullable=True), pa.Column(pl.Datetime("us"), nullable=True)
+ZONED = pa.Column(pl.Datetime("us", "UTC"), nullable=True)
+SQL_TIMES = {  # what a query returns, the contract's column, and the value that is read, or how the line goes on
+    "a date": ("'2013-03-04'", DAY, date(2013, 3, 4)),
+    "a date as a moment": ("'2013-03-04'", MOMENT, datetime(2013, 3, 4)),
+    "a moment": ("'2013-03-04 10:30:00'", MOMENT, datetime(2013, 3, 4, 10, 30)),
+    "a moment of SQLAlchemy": ("'2013-03-04 10:30:00.250000'", MOMENT, datetime(2013, 3, 4, 10, 30, 0, 250_000)),
+    "a moment with T": ("'2013-03-04T10:30'", MOMENT, datetime(2013, 3, 4, 10, 30)),
+    "a moment of SQLite": ("datetime('2013-03-04 10:30')", MOMENT, datetime(2013, 3, 4, 10, 30)),
+    "a zone": ("'2013-03-04T10:30:00+01:00'", ZONED, datetime(2013, 3, 4, 9, 30, tzinfo=UTC)),
+    "a time": ("'10:30'", pa.Column(pl.Time), time(10, 30)),
+    "null": ("null", MOMENT, None),
+    "a date of the United States": (
+        "'03/04/2013'",
+        DAY,
+        "'03/04/2013': write times as ISO 8601 without a zone, as 2013-03-04, or convert",
+    ),
+    "a date of Germany": ("'04.03.2013 10:30'", MOMENT, "'04.03.2013 10:30': write times as ISO 8601"),
+    "a date without dashes": ("'20130304'", DAY, "'20130304': write times as ISO 8601 without a zone"),
+    "a date that is none": ("'2013-02-30'", DAY, "'2013-02-30': write times as ISO 8601 without"),
+    "an empty text": ("''", DAY, "'': if it means null, return null for it in the query"),
+    "a moment for a date": ("'2013-03-04 10:30'", DAY, "'2013-03-04 10:30': write times as ISO 8601"),
+    "a zone that is lost": ("'2013-03-04T10:30Z'", MOMENT, "'2013-03-04T10:30Z': write times as ISO 8601 without"),
+    "no zone": ("'2013-03-04 10:30'", ZONED, "ISO 8601 with a zone, as 2013-03-04 10:30Z"),
+    "seconds since 1970": ("1362393000", MOMENT, "has type Int64, expected Datetime"),
+    "a number as text": ("'7'", pa.Column(pl.Int64), "has type String, expected Int64"),
+}
+
+
+@pytest.mark.attempts("SQL")
+@pytest.mark.parametrize("case", SQL_TIMES)
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_a_text_of_a_database_is_a_time_only_as_iso_8601(
+    kind: str, case: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a database that delivers a time as text, which is all that SQLite has
+    returned, column, expected = SQL_TIMES[case]
+    if kind == "SQLite":
+        create_engine(f"sqlite:///{tmp_path}/source.db").connect().exec_driver_sql("vacuum")
+    elif "datetime(" in returned:
+        returned = "to_char(timestamp '2013-03-04 10:30', 'YYYY-MM-DD HH24:MI:SS')"
+    monkeypatch.setenv("SOURCE_URL", postgres_url if kind == "PostgreSQL" else f"sqlite:///{tmp_path}/source.db")
+    schema = pa.DataFrameSchema({"moment": column}, strict=True)
+    registration.with_tables({"flights": schema}, monkeypatch)
+    settings = sql(queries={"flights": f"select {returned} as moment"})
+
+    def delivered() -> object:
+        tables = read_first(settings)
+        validate("2013-01", tables, {"flights": schema})
+        return tables["flights"]["moment"][0]
+
+    # when it is read, then it is the time that the text says, or one line names what to do
+    result = attempt(f"{kind}: {case}", delivered)
+    if isinstance(expected, str):
+        assert str(result).startswith("2013-01/flights: column moment "), result
+        assert expected in str(result)
+    else:
+        assert result == expected
 
 
 def read_first(settings: SqlSource) -> Tables:

@@ -25,7 +25,6 @@ STAGES: dict[str, dict[str, Any]] = files.read_yaml(PRODUCT / "dvc.yaml")["stage
 VERSIONS = "engine/src/mergeworthy/stages.yaml"
 ENGINE = tomllib.loads((PRODUCT / "engine/pyproject.toml").read_text())["project"]
 GROUPS = tomllib.loads((PRODUCT / "pyproject.toml").read_text())["dependency-groups"]
-JOBS = ("none", "data", "train", "sweep", "track", "serve", "monitor", "dev")  # what a job installs
 IMPORTED_AS = {"ruamel": "ruamel.yaml", "pydantic_core": "pydantic"}
 SETTINGS = ["params.yaml", "gates.yaml", "infra.yaml"]
 CLUSTER = {"ray"}  # starts the same stage on other machines; what trains there is what trains here
@@ -43,7 +42,13 @@ def named(requirement: str) -> str:
     return re.split(r"[\[=><]", requirement)[0]
 
 
-PINS = {named(line): group for group, lines in GROUPS.items() if group not in JOBS for line in lines}
+# Groups of exact versions are inputs of stages; the others are what a job installs.
+PINS = {
+    named(line): group
+    for group, lines in GROUPS.items()
+    if all(isinstance(line, str) and "==" in line for line in lines)
+    for line in lines
+}
 
 
 @pytest.fixture(scope="module")

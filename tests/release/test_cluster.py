@@ -107,10 +107,10 @@ def assert_monitored(target: str, project: Path, folder: Path) -> None:
     address = free_address()
     (folder / "prometheus.yaml").write_text(PROMETHEUS.format(address=target))
     options = ["--config.file=prometheus.yaml", f"--web.listen-address={address}", f"--storage.tsdb.path={folder}/tsdb"]
-    alerts = yaml.safe_load((project / "deploy/monitoring/alerts.yaml").read_text())["spec"]["groups"]
+    _, rules = yaml.safe_load_all((project / "deploy/monitoring/alerts.yaml").read_text())
     selectors = {
         selector
-        for group in alerts
+        for group in rules["spec"]["groups"]
         for rule in group["rules"]
         for selector in re.findall(r"(?:bentoml|model)_\w+(?:\{endpoint=\"[^\"]+\")?", rule["expr"])
     }

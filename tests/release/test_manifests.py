@@ -139,7 +139,8 @@ def test_argo_syncs_both_overlays(fresh: Path) -> None:
 
 def test_alerts_fire_when_they_should(fresh: Path, tmp_path: Path) -> None:
     require("kustomize", "promtool")
-    rules = yaml.safe_load((fresh / "deploy/monitoring/alerts.yaml").read_text())["spec"]
+    _, alerts = yaml.safe_load_all((fresh / "deploy/monitoring/alerts.yaml").read_text())
+    rules = alerts["spec"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
     (tmp_path / "tests.yaml").write_text((HERE / "alerts.yaml").read_text())
     result = subprocess.run(

@@ -16,7 +16,8 @@ from mergeworthy.tasks.binary import METRICS
 from mergeworthy.training import Encoding, to_onnx
 from ruamel.yaml import YAML
 
-from ml.features import NOT_INPUTS, TARGET, build_features
+from ml import project
+from ml.features import TARGET, build_features
 from ml.model import Probability, fit
 from ml.params import Params
 
@@ -27,7 +28,7 @@ SMALL = PARAMS.model_copy(
 
 
 def dataset(rows: pl.DataFrame) -> Dataset:
-    return Dataset([rows.lazy()], TARGET, frozenset(NOT_INPUTS))
+    return project.dataset([rows.lazy()])
 
 
 @pytest.fixture(scope="module")

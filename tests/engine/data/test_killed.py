@@ -15,10 +15,10 @@ from tests.attempts import refusal, works
 from tests.engine.data.delivered import Tables, data_bytes, recorded
 from tests.engine.product import PACKAGES
 
-from mergeworthy import files
 from mergeworthy.adapters.dvc import execute as dvc
 from mergeworthy.data.fetch import STAGED, Pointer, fetch, folder_md5, install, staging, undo_interrupted
 from mergeworthy.data.files import Files
+from mergeworthy.partitions import Partition, accepted
 from mergeworthy.stages import features
 from mergeworthy.stages.validate import examine
 
@@ -37,7 +37,7 @@ fetch(None, accept="2013-02")
 STEPS = {
     "while it stages": ("os.mkdir", ".incoming/2013-02"),
     "when the old month is away": ("os.rename", ".incoming/2013-02"),
-    "when dvc has added it": ("os.rename", "data.dvc.new"),
+    "when dvc has added it": ("os.rename", "data.dvc.part"),
     "when it is all but done": ("os.remove", "journal.json"),
 }
 
@@ -67,7 +67,7 @@ def test_a_killed_run_heals(step: str, project: Path, capsys: pytest.CaptureFixt
     # then all is as it was, and nothing is left behind
     assert data_bytes() == before
     assert not STAGED.exists()
-    assert not Path("data.dvc.new").exists()
+    assert not Path("data.dvc.part").exists()
     works()
 
 
@@ -225,9 +225,13 @@ def test_what_programs_leave_behind_is_no_data_for_any_verb(project: Path) -> No
     # then none sees it
     assert Path("data.dvc").read_bytes() == before["data.dvc"]
     assert json.loads(dvc("status", "--json", "data.dvc")) == {}
-    assert files.partitions() == ["2013-01", "2013-02"]
+    assert accepted() == ["2013-01", "2013-02"]
     assert folder_md5(Path("data/2013-01")) == digest
-    assert sorted(examine("2013-01")) == sorted(features.tables("2013-01")) == ["flights", "planes", "weather"]
+    assert (
+        sorted(examine(Partition("2013-01")))
+        == sorted(features.tables(Partition("2013-01")))
+        == ["flights", "planes", "weather"]
+    )
     fetch("2013-03")
     assert list(recorded()) == ["2013-01", "2013-02", "2013-03"]
     for name in LEFT:
@@ -240,7 +244,7 @@ def test_what_programs_leave_behind_is_no_data_for_any_verb(project: Path) -> No
 )
 def test_a_name_that_could_lead_elsewhere_is_refused_where_it_enters(name: str, project: Path) -> None:
     with refusal("cannot name a partition"):
-        files.partition(name, "data.dvc")
+        Partition.read(name, "data.dvc")
 
     # and so is a data.dvc that holds it
     content = json.loads(
@@ -255,7 +259,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused_where_it_enters(name: str, 
 def test_a_folder_that_cannot_be_a_partition_is_named(project: Path) -> None:
     Path("data/2013-02 (copy)").mkdir()
     with refusal(r"data/: '2013-02 \(copy\)' cannot name a partition"):
-        files.partitions()
+        accepted()
 
     shutil.move("source/2013-03", "source/2013-03 (copy)")
     Path("data/2013-02 (copy)").rmdir()

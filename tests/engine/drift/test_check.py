@@ -125,7 +125,7 @@ def test_the_reasons_of_a_retraining_come_first_and_commit_and_run_are_links(mon
     assert "**Next**: CI trains on the new data in a pull request" in lines[12]
     assert "| `carrier` | 🔴\u00a00.3000 | 0.1000 |" in text
     page = "https://github.com/o/r"
-    assert f"More: [`docs/drift.md`]({page}/blob/{'c' * 40}/docs/drift.md)." in text
+    assert f"More: [`docs/operator.md`]({page}/blob/{'c' * 40}/docs/operator.md)." in text
     assert f"commit [`{'c' * 12}`]({page}/commit/{'c' * 40}) · [run 77]({page}/actions/runs/77)" in lines[-1]
 
 

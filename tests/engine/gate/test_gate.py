@@ -11,6 +11,7 @@ from tests.engine.gate.project import GATES, GOOD, Project, flights, model
 
 from mergeworthy import artifact, holdout
 from mergeworthy.files import MODEL, PREDICTIONS
+from mergeworthy.gate.checks import CEILINGS
 from mergeworthy.verdict import Verdict
 
 STOPPING = """\
@@ -178,6 +179,14 @@ SWITCHED_OFF = {  # limits that no model can miss, and how the verdict names the
     "jump": ({"plausibility": {"jump": {"auc": 1}}}, "plausibility.jump.auc is 1, and even a perfect model"),
     "single input": ({"plausibility": {"single_input": 1}}, "plausibility.single_input is 1, which no input"),
     "floor": ({"floors": {"auc": {"min": 0}}}, "floors.auc is met by answers that are always wrong"),
+    "parity": ({"image": {"parity": 1e9}}, "image.parity is 1e+09, which holds nothing back"),
+    "heavy": ({"cost": GATES["cost"] | {"model_mb": 1e6}}, "cost.model_mb is 1e+06, which holds nothing back"),
+    "coverage": ({"coverage": 0.01}, "coverage is 0.01, which holds little back"),
+    "confidence": (
+        {"champion": GATES["champion"] | {"confidence": 0.5}},
+        "champion.confidence is 0.5, which holds little back",
+    ),
+    "drift": ({"drift": {"maximum_skew": 0.99}}, "drift.maximum_skew is 0.99, which holds nothing back"),
     "ceiling": ({"floors": {"log_loss": {"max": 100}}}, "floors.log_loss is met by answers that are always wrong"),
 }
 
@@ -193,6 +202,23 @@ def test_a_check_that_gates_yaml_switches_off_is_a_warning_that_names_the_key(pr
     assert words in check.why
     assert check.figure == 1
     warned(check.why)
+
+
+@pytest.mark.attempts("checks switched off")
+def test_each_limit_that_nothing_exceeds_is_counted(project: Project) -> None:
+    far = {setting: 0.9 if ceiling < 1 else 10**9 + 1 for setting, ceiling in CEILINGS.items()}
+    far["image.parity"] = 0.02
+    sections = {name: dict(GATES.get(name, {})) for name in ("cost", "image", "drift")}
+    for setting, value in far.items():
+        section, *between, name = setting.split(".")
+        group = sections[section]
+        for part in between:
+            group = group.setdefault(part, {})
+        group[name] = value
+    project.gates(**sections)
+    (check,) = [check for check in project.gate().checks if check.name == "gates.yaml"]
+    assert check.figure == len(CEILINGS) == 16
+    assert "; and 10 more. Choose other limits." in warned(check.why)
 
 
 def test_wide_limits_that_can_be_missed_are_no_warning(project: Project) -> None:

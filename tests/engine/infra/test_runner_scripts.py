@@ -125,7 +125,7 @@ def test_an_update_switches_over_and_restarts_only_idle_runners(
     # when three releases follow each other, the last one twice
     for version in ("2.334.0", "2.335.0", "2.336.0", "2.336.0"):
         release(api, version)
-        result = script("update.sh", env=env)
+        result = script("service.sh", "update", env=env)
         assert result.returncode == 0, result.stderr
     for process in processes:
         process.communicate()
@@ -139,7 +139,7 @@ def test_an_update_switches_over_and_restarts_only_idle_runners(
 
 def test_a_download_that_is_not_what_github_published_changes_nothing(tmp_path: Path, api: Api, script: Script) -> None:
     release(api, "2.336.0", digest="0" * 64)
-    result = script("update.sh", env={"RUNNER_ROOT": tmp_path, "RUNNER_RELEASE": f"{api.url}/latest"})
+    result = script("service.sh", "update", env={"RUNNER_ROOT": tmp_path, "RUNNER_RELEASE": f"{api.url}/latest"})
     assert result.returncode != 0
     assert not list(tmp_path.iterdir())
 

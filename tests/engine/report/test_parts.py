@@ -222,7 +222,7 @@ def test_how_to_read_the_report_is_behind_a_click_at_its_end(project: Project) -
     text = write_report()
     (body,) = re.findall(r"<details><summary>New to this\?.*?</details>", text, re.DOTALL)
     assert "90 % interval" in body
-    assert "`docs/gate.md`" in body
+    assert "`docs/reviewer.md`" in body
     assert text.index(body) > text.index("### Cost and time")
 
 

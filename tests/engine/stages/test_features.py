@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from mergeworthy.config import base
+from mergeworthy.partitions import Partition
 from mergeworthy.stages import features
 from ml.schema import TABLES
 
@@ -70,7 +71,7 @@ def test_a_file_is_built_again_if_its_inputs_change(project: Path, monkeypatch: 
 
 def test_the_unfinished_file_of_a_killed_run_is_not_used(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features.CACHE.mkdir(parents=True)
-    name = f"2013-01-{features.cache_key('2013-01', None, base.params())}.part"
+    name = f"2013-01-{features.cache_key(Partition('2013-01'), None, base.params())}.part"
     (features.CACHE / name).write_bytes(b"PAR1 half")
     assert "2013-01" in run(monkeypatch)
     assert not list(features.CACHE.glob("*.part"))

@@ -14,6 +14,7 @@ from tests.engine.gate.project import model
 from mergeworthy import holdout
 from mergeworthy.errors import UserError
 from mergeworthy.files import FEATURES, METRICS, MODEL
+from mergeworthy.partitions import Partition
 from mergeworthy.project import registered
 from mergeworthy.stages import evaluate, features, reference, train
 
@@ -93,5 +94,5 @@ def test_the_cache_keeps_no_features_with_such_a_label(tmp_path: Path, monkeypat
     features.CACHE.mkdir(parents=True)
     monkeypatch.setattr(features, "build", lambda *_: rows)
     with pytest.raises(UserError, match="features of 2013-05: the label late has type"):
-        features.build_once("2013-05", None, PARAMS)
+        features.build_once(Partition("2013-05"), None, PARAMS)
     assert not list(features.CACHE.glob("*.parquet"))

@@ -1,5 +1,6 @@
 """Settings of a repository's Actions: variables, secrets' names, permissions, runners; and dispatching a workflow."""
 
+from base64 import b64decode, b64encode
 from typing import Any
 from zlib import crc32
 
@@ -8,6 +9,9 @@ from ..repository import Environment
 from ..routes import ApiError, Call, as_json, route
 from ..transport import Response
 from . import rules
+
+PUBLIC_KEY = {"key_id": "1", "key": b64encode(bytes(range(1, 33))).decode()}  # nobody has the other half
+SEAL_BYTES = 48  # of a sealed box beyond its content: a public key, and a digest
 
 
 @route("GET", "/actions/variables", "variables:read")
@@ -59,6 +63,26 @@ def _shared_secrets(call: Call) -> dict[str, Any]:
 def _names(secrets: dict[str, str]) -> dict[str, Any]:
     """What GitHub shows of secrets: never a value."""
     return {"total_count": len(secrets), "secrets": [{"name": name} for name in secrets]}
+
+
+@route("GET", "/actions/secrets/public-key", "secrets:read")
+def _key(_: Call) -> dict[str, str]:
+    return PUBLIC_KEY
+
+
+@route("PUT", "/actions/secrets/{secret}", "secrets:write")
+def _set_secret(call: Call) -> Response:
+    return _seal(call, call.repository.secrets)
+
+
+def _seal(call: Call, secrets: dict[str, str]) -> Response:
+    """Keep a secret as it came, sealed: the stand-in cannot open it, so a test says what a job shall read."""
+    name = call.arguments["secret"]
+    if call.json["key_id"] != PUBLIC_KEY["key_id"] or len(b64decode(call.json["encrypted_value"])) < SEAL_BYTES:
+        raise ApiError(422, "Bad request - the value is not sealed with the repository's key")
+    created = name not in secrets
+    secrets[name] = call.json["encrypted_value"]
+    return as_json({}, 201) if created else Response(204)
 
 
 @route("GET", "/actions/permissions", "administration:read")
@@ -134,6 +158,17 @@ def _set_environment(call: Call) -> dict[str, Any]:
 @route("GET", "/environments/{environment}/secrets", "environments:read")
 def _environment_secrets(call: Call) -> dict[str, Any]:
     return _names(_known(call).secrets)
+
+
+@route("GET", "/environments/{environment}/secrets/public-key", "environments:read")
+def _environment_key(call: Call) -> dict[str, str]:
+    _known(call)
+    return PUBLIC_KEY
+
+
+@route("PUT", "/environments/{environment}/secrets/{secret}", "environments:write")
+def _set_environment_secret(call: Call) -> Response:
+    return _seal(call, _known(call).secrets)
 
 
 @route("GET", "/environments/{environment}/deployment-branch-policies", "actions:read")

@@ -10,7 +10,7 @@ done
 
 install -d "$root"/usr/local/lib/actions-runner "$root"/etc/systemd/system "$root"/opt/actions-runner
 install -d -m 700 "$root"/etc/actions-runner
-install -m 755 "$here"/{hooks,register,service,update}.sh "$root"/usr/local/lib/actions-runner
+install -m 755 "$here"/{hooks,register,service}.sh "$root"/usr/local/lib/actions-runner
 ln -sfn hooks.sh "$root"/usr/local/lib/actions-runner/job-started.sh
 ln -sfn hooks.sh "$root"/usr/local/lib/actions-runner/job-completed.sh
 install -m 644 "$here"/*.{service,slice,timer} "$root"/etc/systemd/system

@@ -30,18 +30,18 @@ class AllowedImports(Contract):
         packages = cast("list[str]", self.packages)
         allowed = packages + cast("list[str]", self.allowed)
         modules = cast("list[str] | None", self.allowed_modules) or []
-        found = []
+        violations = []
         for importer in sorted(name for name in graph.modules if _within(name, packages)):
             for imported in sorted(graph.find_modules_directly_imported_by(importer)):
                 if imported not in modules and not _within(imported, allowed):
                     details = graph.get_import_details(importer=importer, imported=imported)
                     lines = ", ".join(str(detail["line_number"]) for detail in details)
-                    found.append(f"{importer} imports {imported} (line {lines})")
-        return ContractCheck(kept=not found, metadata={"found": found})
+                    violations.append(f"{importer} imports {imported} (line {lines})")
+        return ContractCheck(kept=not violations, metadata={"violations": violations})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         """Print one line per import that is not on a list."""
-        for line in check.metadata["found"]:
+        for line in check.metadata["violations"]:
             output.print_error(f"{line}: {self.advice}")
 
 

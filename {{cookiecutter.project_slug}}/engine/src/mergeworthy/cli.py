@@ -290,6 +290,16 @@ def github(
 
 
 @app.command()
+def evidence(
+    check: Annotated[bool, typer.Option("--check", help="only compare; exit 1 if the page is out of date")] = False,
+) -> None:
+    """Write docs/evidence.md: which tests of the ML Test Score and parts of MLOps level 2 the project passes."""
+    from .extras.evidence import run as write
+
+    write(check=check)
+
+
+@app.command()
 def train() -> None:
     """Run what is out of date, from scratch if gates.yaml says so, and hand the lock to the job that judges (CI)."""
     from .workflow.plan import run_training as train_all
@@ -325,6 +335,9 @@ def scan(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 1."""
+    from .adapters.git import use_repository_of_folder
+
+    use_repository_of_folder()
     run(app)
 
 

@@ -1,4 +1,4 @@
-"""The project's files: where they are, their readers, one per format, and their hashes; and the names of partitions.
+"""The project's files: where they are, their readers, one per format, one writer, and hashes.
 
 A file that cannot be read is a `UserError` of one line: its name, the cause, and how to fix it (the parameter `fix`).
 
@@ -9,6 +9,7 @@ and `17:04` are texts. A duplicate key is refused.
 import hashlib
 import io
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,6 +43,7 @@ CHAMPION = REPORTS / "champion.parquet"
 VERDICT = REPORTS / "verdict.json"
 REPORT = REPORTS / "report.md"
 DRIFT = REPORTS / "drift.json"
+DVC_YAML = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 DATA_DVC = Path("data.dvc")
 
@@ -52,33 +54,11 @@ IGNORED = re.compile(
     "|System Volume Information",
     re.DOTALL,
 )
-PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,99}")
 
 
 def is_ignored(name: str) -> bool:
     """Return whether a file or folder of this name was left by a program, and is not data."""
     return IGNORED.fullmatch(name) is not None
-
-
-def partition(name: str, where: str) -> str:
-    """Return `name` if it is a valid name of a partition; raise `UserError`, which begins with `where`, if not."""
-    if not PARTITION.fullmatch(name):
-        raise UserError(
-            f"{where}: {name!r} cannot name a partition: use up to 100 letters a to z, digits, '_', '.', '-' and '=', "
-            "and begin with a letter, a digit or '_'"
-        )
-    return name
-
-
-def partitions(root: Path = DATA) -> list[str]:
-    """Return the accepted partitions, oldest first; raise `UserError` for a folder with an invalid name."""
-    folders = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    return sorted(partition(name, f"{root}/") for name in folders if not is_ignored(name))
-
-
-def tables(folder: Path) -> list[Path]:
-    """Return the table files in a partition's folder, sorted by name."""
-    return sorted(path for path in folder.glob("*.parquet") if not is_ignored(path.name))
 
 
 if TYPE_CHECKING:
@@ -102,6 +82,19 @@ class Record(BaseModel):
     """Base of what a verb or a stage writes as JSON; NaN is not JSON, so a value that cannot be computed is null."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def write_atomic(path: Path, content: str | bytes, *, shared: bool = False) -> None:
+    """Write a file, its folder too, so that a kill at any moment leaves the old file or the new one, never a part.
+
+    `shared` says that several processes may write it at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
+    with unfinished.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def read_bytes(path: Path, fix: str) -> bytes:
@@ -241,7 +234,12 @@ def read_csv(path: Path, fix: str, *, empty: bool = False) -> "pl.DataFrame":
 
 def md5(path: Path, fix: str = "run `make pipeline`") -> str:
     """Return the MD5 of a file, as DVC computes it; the MD5 of `dvc.lock` identifies a training."""
-    return hashlib.md5(read_bytes(path, fix), usedforsecurity=False).hexdigest()
+    return md5_of(read_bytes(path, fix))
+
+
+def md5_of(content: bytes) -> str:
+    """Return the MD5 of bytes, by which DVC names them."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def digest(values: Iterable[str], files: Iterable[Path]) -> str:
@@ -319,7 +317,9 @@ def _quoted(content: Any) -> Any:
         return {_quoted(key): _quoted(value) for key, value in content.items()}
     if isinstance(content, list):
         return [_quoted(value) for value in content]
-    return SingleQuotedScalarString(content) if isinstance(content, str) and YAML_1_1.fullmatch(content) else content
+    if isinstance(content, str):
+        return SingleQuotedScalarString(content) if YAML_1_1.fullmatch(content) else str(content)
+    return content
 
 
 def _decoded(content: bytes, name: str, fix: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import files
 from .errors import UserError
-from .files import FEATURES
+from .partitions import Partition, split
 from .project import registered
 from .stats import Floats, Targets
 
@@ -26,14 +26,14 @@ HOW_TO_FIX = "run `make pipeline`"
 class Holdout:
     """Labelled rows of the newest partition; `guess`, (width,), is the best constant score of the ones before it."""
 
-    partition: str
+    partition: Partition
     table: pl.DataFrame
     guess: Floats
 
     @property
     def label(self) -> Targets:
         """Labels as the task's array, shape (N,)."""
-        return labels(self.table, FEATURES / f"{self.partition}.parquet")
+        return labels(self.table, self.partition.features)
 
     @property
     def guesses(self) -> Floats:
@@ -44,18 +44,16 @@ class Holdout:
 def read() -> Holdout:
     """Read the holdout from `features/`; raise `UserError` if there is none."""
     target, task = registered().target, registered().task
-    paths = sorted(FEATURES.glob("*.parquet"))
-    if len(paths) < 2:
-        raise UserError(f"features/ holds {len(paths)} partition(s), a holdout needs two: {HOW_TO_FIX}")
-    *training, newest = paths
-    for path in paths:
+    earlier, partition = split("a holdout", HOW_TO_FIX)
+    training, newest = [each.features for each in earlier], partition.features
+    for path in [*training, newest]:
         check_label(files.scan_parquet([path], HOW_TO_FIX, [target]), path)
     with files.whole(training, HOW_TO_FIX):
         guess = task.guess(files.scan_parquet(training, HOW_TO_FIX, [target]))
     table = files.read_parquet(newest, HOW_TO_FIX, [target]).filter(pl.col(target).is_not_null())
     if table.is_empty() or guess is None:
         raise UserError(f"{newest}: no row has a known {target}, so nothing can be measured: choose a newer partition")
-    return Holdout(newest.stem, table, guess)
+    return Holdout(partition, table, guess)
 
 
 def constant(guess: Floats, rows: int) -> Floats:

@@ -1,20 +1,22 @@
 """Deadlines for servers and for the programs that speak to them; the error names who missed a deadline.
 
-`call` is for programs, `within` for libraries, `read` for files. All deadlines are defined here. For a slow network the
-variables ANSWER_SECONDS, EXCHANGE_SECONDS and TRANSFER_SECONDS change them.
+`call` is for programs, `within` for libraries, `read` for files, `on_interruption` for Ctrl-C. All deadlines are
+defined here. For a slow network the variables ANSWER_SECONDS, EXCHANGE_SECONDS and TRANSFER_SECONDS change them.
 """
 
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import Enum
+from types import FrameType
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ from .errors import UserError
 Result = TypeVar("Result")
 # git ends a transfer by HTTP that has made no progress for a minute.
 LOW_SPEED_LIMIT = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 5  # seconds that a program has to end itself and its child processes
 BLOCK = 2**20  # bytes of a file that have to arrive within the deadline of an answer
 
@@ -111,6 +114,17 @@ def within(deadline: Deadline, who: str, function: Callable[[], Result]) -> Resu
     if error is not None:
         raise error
     return result  # type: ignore[return-value]
+
+
+@contextmanager
+def on_interruption(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+    """Let Ctrl-C and CI's cancelling call `handler` until the block ends."""
+    former = {number: signal.signal(number, handler) for number in INTERRUPTIONS}
+    try:
+        yield
+    finally:
+        for number, previous in former.items():
+            signal.signal(number, previous)
 
 
 def read(file: IO[bytes], who: str) -> bytes:

@@ -25,10 +25,12 @@ from pydantic import BaseModel
 from . import artifact, examples, holdout
 from . import project as team
 from .config.base import params as read_params
+from .config.base import restrict
 from .data.contract import requested
 from .errors import UserError
-from .files import DATA, partitions, read_parquet, read_toml, read_yaml
+from .files import DVC_YAML, read_parquet, read_toml, read_yaml
 from .interface import Compute
+from .partitions import accepted
 from .project import PYPROJECT, Project, registered
 from .serving.schema import arrays
 from .serving.scorer import EmbeddedStore, Scorer
@@ -74,13 +76,13 @@ class _Subject:
     def tables(self) -> Tables:
         """A few rows of every table, the main one in the order of time."""
         schemas, main = self.project.schemas, self.project.main
-        if not partitions():
+        if not accepted():
             try:
                 return examples.tables(schemas, ROWS)
             except UserError as error:
                 raise SkipTest(f"data/ is empty, and {error}") from None
-        folder = DATA / partitions()[-1]
-        tables = {name: read_parquet(folder / f"{name}.parquet", FIX) for name in schemas}
+        newest = accepted()[-1]
+        tables = {name: read_parquet(newest.table(name), FIX) for name in schemas}
         if self.project.time:
             tables[main] = tables[main].sort(self.project.time, maintain_order=True)
         tables[main] = tables[main].head(ROWS)
@@ -93,9 +95,10 @@ class _Subject:
 
     def features(self, tables: Tables) -> pl.DataFrame:
         """Return the feature rows of `tables`; raise `UserError` if they lack a column of the key."""
-        lazy = self.project.build_features({name: table.lazy() for name, table in tables.items()}, self.params)
+        lazy = {name: table.lazy() for name, table in tables.items()}
+        lazy_rows = self.project.build_features(lazy, restrict(self.params, "features"))
         with team.running(self.project.features):
-            rows = lazy.collect()
+            rows = lazy_rows.collect()
         if missing := [name for name in self.project.key if name not in rows.columns]:
             raise UserError(
                 f"{self.function} must return the key of {self.project.main} ({', '.join(self.project.key)}), "
@@ -128,7 +131,7 @@ class _Subject:
         rows = self.rows.filter(pl.col(self.project.target).is_not_null()).head(TRAINING_ROWS)
         if rows[self.project.target].n_unique() < 2:
             raise SkipTest(f"{self.project.target} has no two values in {rows.height:,} rows: nothing can be trained")
-        return self.project.fit(self.project.dataset([rows.lazy()]), self.params, Compute())
+        return self.project.fit(self.project.dataset([rows.lazy()]), restrict(self.params, "train"), Compute())
 
 
 _subjects: dict[str, _Subject] = {}
@@ -211,10 +214,10 @@ def _event(subject: _Subject) -> None:
         return _changed(subject, subject.features({**subject.tables, project.main: mixed}), until)
 
     for moment in _moments(subject) if project.time else [None]:
-        if found := changed(after, moment):
+        if change := changed(after, moment):
             blamed = next((name for name in after if changed([name], moment)), ", ".join(after))
             raise UserError(
-                f"{subject.function} uses {blamed} of the row that is to be scored: {found} if it has another value: "
+                f"{subject.function} uses {blamed} of the row that is to be scored: {change} if it has another value: "
                 f'the contract says known="after", so only the label, and features of later rows, may depend on it'
             )
 
@@ -238,12 +241,12 @@ def _scores(subject: _Subject) -> None:
         raise UserError(f"the model gives a row the scores {scores[invalid][0].tolist()}: expected {task.validity}")
     order = np.random.default_rng(0).permutation(rows.height)
     alone = [0, rows.height // 2, rows.height - 1]
-    for how, expected, found in (
+    for how, expected, scored in (
         ("in another order", scores[order], _predict(subject, rows[order.tolist()])),
         ("alone", scores[alone], np.concatenate([_predict(subject, rows[place]) for place in alone])),
     ):
-        if not np.allclose(expected, found, rtol=TOLERANCE, atol=TOLERANCE):
-            most = np.abs(expected - found).max()
+        if not np.allclose(expected, scored, rtol=TOLERANCE, atol=TOLERANCE):
+            most = np.abs(expected - scored).max()
             raise UserError(
                 f"the model scores a row {how} otherwise than in a batch (by up to {most:.2g}): a score depends on its "
                 "own row alone"
@@ -253,9 +256,9 @@ def _scores(subject: _Subject) -> None:
 def _inputs(subject: _Subject) -> None:
     """The model takes the project's inputs, by name, and not the label."""
     project = subject.project
-    wanted = artifact.inputs(subject.session)
+    inputs = artifact.inputs(subject.session)
     categories, numbers = project.inputs(subject.rows.schema)
-    for name in wanted:
+    for name in inputs:
         if name == project.target:
             raise UserError(f"the model reads {name}, which is the label: leave it out of its inputs")
         if name in project.not_inputs:
@@ -265,7 +268,7 @@ def _inputs(subject: _Subject) -> None:
                 f"the model has the input {name}, which is no column of the features: an ONNX input is called as its "
                 f"column, and {subject.function} has {', '.join([*categories, *numbers][:8])}, …"
             )
-    if not wanted:
+    if not inputs:
         raise UserError("the model has no input: an ONNX input is called as its column")
 
 
@@ -280,7 +283,7 @@ def _service(subject: _Subject) -> None:
         span = (
             table.select(pl.col(time).min().alias("first"), pl.col(time).max().alias("last")).row(0) if time else None
         )
-        features.write_history(lazy, span, subject.params, Path(folder))
+        features.write_history(lazy, span, restrict(subject.params, "features"), Path(folder))
         store = EmbeddedStore(Path(folder), time)
         columns = requests.select(list(requested(project.schema))).to_dict(as_series=False)
         known = arrays(project.schema, columns)
@@ -391,7 +394,7 @@ def _predict(subject: _Subject, rows: pl.DataFrame) -> NDArray[np.float32]:
         raise UserError(f"the model cannot score the feature rows: {team.words(error)}") from error
 
 
-DVC_YAML, SOURCE = Path("dvc.yaml"), Path("src")
+SOURCE = Path("src")
 USES = {  # what a stage uses of the registration beside what importing it runs
     "validate": ("tables",),
     "features": (),
@@ -423,15 +426,15 @@ def used(arguments: tuple[str, ...]) -> list[Path]:
     root = read_toml(PYPROJECT)["tool"]["mergeworthy"]["project"].partition(":")[0]
     references = [getattr(registered(), argument) for argument in arguments]
     waiting = [root, *(each.partition(":")[0] for each in references if isinstance(each, str))]
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     while waiting:
         module = waiting.pop()
         file = _file(module)
-        if module in found or file is None:
+        if module in files or file is None:
             continue
-        found[module] = file
+        files[module] = file
         waiting += [module.rpartition(".")[0], *_imports(module, file)]
-    return sorted(found.values())
+    return sorted(files.values())
 
 
 def _file(module: str) -> Path | None:

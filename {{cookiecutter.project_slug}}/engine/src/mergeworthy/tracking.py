@@ -38,7 +38,8 @@ from .adapters.mlflow import (
 )
 from .config import infra
 from .errors import UserError
-from .files import FEATURES, LOCK, METRICS, MODEL, PLOTS, TRAINING, VERDICT, md5
+from .files import LOCK, METRICS, MODEL, PLOTS, TRAINING, VERDICT, md5
+from .partitions import built
 from .process import shown
 from .text import say
 
@@ -225,7 +226,7 @@ def _example() -> Example:
 
 def _column(name: str, kind: type[np.generic]) -> np.ndarray[Any, Any]:
     """Return the first rows of one input, (5, 1); one missing value if features/ is not on disk."""
-    newest = sorted(FEATURES.glob("*.parquet"))[-1:]
+    newest = [partition.features for partition in built()[-1:]]
     if newest:
         scan = files.scan_parquet(newest, HOW_TO_FIX, [name])
         values = scan.select(name).head(EXAMPLE_ROWS).collect()[name]

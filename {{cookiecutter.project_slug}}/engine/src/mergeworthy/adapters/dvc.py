@@ -6,7 +6,6 @@ every other level overrules it. Which stages are out of date is read from git an
 object comes from DVC's cache or else from the remote, and its hash is checked.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,8 @@ from pydantic import BaseModel, Field, ValidationError
 from .. import files
 from ..config.base import PARAMS
 from ..errors import UserError
-from ..files import DATA, DATA_DVC, LOCK, MODEL
+from ..files import DATA, DATA_DVC, DVC_YAML, LOCK, MODEL
+from ..partitions import Partition
 from ..process import Deadline, SilentError, call, local, shown, within
 from ..process import read as read_in_time
 from . import dvc_probe, git
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 Document = Mapping[str, Any]
-DVC_YAML = Path("dvc.yaml")
 DIRECTORY = ".dir"  # suffix of the hash of a folder, whose object lists its files
 HOW_TO_FIX = {
     LOCK.name: f"restore it with `git checkout {LOCK}`, or delete it and run `make pipeline`",
@@ -215,13 +214,10 @@ def _environment() -> dict[str, str]:
     if config is None or config.dvc_dir is None or not options or Path(config.files["system"]).exists():
         return NO_TELEMETRY
     folder = Path(config.dvc_dir, "tmp", "deadlines")
-    folder.mkdir(parents=True, exist_ok=True)
     # Some of them take whole seconds, and none takes 0.
     seconds = max(1, round(Deadline.ANSWER.seconds))
     lines = [f"['remote \"{name}\"']", *(f"{option} = {seconds}" for option in options), ""]
-    unfinished = folder / f"config.{os.getpid()}"
-    unfinished.write_text("\n".join(lines))
-    unfinished.replace(folder / "config")
+    files.write_atomic(folder / "config", "\n".join(lines), shared=True)
     return NO_TELEMETRY | {SYSTEM_CONFIG: str(folder)}
 
 
@@ -383,9 +379,10 @@ def lineage() -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def partitions(data_dvc: Document) -> dict[str, int]:
+def partitions(data_dvc: Document) -> dict[Partition, int]:
     """Return partition → number of rows, as a data.dvc records them."""
-    return (data_dvc.get("meta") or {}).get("partitions") or {}
+    recorded = (data_dvc.get("meta") or {}).get("partitions") or {}
+    return {Partition(name): rows for name, rows in recorded.items()}
 
 
 def params(lock: Document) -> dict[str, Any]:
@@ -451,7 +448,7 @@ class Store:
             except Exception as error:  # noqa: BLE001 - whatever a remote raises, it does not give the content
                 reason = str(error) if isinstance(error, SilentError) else type(error.__cause__ or error).__name__
                 continue
-            if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5.removesuffix(DIRECTORY):
+            if files.md5_of(content) == md5.removesuffix(DIRECTORY):
                 return content
             altered = True
         if altered:

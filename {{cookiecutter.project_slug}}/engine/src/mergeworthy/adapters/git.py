@@ -27,7 +27,30 @@ BOT = {
     )
 }
 OUTSIDE_CI = "outside of GitHub's runner unset GITHUB_ACTIONS"  # how to fix variables that no runner of GitHub's set
+# git sets them for hooks, and they name the hook's repository: see `git rev-parse --local-env-vars`.
+REPOSITORY_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
 REMOTE_COMMANDS = ("fetch", "ls-remote", "push")
+
+
+def use_repository_of_folder() -> None:
+    """Remove the variables by which git would read another repository than the one that this folder lies in.
+
+    A gate that reads another repository finds no champion there, and would pass the model as the first.
+    """
+    for name in REPOSITORY_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def run(*words: str, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:
@@ -127,6 +150,13 @@ def history(commit: str, path: Path) -> list[str]:
 def is_shallow() -> bool:
     """Return whether the history ends where a shallow clone cut it off."""
     return query("rev-parse", "--is-shallow-repository") == "true"
+
+
+def changed_lines(base: str) -> str:
+    """Return `git diff --numstat` of this folder against a commit, entries ended by null; raise `UserError`."""
+    done = _git("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--relative", base, "--", ".")
+    _require_success(done, f"compare with {base[:12]}")
+    return done.stdout.decode(errors="replace")
 
 
 def differs(commit: str, *paths: str) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
 from ..errors import UserError
-from ..process import Deadline, Patient, SilentError, proxy, shown, within
+from ..process import Deadline, Patient, SilentError, on_interruption, proxy, shown, within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 MESSAGE_LENGTH = 300  # characters; MLflow's messages can hold whole requests
 HTTP_OK, HTTP_NOT_FOUND = 200, 404
-INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -90,24 +89,16 @@ def interruptible() -> Iterator[None]:
 
     polars handles Ctrl-C in a way that restarts system calls, so a call would wait for a server that does not answer.
     """
-    handlers = {number: signal.signal(number, signal.default_int_handler) for number in INTERRUPTIONS}
-    try:
+    with on_interruption(signal.default_int_handler):
         yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
     """Defer an interruption until the block is done, then raise it: for a request whose answer is needed."""
     received: list[int] = []
-    handlers = {number: signal.signal(number, lambda signum, _: received.append(signum)) for number in INTERRUPTIONS}
-    try:
+    with on_interruption(lambda number, _: received.append(number)):
         yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     if received:
         raise KeyboardInterrupt
 

@@ -1,7 +1,7 @@
 """What all settings files share (strict types, and errors that name file and key), and params.yaml and sweep.yaml."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from .. import files
 from ..errors import UserError
+from ..files import DVC_YAML
 
 if TYPE_CHECKING:
     from ..stats import Metric
@@ -104,6 +105,61 @@ class Margin(Strict):
 
     def __str__(self) -> str:
         return f"{100 * self.amount:g}%" if self.relative else f"{self.amount:g}"
+
+
+def stage_params(stage: str) -> BaseModel:
+    """Return the parameters for the team's code in a stage, which may read those that dvc.yaml lists for it."""
+    return restrict(params(), stage)
+
+
+def restrict(values: BaseModel, stage: str) -> BaseModel:
+    """Return parameters without those that dvc.yaml does not list for a stage; reading one of them is a `UserError`.
+
+    A change of such a parameter would not run the stage again. If dvc.yaml has no such stage, nothing is left out.
+    """
+    pipeline = files.read_yaml(DVC_YAML) if DVC_YAML.exists() else {}
+    stages = pipeline.get("stages") if isinstance(pipeline, dict) else None
+    for name, content in stages.items() if isinstance(stages, dict) else ():
+        if isinstance(content, dict) and str(content.get("cmd", "")).endswith(f" mergeworthy.stages.{stage}"):
+            listed = set[str]()
+            for entry in content.get("params", []):
+                if isinstance(entry, str):  # a key of params.yaml, or a whole file
+                    listed.add(entry)
+                elif str(PARAMS) in entry:
+                    listed |= set(entry[str(PARAMS)] or [str(PARAMS)])
+            return values if str(PARAMS) in listed else _restrict(values, listed, name)
+    return values
+
+
+def _restrict(values: BaseModel, listed: Collection[str], stage: str, prefix: str = "") -> BaseModel:
+    hidden, sections = dict[str, str](), dict[str, BaseModel]()
+    keys = {name: str(info.validation_alias or name) for name, info in type(values).model_fields.items()}
+    for name, key in (keys | {name: name for name in values.model_extra or {}}).items():
+        dotted, value = f"{prefix}{key}", getattr(values, name)
+        if any(dotted == each or dotted.startswith(f"{each}.") for each in listed):
+            continue
+        if not any(each.startswith(f"{dotted}.") for each in listed):
+            hidden[name] = dotted
+        elif isinstance(value, BaseModel):
+            sections[name] = _restrict(value, listed, stage, f"{dotted}.")
+    if not hidden and not sections:
+        return values
+
+    def refuse(self: BaseModel, name: str) -> Any:
+        if name in hidden:
+            raise UserError(
+                f"{DVC_YAML}: stages.{stage}.params: the stage reads {hidden[name]} of {PARAMS}, which is not listed: "
+                "list it, or a change of it would not run the stage again"
+            )
+        return kind.__getattr__(self, name)  # type: ignore[attr-defined]  # pydantic hides it from type checkers
+
+    kind = type(values)
+    restricted = type(kind.__name__, (kind,), {"__module__": kind.__module__, "__getattr__": refuse})
+    result = values.model_copy(update=sections)
+    for name in hidden:
+        (result.__dict__ if name in result.__dict__ else result.model_extra or {}).pop(name, None)
+    object.__setattr__(result, "__class__", restricted)
+    return result
 
 
 class Range(Strict):

@@ -100,7 +100,7 @@ class FilesSource(Strict):
 
     @property
     def is_csv(self) -> bool:
-        """Whether the files are CSV; otherwise they are parquet."""
+        """Return whether the files are CSV and not parquet."""
         return not self.url.lower().endswith(".parquet")
 
     @property

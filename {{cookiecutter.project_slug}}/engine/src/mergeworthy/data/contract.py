@@ -20,7 +20,7 @@ from ..errors import BrokenDataError, UserError
 from ..project import registered
 
 SCHEMA_FILE = "src/ml/schema.py"
-RULE_MESSAGES = {  # pandera's name of a rule → what a reader is told
+RULE_MESSAGES = {  # pandera's name of a rule → what the message says
     "not_nullable": "must not be null",
     "multiple_fields_uniqueness": "must be unique",
     "field_uniqueness": "must be unique",

@@ -9,7 +9,6 @@ replaced. As long as the journal exists, the change is incomplete, and the next 
 """
 
 import fcntl
-import hashlib
 import json
 import shutil
 import signal
@@ -28,7 +27,9 @@ from .. import files
 from ..adapters import dvc
 from ..adapters.dvc import DvcError
 from ..errors import UserError
-from ..files import DATA, DATA_DVC, is_ignored, md5, partition, partitions
+from ..files import DATA, DATA_DVC, is_ignored, md5
+from ..partitions import Partition, accepted
+from ..process import on_interruption
 from ..project import registered
 from ..text import say
 from .contract import period, validate
@@ -48,11 +49,11 @@ NOT_IN_REMOTE = "the DVC remote does not hold what data.dvc records"
 class Pointer:
     """The `meta` of data.dvc: partition → rows of the main table, and partition → hash of its folder."""
 
-    rows: dict[str, int] = field(default_factory=dict)
-    md5: dict[str, str] = field(default_factory=dict)
+    rows: dict[Partition, int] = field(default_factory=dict)
+    md5: dict[Partition, str] = field(default_factory=dict)
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> list[Partition]:
         """Return the recorded partitions, oldest first."""
         return sorted(self.rows)
 
@@ -79,7 +80,7 @@ def fetch(until: str | None, accept: str | None = None) -> None:
         say(f"data/ holds {result.names[0]} to {result.names[-1]}: {sum(result.rows.values()):,} {registered().main}")
 
 
-def choose(recorded: list[str], until: str | None, accept: str | None, source: Source) -> list[str]:
+def choose(recorded: list[Partition], until: str | None, accept: str | None, source: Source) -> list[Partition]:
     """Return the source's partitions after the newest of `recorded` up to `until`, and `accept`, whatever its place.
 
     Raises `UserError` for a name that the source lacks, for a partition older than the newest one, and for a gap.
@@ -94,12 +95,12 @@ def choose(recorded: list[str], until: str | None, accept: str | None, source: S
         if name not in available:
             offered = f"{available[0]} to {available[-1]}" if available else "none"
             raise UserError(f"{name} is not a partition of the source in infra.yaml, which has {offered}")
-    oldest, newest = (recorded[0], recorded[-1]) if recorded else ("", "")
+    oldest, newest = (recorded[0], recorded[-1]) if recorded else (Partition(), Partition())
     new = [name for name in available if until and oldest < name <= until and name not in recorded]
     for name in new:
         if name < newest and name != accept:
             raise UserError(f"{name} arrives out of order, after {newest}: take it with `make data ACCEPT={name}`")
-    chosen = sorted({*new, *([accept] if accept else [])})
+    chosen = sorted({*new, *([Partition(accept)] if accept else [])})
     for previous, following in pairwise(sorted({*recorded, *chosen})):
         before, after = period(previous), period(following)
         if following in chosen and before and after and before[1] != after[0]:
@@ -115,10 +116,11 @@ def read_pointer() -> Pointer:
     if not DATA_DVC.exists():
         return Pointer()
     content = dvc.read(DATA_DVC)
-    rows = dict(dvc.partitions(content))
+    rows = dvc.partitions(content)
     for name in rows:
-        partition(name, f"{DATA_DVC}: meta.partitions")
-    return Pointer(rows, dict((content.get("meta") or {}).get("md5") or {}))
+        Partition.read(name, f"{DATA_DVC}: meta.partitions")
+    md5 = (content.get("meta") or {}).get("md5") or {}
+    return Pointer(rows, {Partition(name): value for name, value in md5.items()})
 
 
 def write_pointer(pointer: Pointer) -> None:
@@ -127,7 +129,7 @@ def write_pointer(pointer: Pointer) -> None:
     rows = {name: pointer.rows[name] for name in pointer.names}
     hashes = {name: pointer.md5[name] for name in pointer.names}
     content["meta"] = (content.get("meta") or {}) | {"partitions": rows, "md5": hashes}
-    _write_atomically(DATA_DVC, files.dump_yaml(content))
+    files.write_atomic(DATA_DVC, files.dump_yaml(content))
 
 
 def folder_md5(folder: Path) -> str:
@@ -137,10 +139,10 @@ def folder_md5(folder: Path) -> str:
         {"md5": md5(path), "relpath": path.relative_to(folder).as_posix()}
         for path in sorted(path for path in paths if path.is_file())
     ]
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    return files.md5_of(json.dumps(listed, sort_keys=True).encode())
 
 
-def restore(recorded: Pointer) -> list[str]:
+def restore(recorded: Pointer) -> list[Partition]:
     """Return the recorded partitions that DVC could not restore, and that the source must deliver again.
 
     Raises `UserError` if data/ holds anything that is not recorded: it is neither overwritten nor accepted unchecked.
@@ -149,7 +151,7 @@ def restore(recorded: Pointer) -> list[str]:
     if recorded.names and not _is_up_to_date(recorded) and (reason := _restore_from_remote(recorded)):
         read_from_source = True
         say(f"{reason}: reading the source")
-        for name in sorted(set(partitions()) & set(recorded.names)):
+        for name in sorted(set(accepted()) & set(recorded.names)):
             if folder_md5(DATA / name) != recorded.md5.get(name):
                 raise UserError(f"data/{name} is not what {DATA_DVC} records: delete that folder, run this again")
     if unknown := sorted(_entries() - set(recorded.names)):
@@ -157,7 +159,7 @@ def restore(recorded: Pointer) -> list[str]:
             f"data/{unknown[0]} is not recorded in {DATA_DVC}: delete that folder, "
             f"`make data UNTIL={unknown[0]}` then fetches, validates and records it"
         )
-    missing = sorted(set(recorded.names) - set(partitions()))
+    missing = sorted(set(recorded.names) - set(accepted()))
     if read_from_source and not missing:  # data/ was copied here: add it to DVC's cache, so that it can be pushed
         dvc.execute("commit", "--force", str(DATA_DVC))
     return missing
@@ -170,7 +172,7 @@ def staging() -> Iterator[Path]:
     try:
         yield STAGED
     finally:
-        with _signals_ignored():
+        with on_interruption(signal.SIG_IGN):
             if not JOURNAL.exists():
                 shutil.rmtree(STAGED)
 
@@ -178,7 +180,7 @@ def staging() -> Iterator[Path]:
 def install(names: list[str], recorded: Pointer) -> None:
     """Move the staged partitions into data/, add them to DVC and record them; undo all of it on any error or Ctrl-C."""
     journal = {"names": names, "data.dvc": files.read_text(DATA_DVC, FIX_DATA_DVC) if DATA_DVC.exists() else None}
-    _write_atomically(JOURNAL, json.dumps(journal))
+    files.write_atomic(JOURNAL, json.dumps(journal))
     try:
         for name in names:
             if (DATA / name).exists():
@@ -188,7 +190,7 @@ def install(names: list[str], recorded: Pointer) -> None:
         write_pointer(recorded)
         JOURNAL.unlink()  # the change is complete
     except BaseException:
-        with _signals_ignored():
+        with on_interruption(signal.SIG_IGN):
             _undo()
         raise
 
@@ -211,7 +213,7 @@ def _undo() -> None:
     """Undo an installation; if this is interrupted, it can be repeated, as the folders show which steps were done."""
     try:
         journal = files.read_mapping(JOURNAL, FIX_JOURNAL)
-        names, data_dvc = [partition(name, str(JOURNAL)) for name in journal["names"]], journal["data.dvc"]
+        names, data_dvc = [Partition.read(name, str(JOURNAL)) for name in journal["names"]], journal["data.dvc"]
     except (KeyError, TypeError):
         raise UserError(f"{JOURNAL} is damaged: {FIX_JOURNAL}") from None
     for name in names:
@@ -222,14 +224,8 @@ def _undo() -> None:
     if data_dvc is None:
         DATA_DVC.unlink(missing_ok=True)
     else:
-        _write_atomically(DATA_DVC, data_dvc)
+        files.write_atomic(DATA_DVC, data_dvc)
     JOURNAL.unlink()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(text)
-    new.replace(path)
 
 
 def _stage(name: str, folder: Path, source: Source) -> tuple[int, str]:
@@ -252,7 +248,7 @@ def _write_table(table: pl.DataFrame, path: Path) -> None:
         raise UserError(f"{path} cannot be written: {error}") from None
 
 
-def _refuse_changed(name: str, recorded: Pointer, delivered: Pointer) -> None:
+def _refuse_changed(name: Partition, recorded: Pointer, delivered: Pointer) -> None:
     if delivered.md5[name] != recorded.md5.get(name):
         raise UserError(
             f"{name}: the source now delivers other content ({delivered.rows[name]:,} rows) than data.dvc records "
@@ -262,7 +258,7 @@ def _refuse_changed(name: str, recorded: Pointer, delivered: Pointer) -> None:
 
 
 def _is_up_to_date(recorded: Pointer) -> bool:
-    return partitions() == recorded.names and json.loads(dvc.execute("status", "--json", str(DATA_DVC))) == {}
+    return accepted() == recorded.names and json.loads(dvc.execute("status", "--json", str(DATA_DVC))) == {}
 
 
 def _restore_from_remote(recorded: Pointer) -> str | None:
@@ -285,7 +281,7 @@ def _restore_from_remote(recorded: Pointer) -> str | None:
 def _unrecorded(recorded: Pointer) -> str:
     """Return a line that names what is in data/ but not recorded, and the command that removes it."""
     unknown = sorted(_entries() - set(recorded.names))
-    present = [name for name in partitions() if name in recorded.names]
+    present = [name for name in accepted() if name in recorded.names]
     changed = [name for name in present if folder_md5(DATA / name) != recorded.md5.get(name)]
     names = " ".join(f"data/{name}" for name in [*unknown, *changed])
     if not names:
@@ -316,17 +312,6 @@ def _dvc_locked() -> Iterator[None]:
         except BlockingIOError:
             raise UserError("a dvc command is running in this folder: wait for it, then run this again") from None
         yield
-
-
-@contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Ignore a second Ctrl-C while undoing."""
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ import polars as pl
 
 from ..config.infra import Csv, FilesSource
 from ..errors import BrokenDataError, UserError
-from ..files import is_ignored, partition
+from ..files import is_ignored
+from ..partitions import Partition
 from ..process import Deadline, Patient, SilentError, local, shown, within
 from ..process import read as read_patiently
 from ..project import registered
@@ -96,12 +97,12 @@ class Files:
                 continue
             raise UserError(f"infra.yaml: source.csv.formats: {name!r} {problem}")
 
-    def partitions(self) -> list[str]:
+    def partitions(self) -> list[Partition]:
         """Return every partition that has at least one table; raise `UserError` for an invalid name."""
         with _credentials_hidden():
             return self._partitions()
 
-    def _partitions(self) -> list[str]:
+    def _partitions(self) -> list[Partition]:
         tables = "|".join(re.escape(table) for table in registered().schemas)
         before, *after = re.escape(self._path).replace(r"\{table\}", f"(?:{tables})").split(r"\{partition\}")
         pattern = re.compile(f"{before}(?P<name>[^/]+)" + "(?P=name)".join(after))
@@ -112,7 +113,7 @@ class Files:
         names = {match["name"] for path in paths if (match := pattern.fullmatch(path))}
         if not names:
             raise UserError(f"infra.yaml: source.url: there is no file of the contract's tables at {self._path!r}")
-        return sorted(partition(name, self._path) for name in names if not is_ignored(name))
+        return sorted(Partition.read(name, self._path) for name in names if not is_ignored(name))
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Return the tables of one partition; raise `UserError` naming a file that is missing, empty or damaged."""

@@ -14,6 +14,7 @@ import polars as pl
 
 from .. import config as settings
 from ..errors import UserError
+from ..partitions import Partition
 
 MAX_WIND_SPEED = 150  # mph; one observation of the sample is 1,048
 FIRST_HOUR = 6  # of a date in the counts of people
@@ -22,8 +23,8 @@ FIRST_HOUR = 6  # of a date in the counts of people
 class Source(Protocol):
     """A source delivers the tables of the contract, partition by partition, in the contract's types."""
 
-    def partitions(self) -> list[str]:
-        """Return all partitions that are available now, sorted as text."""
+    def partitions(self) -> list[Partition]:
+        """Return all partitions that are available now, oldest first."""
         ...
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
@@ -55,9 +56,9 @@ class Flights:
     Impossible readings are null. Of the hour that the end of summer time repeats, the second reading is kept.
     """
 
-    def partitions(self) -> list[str]:
+    def partitions(self) -> list[Partition]:
         """Return the months of 2013."""
-        return [f"2013-{month:02}" for month in range(1, 13)]
+        return [Partition(f"2013-{month:02}") for month in range(1, 13)]
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Return the tables of one month, in the types of the contract."""

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, ResourceClosedErr
 
 from ..config.infra import SqlSource
 from ..errors import UserError
-from ..files import partition
+from ..partitions import Partition
 from ..process import Deadline, SilentError, within
 from ..project import registered
 from .contract import private
@@ -52,14 +52,14 @@ class Sql:
             ) from None
         _refuse_missing_file(address, settings.url_env)
 
-    def partitions(self) -> list[str]:
+    def partitions(self) -> list[Partition]:
         """Return the first column of the query `source.partitions`."""
         query = text(self._settings.partitions)
         where = "infra.yaml: source.partitions"
         names = self._ask(where, lambda connection: [row[0] for row in connection.execute(query)])
         if None in names:
             raise UserError(f"{where} returns null: exclude it, as with `where … is not null`")
-        return sorted({partition(str(name), where) for name in names})
+        return sorted({Partition.read(str(name), where) for name in names})
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Return the result of each table's query; raise `UserError` naming a query that fails."""
@@ -72,7 +72,7 @@ class Sql:
             f"{partition}/{table}: source.queries.{table}",
             lambda connection: pl.read_database(query, connection, infer_schema_length=None, execute_options=bound),
         )
-        return conform(f"{partition}/{table}", rows, registered().schemas[table])
+        return conform(f"{partition}/{table}", rows, registered().schemas[table], text_times=True)
 
     def _ask(self, where: str, request: Callable[[Connection], Result]) -> Result:
         """Return the result of a request; raise `UserError` beginning with `where` if the database fails or hangs."""

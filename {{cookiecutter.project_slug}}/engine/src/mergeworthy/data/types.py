@@ -36,6 +36,10 @@ PROBE = datetime(2013, 3, 14, 22, 35)
 NANOSECOND_YEARS = (1678, 2261)  # the whole years that 64 bits of nanoseconds can represent
 
 
+NAME_THE_FORMAT = "name their format in infra.yaml: source.csv.formats"
+CONVERT_IN_QUERY = "convert them in the query"
+
+
 def conform(
     where: str,
     table: pl.DataFrame,
@@ -45,13 +49,15 @@ def conform(
     decimal: str = ".",
     formats: Mapping[str, str] | None = None,
     empty_is_null: bool = False,
+    text_times: bool = False,
 ) -> pl.DataFrame:
     """Return the table with each column in its type of the contract.
 
     Values are kept: only floats may be rounded to their new width. A column whose type cannot be converted is returned
     as it is; `validate` then refuses it. If `text`, strings are parsed too, as CSV holds nothing else: numbers with the
     `decimal` sign, dates and times by `formats` (column → format), or else as ISO 8601. If `empty_is_null`, an empty
-    string, which a CSV file holds in quotes, is null unless the contract expects text.
+    string, which a CSV file holds in quotes, is null unless the contract expects text. If `text_times`, dates and times
+    alone are parsed, as ISO 8601: SQLite has no type for them.
     Raises `BrokenDataError` naming `where` (partition/table), column and value if a value has no exact counterpart.
     """
     columns = []
@@ -63,16 +69,19 @@ def conform(
         if empty_is_null and values.dtype == pl.String and target not in (*DICTIONARY, pl.String):
             values = values.set((values == "").fill_null(value=False), None)
         cast = _cast(values, target)
-        if cast is None and text and values.dtype == pl.String:
+        parses = text or (text_times and target.is_temporal())
+        if cast is None and parses and values.dtype == pl.String:
             cast = _parsed(values, target, decimal, time_format)
         if cast is None:
             continue
         lost = values.is_not_null() & (cast.is_null() | _changed(values, cast) | _beyond_python(cast))
         if lost.any():
             first = _first(values.filter(lost))
+            remedy = CONVERT_IN_QUERY if text_times else NAME_THE_FORMAT
+            hint = _text_hint(first, name, target, decimal, time_format, remedy) if parses else ""
             raise BrokenDataError(
                 f"{where}: column {name} must be {target}, but {lost.sum():,} of {len(values):,} do not fit"
-                f"{example(schema, name, first)}{_text_hint(first, name, target, decimal, time_format) if text else ''}"
+                f"{example(schema, name, first)}{hint}"
             )
         columns.append(cast.alias(name))
     return table.with_columns(columns)
@@ -131,7 +140,7 @@ def _first(values: pl.Series) -> Any:
     return f"a year before {PYTHON_YEARS[0]} or after {PYTHON_YEARS[1]} ({values.to_physical()[0]} as stored)"
 
 
-def _text_hint(value: Any, name: str, target: Type, decimal: str, time_format: str | None) -> str:
+def _text_hint(value: Any, name: str, target: Type, decimal: str, time_format: str | None, remedy: str) -> str:
     """Return the likely reason why a text does not fit, and how to fix it; empty if there is none."""
     if not isinstance(value, str):
         return ""
@@ -140,13 +149,18 @@ def _text_hint(value: Any, name: str, target: Type, decimal: str, time_format: s
     if value == name:
         return ": it is the column's name, so the file has its header more than once"
     if value.casefold() in NULL_WORDS:
-        return ": if it means null, name it in infra.yaml: source.csv.nulls"
+        means = (
+            "return null for it in the query"
+            if remedy == CONVERT_IN_QUERY
+            else "name it in infra.yaml: source.csv.nulls"
+        )
+        return f": if it means null, {means}"
     if target.is_temporal():
         if time_format:
             return f": infra.yaml names the format {time_format!r} for it in source.csv.formats"
         kind = "without a zone" if not _zone(target) else "with a zone"
         sample = f"{kind}, as {_sample(target)}"
-        return f": write times as ISO 8601 {sample}, or name their format in infra.yaml: source.csv.formats"
+        return f": write times as ISO 8601 {sample}, or {remedy}"
     if target == pl.Boolean:
         return f": write true and false as one of {', '.join(TRUTH)}"
     return _number_hint(value, target, decimal) if target.is_numeric() else ""

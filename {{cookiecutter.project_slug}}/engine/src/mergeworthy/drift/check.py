@@ -36,7 +36,8 @@ from ..data.contract import validate
 from ..data.predictions import DAMAGED, OTHER_COLUMNS, OTHER_MODEL, logged_columns, read_log
 from ..data.sources import Source, open_source
 from ..errors import BrokenDataError, UserError
-from ..files import DATA, DRIFT, DRIFT_REFERENCE, MODEL, md5, partition
+from ..files import DRIFT, DRIFT_REFERENCE, MODEL, md5
+from ..partitions import Partition
 from ..plots import BLUE, GREY, ORANGE, Plot, Series, captioned, mermaid
 from ..project import registered
 from ..reference import (
@@ -104,7 +105,7 @@ def _examine(reference: Reference, until: str | None, folder: Path) -> Decision:
     def parts() -> Iterator[pl.DataFrame]:
         for name, features in new.items():
             rows = with_partition(features, name)
-            main_table = folder / name / f"{registered().main}.parquet"
+            main_table = name.table(registered().main, folder)
             scored_rows = served.rows(rows, main_table, needed) if served else scored(rows.select(needed), session)
             for part in scored_rows:
                 with_label.append(labelled(part, block))
@@ -128,12 +129,12 @@ def _with_log(reference: Reference, decision: Decision, log: Log, policy: Drift)
     return decision.model_copy(update={"log": log})
 
 
-def partitions(reference: Reference, until: str | None, folder: Path) -> dict[str, pl.LazyFrame]:
+def partitions(reference: Reference, until: str | None, folder: Path) -> dict[Partition, pl.LazyFrame]:
     """Return feature rows of each partition that is newer than the reference, up to `until`; tables lie in `folder`.
 
     Raise `BrokenDataError` if a partition breaks the contract, `UserError` if the source cannot be read.
     """
-    newest = partition(reference.partitions[-1], str(DRIFT_REFERENCE))
+    newest = Partition.read(reference.partitions[-1], str(DRIFT_REFERENCE))
     source = open_source(settings.infra().source)
     new = [name for name in source.partitions() if name > newest and (until is None or name <= until)]
     for name in new:
@@ -146,12 +147,10 @@ def partitions(reference: Reference, until: str | None, folder: Path) -> dict[st
     return {name: build(name, previous, settings.params(), folder) for previous, name in pairs}
 
 
-def _tables(name: str, source: Source) -> Tables:
+def _tables(name: Partition, source: Source) -> Tables:
     """Return the tables of a partition from data/, or from the source if data/ does not have it."""
-    if (DATA / name).is_dir():
-        return {
-            table: files.read_parquet(DATA / name / f"{table}.parquet", REFRESH_DATA) for table in registered().schemas
-        }
+    if name.folder().is_dir():
+        return {table: files.read_parquet(name.table(table), REFRESH_DATA) for table in registered().schemas}
     return source.read(name)
 
 
@@ -313,7 +312,7 @@ def _next(decision: Decision) -> str:
 
 def _foot(decision: Decision, event: Event) -> list[str]:
     """Return how to read the tables, behind a click, and what the text is about."""
-    lines, page = "\n".join(f"- {line}" for line in READING), event.page_link("docs/drift.md")
+    lines, page = "\n".join(f"- {line}" for line in READING), event.page_link("docs/operator.md")
     reading = details("New to this? How to read it", f"{lines}\n\nMore: {page}.")
     parts = [f"model `{(decision.model or 'none')[:12]}`", f"commit {event.commit_link(event.commit)}"]
     if event.name and (run := os.environ.get("GITHUB_RUN_ID")):

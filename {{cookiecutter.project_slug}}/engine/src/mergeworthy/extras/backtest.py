@@ -32,6 +32,7 @@ from pydantic import Field
 
 from .. import artifact, files, holdout
 from .. import config as settings
+from ..adapters import git
 from ..adapters.git import BOT
 from ..artifact import session
 from ..data.sources import open_source
@@ -39,6 +40,7 @@ from ..drift.decision import Decision
 from ..errors import UserError
 from ..files import DATA_DVC, DRIFT, FEATURES, LOCK, MODEL, REPORTS, VERDICT, Record, md5
 from ..holdout import labels
+from ..partitions import Partition
 from ..plots import BLUE, GREY, ORANGE, Plot, Series, mermaid
 from ..project import registered
 from ..release import verify
@@ -104,24 +106,15 @@ class Copy:
     log: Path
 
     @classmethod
-    def of(cls, project: Path, folder: Path, home: Path) -> Self:
-        """Copy what git tracks or would track, in its present state, without data.dvc and dvc.lock.
+    def of(cls, folder: Path, home: Path) -> Self:
+        """Copy what git tracks or would track of this folder, in its present state, without data.dvc and dvc.lock.
 
         DVC remote and log are in `home`.
         """
-        listing = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=project,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if listing.returncode:
-            raise UserError("a replay copies the files that git tracks: run `git init` first")
-        for name in listing.stdout.split("\0"):
-            if name and name not in (str(DATA_DVC), str(LOCK)) and (project / name).is_file():
+        for name in git.files("."):
+            if name not in (str(DATA_DVC), str(LOCK)) and Path(name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(project / name, folder / name)
+                shutil.copy2(name, folder / name)
         (folder / ".venv").symlink_to(sys.prefix)
         os.utime(folder / "pyproject.toml", (0, 0))  # older than the environment: make has nothing to set up
         copy, remote = cls(folder, home / f"{folder.name}.log"), (home / "remote").resolve()
@@ -176,11 +169,11 @@ class Copy:
         return (errors or lines)[-1]
 
 
-def _replay(folder: Path, names: list[str], *, image: bool) -> Iterator[Month]:
+def _replay(folder: Path, names: Sequence[Partition], *, image: bool) -> Iterator[Month]:
     """Yield each partition after the first champion's."""
     rest = names[FIRST:]
     with _timed(f"{names[0]} to {names[FIRST - 1]}: the first champion"):
-        every, loop = (Copy.of(Path.cwd(), folder / name, HOME) for name in ("every", "loop"))
+        every, loop = (Copy.of(folder / name, HOME) for name in ("every", "loop"))
         for copy in (every, loop):
             _train(copy, names[FIRST - 1])
             copy.commit(f"The first champion, of the data up to {names[FIRST - 1]}")

@@ -201,11 +201,7 @@ def download(stored: StoredFiles, folder: Path) -> None:
 def write_files(contents: Mapping[str, bytes], folder: Path) -> None:
     """Write files into a folder, each at once: a kill leaves the old file or the new one, never a part."""
     for name, content in contents.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.part")
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+        files.write_atomic(folder / name, content)
 
 
 @dataclass(frozen=True)

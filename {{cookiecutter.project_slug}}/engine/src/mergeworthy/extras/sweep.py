@@ -10,6 +10,7 @@ a sweep never reads. A search space maps keys of params.yaml, by their dotted na
 
 import copy
 import hashlib
+import io
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ from ..adapters.git import commit
 from ..adapters.mlflow import answered, connected, reach
 from ..config.base import PARAMS, Range, Search, Sweep
 from ..errors import UserError
-from ..files import FEATURES, digest
+from ..files import digest
 from ..interface import Compute
+from ..partitions import split as split_partitions
 from ..project import registered, team_code
 from ..stages import train
 from ..text import say
@@ -84,13 +86,9 @@ class Split:
 
 def split() -> Split:
     """Return the feature files without the holdout; raise `UserError` if there are too few partitions."""
-    paths = sorted(FEATURES.glob("*.parquet"))
-    if len(paths) < MIN_PARTITIONS:
-        raise UserError(
-            f"features/ holds {len(paths)} partition(s), a sweep needs three: run `make data UNTIL=… pipeline`"
-        )
-    *training, measured, _ = paths
-    for path in paths[:-1]:
+    earlier, _ = split_partitions("a sweep", "run `make data UNTIL=… pipeline`", MIN_PARTITIONS)
+    *training, measured = [partition.features for partition in earlier]
+    for path in [*training, measured]:
         holdout.check_label(files.scan_parquet([path], RUN_PIPELINE, [registered().target]), path)
     train.check_trainable(training, measured)
     return Split(training, measured, digest([], [*training, measured, *team_code()]))
@@ -269,10 +267,9 @@ def write(values: Mapping[str, Any]) -> None:
     yaml.width = 4096  # no line is broken
     content = yaml.load(files.read_text(PARAMS, "restore it from git"))
     assign(content, {name: _rounded(value) for name, value in values.items()})
-    new = PARAMS.with_suffix(".yaml.new")
-    with new.open("w") as file:
-        yaml.dump(content, file)
-    new.replace(PARAMS)
+    text = io.StringIO()
+    yaml.dump(content, text)
+    files.write_atomic(PARAMS, text.getvalue())
     say(f"{PARAMS} is changed: look at it with `git diff {PARAMS}`, then `make pipeline gate`")
 
 

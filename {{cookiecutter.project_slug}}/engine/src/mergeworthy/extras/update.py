@@ -49,7 +49,7 @@ def update() -> str:
     if changed := _changed():
         raise UserError(
             f"{len(changed)} file(s) are not committed ({changed[0]}): commit or stash them first, "
-            "so that the update can be told from them"
+            "so that the update stands apart from them"
         )
     done = _cruft("update", "--skip-apply-ask")
     rejected = [name for name in git.files(".") if name.endswith(".rej")]

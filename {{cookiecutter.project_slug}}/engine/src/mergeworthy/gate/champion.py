@@ -32,6 +32,7 @@ from ..config.gates import Anchor
 from ..errors import UserError
 from ..files import DATA, DATA_DVC, FEATURES, LOCK, MODEL, PREDICTIONS
 from ..holdout import Holdout
+from ..partitions import Partition
 from ..project import registered
 from ..stages.base import write as write_versions
 from ..stats import Floats
@@ -206,9 +207,9 @@ class CommitRunner:
         except (OSError, pl.exceptions.PolarsError):
             raise CannotRunError(f"the code of commit {champion.name} wrote no {PREDICTIONS}") from None
 
-    def features(self, champion: Champion, partition: str) -> pl.DataFrame:
+    def features(self, champion: Champion, partition: Partition) -> pl.DataFrame:
         """Return the features that the commit's own code builds of a partition; raise `CannotRunError` if it cannot."""
-        path = FEATURES / f"{partition}.parquet"
+        path = partition.features
         try:
             return pl.read_parquet(self._folder_with_features(champion) / path)
         except (OSError, pl.exceptions.PolarsError):
@@ -354,7 +355,7 @@ class ChampionScorer:
         """
         if method in ("same code", "todays features"):
             return None
-        path = FEATURES / f"{self.holdout.partition}.parquet"
+        path = self.holdout.partition.features
         folder = dvc.outs(former.lock).get(FEATURES.as_posix())
         if method == "own code" or folder is None:
             return self.runner.features(former, self.holdout.partition)

@@ -4,7 +4,6 @@ None of them needs the champion's code. `CheckCollector` holds the results; a ch
 the next one is made.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from ..config.gates import Bound, Cost, Gates, Plausibility
 from ..errors import UserError
 from ..files import CONTRACT, DATA_DVC, LOCK, METRICS, MODEL, PREDICTIONS
 from ..holdout import Holdout, constant
+from ..partitions import Partition
 from ..project import registered
 from ..stats import Floats, Targets
 from ..verdict import Check, Comparison, Verdict, worst
@@ -39,6 +39,25 @@ SINGLE_INPUT_ROWS, SHUFFLED_ROWS = 100_000, 10_000  # at most: for the power of 
 BINS = 100  # quantiles of a number
 NOT_COMPUTED = "{} cannot be computed (NaN): look for NaN in the scores, or a holdout of one value."
 NAMED_INPUTS = 3  # inputs in one sentence
+CEILINGS = {  # beyond these a limit holds nothing back, whatever the team
+    "cost.model_mb": 10_000,
+    "cost.latency_p95_ms": 10_000,
+    "image.parity": 0.01,
+    "image.latency_p95_ms": 10_000,
+    "image.size_mb": 20_000,
+    "image.memory_mb": 100_000,
+    "image.ready_s": 60,  # a container that is not ready by then is stopped
+    "drift.distance.floor": 0.5,
+    "drift.maximum_skew": 0.5,
+    "drift.maximum_age": 10_000,
+    "drift.label_delay": 1_000,
+    "drift.cooldown_days": 1_000,
+    "drift.window.blocks": 10_000,
+    "drift.window.minimum_rows": 1_000_000_000,
+    "drift.window.persistence": 20,
+    "drift.performance.windows": 1_000,
+}
+LEAST_COVERAGE, LEAST_CONFIDENCE = 0.5, 0.8
 NAMED_LIMITS = 6  # keys of gates.yaml in one sentence
 
 
@@ -187,7 +206,7 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return 1000 * (time.thread_time() - started)
 
 
-def contract(holdout: str) -> Check:
+def contract(holdout: Partition) -> Check:
     """Check that all partitions of data.dvc were validated, dvc.lock names that data, and the newest is the holdout."""
     data = dvc.read(DATA_DVC)
     validated = files.read_mapping(CONTRACT, HOW_TO_REBUILD).get("partitions")
@@ -197,7 +216,7 @@ def contract(holdout: str) -> Check:
     if missing := sorted(partitions - validated.keys()):
         raise UserError(f"{CONTRACT} does not cover partition {', '.join(missing)} of {DATA_DVC}: {HOW_TO_REBUILD}")
     if holdout != max(partitions, default=None):
-        raise UserError(f"features/{holdout}.parquet is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
+        raise UserError(f"{holdout.features} is not the newest partition of {DATA_DVC}: {HOW_TO_REBUILD}")
     if dvc.data(dvc.read(LOCK), str(LOCK)) != data["outs"][0]["md5"]:
         raise UserError(f"{LOCK} records other data than {DATA_DVC}: {HOW_TO_REBUILD}")
     return Check(name="data contract", result="pass", why=f"All {len(partitions)} partitions passed validation.")
@@ -205,7 +224,7 @@ def contract(holdout: str) -> Check:
 
 def evaluation(model: bytes, measured: dict[str, Any]) -> Check:
     """Check that the model is the one in dvc.lock, and that its measured figures are those of metrics.json."""
-    if hashlib.md5(model, usedforsecurity=False).hexdigest() != dvc.model(dvc.read(LOCK), str(LOCK)):
+    if files.md5_of(model) != dvc.model(dvc.read(LOCK), str(LOCK)):
         raise UserError(f"{MODEL} is not the file that {LOCK} records: {HOW_TO_REBUILD}")
     reported = dvc.flat(files.read_mapping(METRICS, HOW_TO_REBUILD), ".")
     figures = dvc.flat(measured, ".")
@@ -401,6 +420,7 @@ def check_limits(rules: Gates, label: Targets, score: Floats, guess: Floats) -> 
         *_wide_margins(rules, label, score, guess),
         *_wide_jumps(rules, label, score),
         *_met_floors(rules, label),
+        *_idle_limits(rules),
     ]
     if not rules.slices.columns:
         reasons.append("slices.columns names no column, so no part of the holdout is compared")
@@ -412,6 +432,24 @@ def check_limits(rules: Gates, label: Targets, score: Floats, guess: Floats) -> 
         more = f"; and {len(reasons) - NAMED_LIMITS} more" if len(reasons) > NAMED_LIMITS else ""
         why = f"gates.yaml switches checks off: {'; '.join(reasons[:NAMED_LIMITS])}{more}. Choose other limits."
         yield Check(name="gates.yaml", result="warn", figure=len(reasons), limit=0, why=why)
+
+
+def _idle_limits(rules: Gates) -> Iterator[str]:
+    """Name limits beyond what any team would accept, so that they hold nothing back."""
+    limits = rules.model_dump()
+    for setting, ceiling in CEILINGS.items():
+        section, _, name = setting.rpartition(".")
+        group = limits
+        for part in section.split("."):
+            group = group[part]
+        if group[name] > ceiling:
+            yield f"{setting} is {group[name]:g}, which holds nothing back (at most {ceiling:g} does)"
+    for setting, value, least in (
+        ("coverage", rules.coverage, LEAST_COVERAGE),
+        ("champion.confidence", rules.champion.confidence, LEAST_CONFIDENCE),
+    ):
+        if value < least:
+            yield f"{setting} is {value:g}, which holds little back (at least {least:g} does)"
 
 
 def _wide_margins(rules: Gates, label: Targets, score: Floats, guess: Floats) -> Iterator[str]:

@@ -23,6 +23,7 @@ from ..errors import UserError
 from ..files import DATA, DATA_DVC, md5
 from ..holdout import Holdout
 from ..holdout import check_label as check_target
+from ..partitions import Partition
 from ..project import registered
 from ..verdict import Check
 
@@ -40,7 +41,7 @@ class DataFiles:
     A file is read from `data/` if it has that MD5 there, or else from DVC.
     """
 
-    files: Mapping[str, Mapping[str, str]]
+    files: Mapping[Partition, Mapping[str, str]]
     store: Store
 
     @classmethod
@@ -49,15 +50,15 @@ class DataFiles:
 
         The `meta` of data.dvc is not used, as `dvc add` does not update it.
         """
-        partitions: dict[str, dict[str, str]] = {}
+        partitions: dict[Partition, dict[str, str]] = {}
         for path, hashed in store.files(data_md5(data_dvc, name), f"the list of files of {name}").items():
             partition, _, below = path.partition("/")
-            partitions.setdefault(partition, {})[below] = hashed
+            partitions.setdefault(Partition(partition), {})[below] = hashed
         return cls(partitions, store)
 
-    def folder(self, partition: str, scratch: Path) -> Path:
+    def folder(self, partition: Partition, scratch: Path) -> Path:
         """Return a folder with exactly the partition's files: the one in `data/`, or one written in `scratch`."""
-        local, recorded = (DATA / partition).resolve(), self.files[partition]
+        local, recorded = partition.folder().resolve(), self.files[partition]
         present = {path.relative_to(local).as_posix(): path for path in local.rglob("*") if path.is_file()}
         if present.keys() == recorded.keys() and all(md5(present[path]) == hashed for path, hashed in recorded.items()):
             return local
@@ -66,11 +67,10 @@ class DataFiles:
             (scratch / partition / path).write_bytes(self.store.read(hashed, f"{DATA}/{partition}/{path}"))
         return scratch / partition
 
-    def main(self, partition: str) -> pl.LazyFrame:
+    def main(self, partition: Partition) -> pl.LazyFrame:
         """Return the partition's rows of the main table; raise `UserError` if data.dvc or DVC lacks them."""
-        file = f"{registered().main}.parquet"
-        path = DATA / partition / file
-        recorded = self.files.get(partition, {}).get(file)
+        path = partition.table(registered().main)
+        recorded = self.files.get(partition, {}).get(path.name)
         if recorded is None:
             raise UserError(f"{DATA_DVC} names no {path}: run `make data pipeline`")
         if path.is_file() and md5(path) == recorded:
@@ -148,7 +148,7 @@ def check_coverage(holdout: Holdout, labels: pl.DataFrame, limit: float) -> Chec
     `labels` holds key and label of each row of the main table. Raise `UserError` if the features hold other rows or
     labels than the main table.
     """
-    name, target = f"features/{holdout.partition}.parquet", registered().target
+    name, target = str(holdout.partition.features), registered().target
     labelled = labels.drop_nulls(target)
     table = check_key(holdout.table, f"the rows of {name}").select(*key(), registered().task.cast(pl.col(target)))
     try:
@@ -205,7 +205,7 @@ def check_label(
         yield Check(name="label", result="warn", figure=share, limit=0, why=why)
 
 
-def check_data(champion: Champion, today: DataFiles, holdout: str) -> Iterator[Check]:
+def check_data(champion: Champion, today: DataFiles, holdout: Partition) -> Iterator[Check]:
     """Warn of partitions whose files differ from those at the champion's commit; count the holdout's changed rows."""
     if not champion.data:
         return
@@ -275,7 +275,7 @@ def _to_params(flat: dict[str, Any]) -> BaseModel | None:
         return None
 
 
-def _changed_rows(former: DataFiles, today: DataFiles, holdout: str) -> str:
+def _changed_rows(former: DataFiles, today: DataFiles, holdout: Partition) -> str:
     """Return a sentence that counts the rows of the holdout's main table that are gone, new, or have another label."""
     target = registered().target
     try:

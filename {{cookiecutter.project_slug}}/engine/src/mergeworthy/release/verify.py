@@ -28,7 +28,7 @@ from ..adapters import dvc
 from ..config import gates, infra
 from ..data.contract import requested
 from ..errors import UserError
-from ..files import DATA, DATA_DVC, PREDICTIONS
+from ..files import DATA_DVC, PREDICTIONS
 from ..process import Deadline
 from ..project import registered
 from ..stats import Floats
@@ -98,7 +98,7 @@ def read_golden() -> Golden:
     partitions = dvc.partitions(dvc.read(DATA_DVC))
     if not partitions:
         raise UserError(f"{DATA_DVC} names no partition: run `make data UNTIL=…`")
-    file = DATA / max(partitions) / f"{name}.parquet"
+    file = max(partitions).table(name)
     if not file.exists():
         dvc.execute("pull", str(file))  # the only data that a release needs
     columns, key = list(requested(schema)), list(schema.unique or [])

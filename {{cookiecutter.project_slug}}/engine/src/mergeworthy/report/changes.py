@@ -3,7 +3,6 @@
 Everything is read from git and from DVC's files; nothing is run.
 """
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..adapters import dvc, git
 from ..config.base import PARAMS
 from ..config.gates import GATES
 from ..errors import UserError
-from ..files import DATA_DVC, LOCK
+from ..files import DATA_DVC, DVC_YAML, LOCK
 from ..patches import ENGINE
 from ..text import DASH, MINUS, Section, code, counted, details, folded_table, prose, table, unbroken
 from .facts import Facts
@@ -113,11 +112,7 @@ class File:
 
 def changed_files(base: str) -> list[File]:
     """Return the files of this folder that differ from `base`, committed or not; raise `UserError` if git fails."""
-    command = ["git", "diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--relative", base, "--", "."]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        raise UserError(f"git cannot compare with {base[:12]}: {done.stderr.decode(errors='replace')}")
-    lines = [line.split("\t", 2) for line in done.stdout.decode(errors="replace").split("\0") if line]
+    lines = [line.split("\t", 2) for line in git.changed_lines(base).split("\0") if line]
     return [File(path, *(None if n == "-" else int(n) for n in numbers)) for *numbers, path in lines]
 
 
@@ -307,5 +302,5 @@ def _stages(text: str | None, name: str) -> dict[str, dict[str, Any]]:
 
 def _in_order(stages: Mapping[str, object]) -> list[str]:
     """Return the names as dvc.yaml orders them, others after them: dvc.lock is sorted by name."""
-    pipeline = list(dvc.pipeline()) if dvc.DVC_YAML.exists() else []
+    pipeline = list(dvc.pipeline()) if DVC_YAML.exists() else []
     return sorted(stages, key=lambda name: (pipeline.index(name) if name in pipeline else len(pipeline), name))

@@ -23,7 +23,7 @@ REMEDY = "run `make pipeline`"
 
 @dataclass(frozen=True)
 class Facts:
-    """A verdict and the files beside it; a file that a blocked gate came too early for is None.
+    """Inputs of the report. A field is None if the gate blocked before its file was written.
 
     `label`, `score` and `champion_score` (None if the gate did not write the champion's scores) belong to the N rows
     of the holdout: labels have the shape (N,), scores (N,) or (N, width). `base` is the commit that changes are

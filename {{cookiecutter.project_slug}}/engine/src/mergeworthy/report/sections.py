@@ -117,7 +117,8 @@ def slices_section(facts: Facts) -> Section | None:
     worse = sum(comparison.low > 0 for comparison in slices)
     intro = (
         f"{code(slices[0].metric)} on {counted(len(slices), 'slice')}, worst first; margin {slices[0].margin:.3g}. "
-        f"Taken one by one, {worse} {'is' if worse == 1 else 'are'} shown worse; the checks above judge all together."
+        f"Taken one by one, {worse or 'none'} {'are' if worse > 1 else 'is'} shown worse; "
+        "the checks above judge all together."
     )
     header = ["Slice", "Change:", "Rows:", "This model:", "Champion:", f"{interval()} interval:"]
     rows = [_slice_row(comparison) for comparison in slices]
@@ -187,7 +188,7 @@ def reading_section(facts: Facts) -> Section:
         "**Slices** are parts of the holdout. Of many, some look worse by chance; the checks `slices` correct that.",
         f"**Plots**: {task.plots_explained}",
     ]
-    page = facts.event.page_link("docs/gate.md")
+    page = facts.event.page_link("docs/reviewer.md")
     body = "\n".join(f"- {line}" for line in lines) + f"\n\nMore: {page}."
     return Section("how to read this", details("New to this? How to read the report", body), rank=6)
 

@@ -19,12 +19,13 @@ import polars as pl
 from pydantic import BaseModel
 from rich.progress import track
 
-from .. import files, holdout
+from .. import holdout
 from .. import project as team
-from ..config.base import params as read_params
+from ..config.base import stage_params
 from ..errors import UserError
-from ..files import DATA, FEATURES, ONLINE, digest, partitions, scan_parquet, whole
+from ..files import DATA, FEATURES, ONLINE, digest, scan_parquet, whole
 from ..interface import History
+from ..partitions import Partition, accepted
 from ..project import Online, registered, team_code
 from .base import run_stage
 
@@ -34,8 +35,8 @@ HOW_TO_FIX = "delete it, and run `make data`"
 
 def main() -> None:
     """Write `features/<partition>.parquet` for every partition in `data/`, and `models/online/` for the newest."""
-    params = read_params()
-    names = partitions()
+    params = stage_params("features")
+    names = accepted()
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")
     for folder in (FEATURES, CACHE):
@@ -43,18 +44,18 @@ def main() -> None:
     used = set()
     for previous, name in track(list(zip([None, *names], names, strict=False)), "features"):
         used.add(file := build_once(name, previous, params))
-        shutil.copyfile(file, FEATURES / f"{name}.parquet")
+        shutil.copyfile(file, name.features)
     for unused in set(CACHE.iterdir()) - used:
         unused.unlink()
-    write_history(tables(*names[-2:]), time_span(FEATURES / f"{names[-1]}.parquet"), params)
+    write_history(tables(*names[-2:]), time_span(names[-1].features), params)
 
 
-def build_once(partition: str, previous: str | None, params: BaseModel) -> Path:
+def build_once(partition: Partition, previous: Partition | None, params: BaseModel) -> Path:
     """Return the cached feature file of `partition`; build it if the cache does not hold it."""
     path = CACHE / f"{partition}-{cache_key(partition, previous, params)}.parquet"
     if not path.exists():
         unfinished = path.with_suffix(".part")
-        sources = [path for name in (previous, partition) if name for path in sorted((DATA / name).glob("*.parquet"))]
+        sources = [path for name in (previous, partition) if name for path in name.tables()]
         with team.running(registered().features), whole(sources, HOW_TO_FIX):
             build(partition, previous, params).sink_parquet(unfinished, compression="zstd")
         holdout.check_label(pl.scan_parquet(unfinished), f"features of {partition}")
@@ -62,13 +63,13 @@ def build_once(partition: str, previous: str | None, params: BaseModel) -> Path:
     return path
 
 
-def cache_key(partition: str, previous: str | None, params: BaseModel) -> str:
+def cache_key(partition: Partition, previous: Partition | None, params: BaseModel) -> str:
     """Return the hash of everything that a feature file is built from."""
-    tables = [path for name in (previous, partition) if name for path in files.tables(DATA / name)]
+    tables = [path for name in (previous, partition) if name for path in name.tables()]
     return digest([pl.__version__, params.model_dump_json()], [Path(__file__), *team_code(), *tables])
 
 
-def build(partition: str, previous: str | None, params: BaseModel, root: Path = DATA) -> pl.LazyFrame:
+def build(partition: Partition, previous: Partition | None, params: BaseModel, root: Path = DATA) -> pl.LazyFrame:
     """Return the feature rows of `partition` in `root`.
 
     Rows of `previous` serve as history only; a project without time does not read them.
@@ -85,13 +86,12 @@ def in_partition(time: str, partition: str) -> pl.Expr:
     return pl.col(time).dt.to_string("%Y-%m-%d").str.starts_with(partition)
 
 
-def tables(*names: str | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
+def tables(*names: Partition | None, root: Path = DATA) -> dict[str, pl.LazyFrame]:
     """Return every table of the partitions `names` in `root`, concatenated; the contract ensures that each has all."""
-    folders = [root / name for name in names if name]
-    file_names = [path.name for path in files.tables(folders[-1])]
+    partitions = [name for name in names if name]
     return {
-        Path(file).stem: pl.concat([scan_parquet([folder / file], HOW_TO_FIX) for folder in folders])
-        for file in file_names
+        path.stem: pl.concat([scan_parquet([each.table(path.stem, root)], HOW_TO_FIX) for each in partitions])
+        for path in partitions[-1].tables(root)
     }
 
 

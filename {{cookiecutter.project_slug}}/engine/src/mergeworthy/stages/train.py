@@ -23,12 +23,13 @@ from pydantic import BaseModel
 from rich.progress import track
 
 from .. import holdout
-from ..config.base import params as read_params
+from ..config.base import stage_params
 from ..config.infra import Compute as ComputeSettings
 from ..config.infra import infra as read_infra
 from ..errors import UserError
-from ..files import FEATURES, MODEL, TRAINING, digest, scan_parquet, whole
+from ..files import MODEL, TRAINING, digest, scan_parquet, whole, write_atomic
 from ..interface import Compute, report_nothing
+from ..partitions import built, split
 from ..project import registered, team_code
 from ..text import say
 from .base import run_stage
@@ -58,12 +59,7 @@ class Checkpoint:
 
     def save(self, state: bytes) -> None:
         """Replace the saved state; a kill at any moment leaves the old or the new one."""
-        CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            file.write(state)
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
+        write_atomic(self.path, state)
 
     def remove(self) -> None:
         """Remove this checkpoint, and those of other trainings that were never finished."""
@@ -196,8 +192,7 @@ def main() -> None:
     """Train where and in as many processes as infra.yaml says, or in those that torchrun started."""
     infra = read_infra()
     compute = infra.compute
-    training = training_files()
-    check_trainable(training, sorted(FEATURES.glob("*.parquet"))[-1], compute.processes * compute.nodes)
+    check_trainable(training_files(), built()[-1].features, compute.processes * compute.nodes)
     if started_by_torchrun():
         work()
     elif infra.ray:
@@ -216,7 +211,7 @@ def main() -> None:
 
 def work() -> None:
     """Write `models/model.onnx` and `reports/training.csv`, in one of any number of processes."""
-    params, compute, files, log = read_params(), read_infra().compute, training_files(), TrainingLog()
+    params, compute, files, log = stage_params("train"), read_infra().compute, training_files(), TrainingLog()
     checkpoint = Checkpoint(checkpoint_key(files, params, compute))
     with (
         whole(files, RUN_PIPELINE),
@@ -251,13 +246,12 @@ class TrainingLog:
 
 def training_files() -> list[Path]:
     """Return the feature files of all partitions but the newest; raise `UserError` if they cannot be trained on."""
-    files = sorted(FEATURES.glob("*.parquet"))
-    if len(files) < 2:
-        raise UserError(f"features/ holds {len(files)} partition(s), training needs two: run `make data UNTIL=…`")
-    with whole(files[:-1], RUN_PIPELINE):
-        for path in files[:-1]:
+    training, _ = split("training", "run `make data UNTIL=…`")
+    files = [partition.features for partition in training]
+    with whole(files, RUN_PIPELINE):
+        for path in files:
             holdout.check_label(scan_parquet([path], RUN_PIPELINE), path)
-    return files[:-1]
+    return files
 
 
 def checkpoint_key(files: list[Path], params: BaseModel, compute: ComputeSettings) -> str:

@@ -7,15 +7,16 @@ from rich.progress import track
 from .. import files
 from ..data.contract import validate
 from ..errors import UserError, run
-from ..files import CONTRACT, DATA, partitions
+from ..files import CONTRACT
+from ..partitions import Partition, accepted
 from . import base
 
 HOW_TO_FIX = "delete it, and run `make data`"
 
 
-def examine(partition: str) -> dict[str, dict[str, object]]:
+def examine(partition: Partition) -> dict[str, dict[str, object]]:
     """Return rows and shares of nulls of each table; raise `UserError` if the partition violates the contract."""
-    tables = {path.stem: files.read_parquet(path, HOW_TO_FIX) for path in files.tables(DATA / partition)}
+    tables = {path.stem: files.read_parquet(path, HOW_TO_FIX) for path in partition.tables()}
     validate(partition, tables)
     return {
         name: {
@@ -31,7 +32,7 @@ def examine(partition: str) -> dict[str, dict[str, object]]:
 def main() -> None:
     """Write `reports/contract.json`: by partition and table, the rows, and the share of nulls of columns with any."""
     base.check()
-    names = partitions()
+    names = accepted()
     if not names:
         raise UserError("data/ holds no partition: run `make data` first")
     counts = {name: examine(name) for name in track(names, "validate")}

@@ -1,8 +1,7 @@
 """The report on the pull request: one comment, kept up to date, and the job's summary.
 
 CML sends the comment if `cml` is installed; if it is missing or fails, `gh` does. If both fail, the summary has the
-report and the job warns. Nothing is uploaded to a third party: CML is told not to publish, and the report links no
-picture.
+report and the job warns. Nothing is uploaded to a third party: CML publishes nothing, and the report links no picture.
 """
 
 import hashlib
@@ -171,9 +170,10 @@ def compose_failure(event: Event, failures: dict[str, list[str]]) -> str:
     number = os.environ["GITHUB_RUN_ID"]
     link = f"[run {number}]({event.server}/{event.repository}/actions/runs/{number})"
     head = f"{MARKER}\n## ⛔ No model was judged"
-    foot = f"<sub>Commit `{event.commit[:12]}` · the whole log is in {link}</sub>"
     hint = [DEPENDABOT_HINT] if os.environ.get("GITHUB_ACTOR") == DEPENDABOT else []
-    return "\n\n".join([head, *describe_failures(failures), *hint, foot]) + "\n"
+    next_step = "**Next**: Correct what the errors name, and push; if a machine or network failed, run the jobs again."
+    foot = f"<sub>commit {event.commit_link(event.commit)} · the whole log is in {link}</sub>"
+    return "\n\n".join([head, next_step, *describe_failures(failures), *hint, foot]) + "\n"
 
 
 def describe_failures(failures: dict[str, list[str]]) -> list[str]:

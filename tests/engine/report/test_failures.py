@@ -110,7 +110,7 @@ def test_the_cost_is_what_github_counted(
     assert f"head of [pull request 5]({page}/pull/5) [`{head[:12]}`]({page}/commit/{head})" in last
     assert f"champion [`{base[:12]}`]({page}/commit/{base})" in last
     assert f"[run 77]({page}/actions/runs/77)" in last
-    assert f"[`docs/gate.md`]({page}/blob/{head}/docs/gate.md)" in text
+    assert f"[`docs/reviewer.md`]({page}/blob/{head}/docs/reviewer.md)" in text
 
 
 def test_a_commit_that_brought_its_lock_cost_nothing(
