@@ -1,4 +1,4 @@
-"""Remove caches from a new project: cookiecutter copies the template's working tree, in which tools leave them."""
+"""Put the chosen sample into place, and remove caches: cookiecutter copies the template's working tree with them."""
 
 import os
 import shutil
@@ -28,5 +28,16 @@ def clean(root: str) -> None:
         below[:] = [name for name in below if name not in FOLDERS | OTHERS]
 
 
+def choose(root: str, sample: str) -> None:
+    """Move what `samples/` holds for the sample over the files of flights, which lie in place, and remove the rest."""
+    chosen = Path(root, "samples", sample)
+    if chosen.is_dir():
+        for name in ("src/ml", "tests"):
+            shutil.rmtree(Path(root, name))
+        shutil.copytree(chosen, root, dirs_exist_ok=True)
+    shutil.rmtree(Path(root, "samples"), ignore_errors=True)
+
+
 if __name__ == "__main__":
+    choose(".", "{{ cookiecutter.sample }}")
     clean(".")

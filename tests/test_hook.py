@@ -19,6 +19,7 @@ GOOD = {
     "reviewers": "octo-org/judges",
     "dvc_remote": "s3://bucket/path",
     "drift_schedule": "23 5 * * 1",
+    "sample": "flights",
 }
 BAD = {
     "project_name": ["", " ", "two\nlines", "bell\x07", "{{ braces }}", "x" * 201, "\u202eback"],
@@ -41,6 +42,7 @@ BAD = {
         "23 5 * 13 1", "23 5 * * 7", "23 5 * *", "23 5 * * 1 2", "23 5 * * MON", "23  5 * * 1", "a 5 * * 1",
         "23/0 5 * * 1", "30-20 5 * * 1", "23, 5 * * 1", "-1 5 * * 1", "２３ 5 * * 1",
     ],
+    "sample": ["", "Flights", "bikes", "flights,demand"],
 }  # fmt: skip
 FINE = {
     "project_name": ["x" * 200, 'Zoë\'s "best" & <worst> \\ 100 % – 日本 👩‍💻', "'''", '"""', "\\", "---", "# a", "1."],
@@ -48,6 +50,7 @@ FINE = {
     "owner": ["o", "octo-cat", "OctoCat", "octo_acme", "o" * 39],
     "reviewers": ["octo-cat", "acme/ml-judges", "acme/judges_2"],
     "dvc_remote": ["../data", "../../data", "~/data", "/srv/dvc", "s3://b", "gs://b/p-q", "azure://container/path"],
+    "sample": ["flights", "demand"],
     "drift_schedule": ["7 * * * *", "59 23 31 12 6", "5-55/10 */6 1,15 1-6 1-5", "17 4 31 2 0", "17 4 29 2 *"],
 }
 

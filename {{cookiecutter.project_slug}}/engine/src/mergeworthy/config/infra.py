@@ -35,6 +35,12 @@ class FlightsSource(Strict):
     kind: Literal["flights"]
 
 
+class DemandSource(Strict):
+    """The packaged sample: people who pass counters in Auckland's centre each hour, with a partition for each month."""
+
+    kind: Literal["demand"]
+
+
 class Csv(Strict):
     """The format of CSV files; by default RFC 4180 in UTF-8, with an empty field as null.
 
@@ -114,7 +120,7 @@ class SqlSource(Strict):
     queries: dict[str, str]
 
 
-Source = Annotated[FlightsSource | FilesSource | SqlSource, Field(discriminator="kind")]
+Source = Annotated[FlightsSource | DemandSource | FilesSource | SqlSource, Field(discriminator="kind")]
 
 
 class Tracking(Strict):

