@@ -113,9 +113,9 @@ class Demand:
     reading has a null.
     """
 
-    def partitions(self) -> list[str]:
+    def partitions(self) -> list[Partition]:
         """Return the months from February 2019, the first whole one, to December 2025."""
-        return self._counts["month"].unique().sort().to_list()[1:-1]
+        return [Partition(month) for month in self._counts["month"].unique().sort()[1:-1]]
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Return the table of one month, in the types of the contract."""
