@@ -22,6 +22,11 @@ CHECKS_SECONDS = 90  # at most, of the verbs of CI's job `checks`
 IMAGE_MB = 400  # at most
 CACHES = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache")
 Row = tuple[str, str, bool]  # what, how much, and whether the limit is kept
+BEFORE = {  # of version 1, where it was measured: its files were all the team's, and its CI ran the machinery's tests
+    "files and lines outside `engine/`": "338 files, 21,218 lines",
+    "files and lines in `engine/`": "no engine",
+    "verbs of the job `checks`, cold": "20 minutes of processor time",
+}
 
 
 def sizes(folder: Path) -> list[Row]:
@@ -91,6 +96,12 @@ def image(name: str) -> Row:
     return "the image, uncompressed", f"{size:.0f} MB (limit {IMAGE_MB} MB)", size <= IMAGE_MB
 
 
+def table(rows: list[Row]) -> str:
+    """Return the rows as Markdown, beside what version 1 had."""
+    lines = [f"| {what} | {BEFORE.get(what, '')} | {value}{'' if kept else ', missed'} |" for what, value, kept in rows]
+    return "\n".join(["| | version 1 | now |", "|---|---|---|", *lines])
+
+
 def main(project: Path, images: list[str]) -> None:
     """Print the table, and the load of the machine before and after."""
     before = os.getloadavg()[0]
@@ -99,9 +110,7 @@ def main(project: Path, images: list[str]) -> None:
         template = export(folder / "template")
         rows = sizes(bake(template, folder / "fresh"))
         rows += [*verbs(project, folder / "project"), demo(template, folder / "demo"), *map(image, images)]
-    print("| | |\n|---|---|")
-    for what, value, kept in rows:
-        print(f"| {what} | {value}{'' if kept else ', missed'} |")
+    print(table(rows))
     print(f"\nOther processes: a load of {before:.1f} on {os.cpu_count()} cores at the start.")
     sys.exit(not all(kept for _, _, kept in rows))
 

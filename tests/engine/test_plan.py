@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -200,3 +201,10 @@ def test_a_push_to_an_unprotected_branch_trains(commit: Callable[[str], str], mo
     head = commit("no lock")
     monkeypatch.setattr(github, "is_protected", lambda event: False)
     assert plan.decide(Event("push", head, None, branch="main")).work == "train"
+
+
+def test_the_commands_of_a_training_can_be_started() -> None:
+    programs = {program for scratch in (False, True) for program, *_ in plan.training_commands(scratch=scratch)}
+    assert programs == {"dvc", "mergeworthy"}
+    help_ = [sys.executable, "-m", "mergeworthy.cli", "data", "--help"]
+    assert "--if-needed" in subprocess.run(help_, check=True, capture_output=True, text=True).stdout

@@ -75,7 +75,7 @@ def test_drift_is_one_pull_request_with_data_model_report_and_verdict(
     assert "2013-04" in str(home.repository.read(head, "data.dvc"))
     assert home.model(head) != home.model("origin/main")
     assert home.verdicts(head) == ["failure"]
-    assert "30 days of data came since" in pull.body
+    assert "30 values of date came since" in pull.body
     (report,) = pull.comments
     assert "floor: auc" in report.body
 

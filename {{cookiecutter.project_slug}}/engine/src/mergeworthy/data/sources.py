@@ -115,7 +115,7 @@ class Demand:
 
     def partitions(self) -> list[Partition]:
         """Return the months from February 2019, the first whole one, to December 2025."""
-        return [Partition(month) for month in self._counts["month"].unique().sort()[1:-1]]
+        return sorted(map(Partition, self._counts["month"].unique()))[1:-1]
 
     def read(self, partition: str) -> dict[str, pl.DataFrame]:
         """Return the table of one month, in the types of the contract."""

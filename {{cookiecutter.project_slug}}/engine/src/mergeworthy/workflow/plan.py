@@ -277,7 +277,7 @@ def training_commands(*, scratch: bool) -> list[list[str]]:
 def run_training() -> None:
     """Get the data, run the stages and hand over the lock; raise `UserError` naming the first command that fails."""
     for program, *words in training_commands(scratch=actions.from_scratch(current())):
-        command = [sys.executable, "-m", program, *words]
+        command = [sys.executable, "-m", f"{program}.cli", *words]
         status = dvc.run(words) if program == "dvc" else subprocess.run(command, check=False).returncode
         if status:
             raise UserError(f"{program} {' '.join(words)} failed (exit code {status}), see above")
