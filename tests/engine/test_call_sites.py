@@ -37,7 +37,7 @@ ALLOWED = {
     "adapters/mlflow.py sqlalchemy.inspect": "its caller waits with a deadline",
     "release/verify.py http.client.HTTPConnection": CONTAINER,
     "release/verify.py socket.socket": FREE_PORT,
-    "data/sql.py sqlalchemy.create_engine": ENGINE,
+    "data/sources.py sqlalchemy.create_engine": ENGINE,
     "errors.py os.execve": "Python starts anew, in UTF-8",
     "adapters/actions.py dvc.repo.Repo": LOCAL,
     "adapters/actions.py subprocess.run": "all jobs of CI, trainings too, which a person watches",

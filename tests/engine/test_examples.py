@@ -7,31 +7,31 @@ import polars as pl
 import pytest
 from pandera.polars import Check, Column, DataFrameSchema
 
-from mergeworthy import examples
+from mergeworthy.data.contract import example_tables, matching
 from mergeworthy.errors import UserError
 from mergeworthy.project import registered
 
 
 def test_the_rows_of_the_sample_keep_its_contract_and_can_be_joined() -> None:
-    generated = examples.tables(registered().schemas, 1_000)  # which validates them
+    generated = example_tables(registered().schemas, 1_000)  # which validates them
     assert generated["flights"].height == 1_000
     assert generated["flights"].join(generated["planes"], on="tailnum", how="semi").height > 900
-    again = examples.tables(registered().schemas, 1_000)
+    again = example_tables(registered().schemas, 1_000)
     assert all(generated[name].equals(again[name]) for name in generated)
 
 
 @pytest.mark.parametrize("pattern", [r"^[A-Z0-9]{2,3}$", r"^\d{4}-[a-f]+$", "ab?c*", r"^[^a-z]{5}\.x$", r"^K{2,}$"])
 def test_a_text_matches_its_pattern(pattern: str) -> None:
     random = np.random.default_rng(0)
-    assert all(re.match(pattern, examples.matching(pattern, random)) for _ in range(50))
+    assert all(re.match(pattern, matching(pattern, random)) for _ in range(50))
 
 
 def test_a_pattern_with_groups_and_a_type_without_values_are_named() -> None:
     with pytest.raises(UserError, match=r"no text can be generated for the pattern \^\(a\|b\)"):
-        examples.matching("^(a|b)$", np.random.default_rng(0))
+        matching("^(a|b)$", np.random.default_rng(0))
     schema = DataFrameSchema({"id": Column(pl.Int64), "picture": Column(pl.Binary)}, unique=["id"])
     with pytest.raises(UserError, match="table t: column picture has type Binary"):
-        examples.tables({"t": schema}, 10)
+        example_tables({"t": schema}, 10)
 
 
 def test_limits_that_exclude_their_ends_hold() -> None:
@@ -39,6 +39,6 @@ def test_limits_that_exclude_their_ends_hold() -> None:
     schema = DataFrameSchema(
         {"n": Column(pl.Int32, checks), "x": Column(pl.Float64, Check.in_range(0, 1, False, False))}
     )
-    generated = examples.tables({"t": schema}, 500)["t"]
+    generated = example_tables({"t": schema}, 500)["t"]
     assert generated["n"].unique().to_list() == [4]
     assert 0 < generated["x"].min() < generated["x"].max() < 1

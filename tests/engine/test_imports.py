@@ -20,7 +20,7 @@ FORBIDDEN = [
     (f"{TEAM}/features.py", "from pathlib import Path", "ml.features imports pathlib"),
     (f"{TEAM}/features.py", "def f():\n    import importlib\n", "ml.features imports importlib"),
     (f"{TEAM}/features.py", "from mergeworthy import holdout", "ml.features imports mergeworthy.holdout"),
-    (f"{TEAM}/features.py", "from mergeworthy.interface import asof", "ml.features imports mergeworthy.interface"),
+    (f"{TEAM}/features.py", "from mergeworthy.project import asof", "ml.features imports mergeworthy.project"),
     (f"{TEAM}/model.py", "from mergeworthy.files import read_yaml", "ml.model imports mergeworthy.files"),
     (f"{TEAM}/model.py", "from mergeworthy.adapters import git", "ml.model imports mergeworthy.adapters.git"),
     (f"{TEAM}/model.py", "import mergeworthy.gate", "ml.model imports mergeworthy.gate"),

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import UserError
-    from .interface import Checkpoint, Compute, Dataset, History, asof, split_inputs
-    from .project import Online, Project
+    from .project import Checkpoint, Compute, Dataset, History, Online, Project, asof, split_inputs
     from .stats import Metric, by_rows, mean
     from .tasks.base import Task
     from .tasks.binary import Binary
@@ -38,10 +37,10 @@ __all__ = [
 
 _MODULES = {
     "Binary": "tasks.binary",
-    "Checkpoint": "interface",
-    "Compute": "interface",
-    "Dataset": "interface",
-    "History": "interface",
+    "Checkpoint": "project",
+    "Compute": "project",
+    "Dataset": "project",
+    "History": "project",
     "Metric": "stats",
     "MultiClass": "tasks.multiclass",
     "Online": "project",
@@ -49,10 +48,10 @@ _MODULES = {
     "Regression": "tasks.regression",
     "Task": "tasks.base",
     "UserError": "errors",
-    "asof": "interface",
+    "asof": "project",
     "by_rows": "stats",
     "mean": "stats",
-    "split_inputs": "interface",
+    "split_inputs": "project",
 }
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it at import

@@ -22,16 +22,15 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from . import artifact, examples, holdout
+from . import artifact, holdout
 from . import project as team
 from .config.base import params as read_params
 from .config.base import restrict
-from .data.contract import requested
+from .data.contract import example_tables, requested
 from .errors import UserError
 from .files import DVC_YAML, read_parquet, read_toml, read_yaml
-from .interface import Compute
 from .partitions import accepted
-from .project import PYPROJECT, Project, registered
+from .project import PYPROJECT, Compute, Project, registered
 from .serving.schema import arrays
 from .serving.scorer import EmbeddedStore, Scorer
 from .stages import features
@@ -78,7 +77,7 @@ class _Subject:
         schemas, main = self.project.schemas, self.project.main
         if not accepted():
             try:
-                return examples.tables(schemas, ROWS)
+                return example_tables(schemas, ROWS)
             except UserError as error:
                 raise SkipTest(f"data/ is empty, and {error}") from None
         newest = accepted()[-1]

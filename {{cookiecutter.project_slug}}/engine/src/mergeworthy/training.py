@@ -27,7 +27,7 @@ from onnx import TensorProto, compose, helper
 from torch import Tensor, distributed, nn
 from torch.nn.functional import dropout
 
-from .interface import Compute, Dataset
+from .project import Compute, Dataset
 
 Tensors = tuple[Tensor, ...]  # of N rows each
 

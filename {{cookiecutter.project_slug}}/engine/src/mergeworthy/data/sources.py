@@ -1,20 +1,34 @@
 """The sources of partitions, of which `source.kind` in infra.yaml selects one.
 
-The samples are here; files are in `data/files.py`, databases in `data/sql.py`.
+The samples and databases are here, files in `data/files.py`. A library is imported only for the source that uses it.
 """
 
+import os
+import re
+from collections.abc import Callable
 from functools import cached_property
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from zipfile import ZipFile
 
 import polars as pl
 
 from .. import config as settings
+from ..config.infra import SqlSource
 from ..errors import UserError
 from ..partitions import Partition
+from ..process import Deadline, SilentError, within
+from ..project import registered
+from .contract import private
+from .types import conform
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection
+
+DATABASE = "the database"
+Result = TypeVar("Result")
 
 MAX_WIND_SPEED = 150  # mph; one observation of the sample is 1,048
 FIRST_HOUR = 6  # of a date in the counts of people
@@ -44,8 +58,6 @@ def open_source(source: settings.Source) -> Source:
 
             return Files(source)
         case settings.SqlSource():
-            from .sql import Sql
-
             return Sql(source)
 
 
@@ -156,3 +168,98 @@ def _minutes(column: str) -> pl.Expr:
 
 def _clock(column: str) -> pl.Expr:
     return pl.datetime("year", "month", "day") + pl.duration(minutes=_minutes(column))
+
+
+class Sql:
+    """A database through SQLAlchemy: a query of infra.yaml for each table, with the partition's name as `:partition`.
+
+    The database's address stays in its environment variable; no error repeats its password.
+    """
+
+    def __init__(self, settings: SqlSource) -> None:
+        from sqlalchemy import create_engine, make_url
+
+        self._settings = settings
+        tables = registered().schemas
+        if unmatched := sorted(tables.keys() ^ settings.queries.keys()):
+            problem = "has no query for" if unmatched[0] in tables else "has a query for a table not in the contract:"
+            raise UserError(f"infra.yaml: source.queries {problem} {unmatched[0]}, the tables are {', '.join(tables)}")
+        if not re.fullmatch(r"[A-Za-z_]\w*", settings.url_env, re.ASCII):  # it may be the address, so it is not shown
+            raise UserError(
+                "infra.yaml: source.url_env must be the name of an environment variable, such as DATABASE_URL, that "
+                "holds the database's address, and never the address itself"
+            )
+        self._url = os.environ.get(settings.url_env, "")
+        try:
+            address = make_url(self._url)
+            self._password = str(address.password or "")
+            self._engine = create_engine(self._url)
+        except Exception:  # noqa: BLE001, the error's message may hold the password
+            raise UserError(
+                f"infra.yaml: source.url_env: the environment variable {settings.url_env} must hold the address of a "
+                "database whose driver is installed, such as postgresql://user:password@host/name"
+            ) from None
+        _refuse_missing_file(address, settings.url_env)
+
+    def partitions(self) -> list[Partition]:
+        """Return the first column of the query `source.partitions`."""
+        from sqlalchemy import text
+
+        query = text(self._settings.partitions)
+        where = "infra.yaml: source.partitions"
+        names = self._ask(where, lambda connection: [row[0] for row in connection.execute(query)])
+        if None in names:
+            raise UserError(f"{where} returns null: exclude it, as with `where … is not null`")
+        return sorted({Partition.read(str(name), where) for name in names})
+
+    def read(self, partition: str) -> dict[str, pl.DataFrame]:
+        """Return the result of each table's query; raise `UserError` naming a query that fails."""
+        return {table: self._read(partition, table) for table in registered().schemas}
+
+    def _read(self, partition: str, table: str) -> pl.DataFrame:
+        from sqlalchemy import text
+
+        bound = {"parameters": {"partition": partition}}
+        query = text(self._settings.queries[table])
+        rows = self._ask(
+            f"{partition}/{table}: source.queries.{table}",
+            lambda connection: pl.read_database(query, connection, infer_schema_length=None, execute_options=bound),
+        )
+        return conform(f"{partition}/{table}", rows, registered().schemas[table], text_times=True)
+
+    def _ask(self, where: str, request: Callable[["Connection"], Result]) -> Result:
+        """Return the result of a request; raise `UserError` beginning with `where` if the database fails or hangs."""
+        from sqlalchemy.exc import OperationalError, ProgrammingError, ResourceClosedError
+
+        names_only = (OperationalError, ProgrammingError, pl.exceptions.DuplicateError)  # their messages hold no values
+        try:
+            connection = within(Deadline.ANSWER, DATABASE, self._engine.connect)
+
+            def answer() -> Result:
+                with connection:  # closed in the thread that may hang: closing a hanging connection hangs too
+                    return request(connection)
+
+            return within(Deadline.EXCHANGE, DATABASE, answer)
+        except SilentError as error:
+            raise UserError(f"{where} failed: {error}") from None
+        except Exception as error:  # noqa: BLE001, drivers raise their own kinds
+            message = str(getattr(error, "orig", None) or error).split("\n", 1)[0]
+            if isinstance(error, ResourceClosedError) or "'description'" in message:  # of SQLAlchemy, and of polars
+                raise UserError(f"{where} returns no table: it must be one SELECT") from None
+            if not isinstance(error, names_only) and _has_private_columns():
+                kind = type(getattr(error, "orig", None) or error).__name__
+                message = f"{kind}; its message may hold private values"
+            if self._password:
+                message = message.replace(self._password, "***")
+            raise UserError(f"{where} failed: {message}") from None
+
+
+def _refuse_missing_file(address: "URL", variable: str) -> None:
+    """Raise `UserError` if the SQLite file does not exist: SQLite would create an empty database."""
+    name = address.database or ":memory:"
+    if address.get_backend_name() == "sqlite" and not name.startswith("file:") and not Path(name).is_file():
+        raise UserError(f"infra.yaml: source.url_env: {variable} names the SQLite file {name!r}, which does not exist")
+
+
+def _has_private_columns() -> bool:
+    return any(private(schema, schema.columns) for schema in registered().schemas.values())

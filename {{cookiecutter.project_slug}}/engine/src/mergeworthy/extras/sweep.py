@@ -34,9 +34,8 @@ from ..adapters.mlflow import answered, connected, reach
 from ..config.base import PARAMS, Range, Search, Sweep
 from ..errors import UserError
 from ..files import digest
-from ..interface import Compute
 from ..partitions import split as split_partitions
-from ..project import registered, team_code
+from ..project import Compute, registered, team_code
 from ..stages import train
 from ..text import say
 from ..tracking import run_or_nothing

@@ -382,7 +382,7 @@ def run_register() -> None:
 
 def card() -> str:
     """Write `models/card.md` and return its text."""
-    from ..report.facts import read_metrics, read_verdict  # with polars, which the plan and staging do without
+    from ..report.changes import read_metrics, read_verdict  # with polars, which the plan and staging do without
 
     project = files.read_toml(PYPROJECT).get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):

@@ -34,8 +34,7 @@ from ..text import (
 )
 from ..verdict import MARKS, WORDS, Check, Comparison, Verdict
 from . import MARKER
-from .changes import changes_section, compare_stages
-from .facts import Facts, read
+from .changes import Facts, changes_section, compare_stages, read_facts
 
 MAX_REASONS, MAX_CHECKS = 20, 60
 MAX_BYTES = 12_000  # of the reasons, and of the table of checks: the verdict's section is never shortened
@@ -47,7 +46,7 @@ LEGEND = f"{BETTER} shown better, {WORSE} shown worse, {NEITHER} neither."
 
 def run() -> None:
     """Write the report; raise `UserError` if there is no verdict, or a file behind a good verdict is missing."""
-    REPORT.write_text(compose(read()))
+    REPORT.write_text(compose(read_facts()))
     say(f"the report is in {REPORT}")
 
 

@@ -34,10 +34,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .. import config as settings
-from .. import examples
 from ..artifact import inputs, load
 from ..config.infra import Serving
-from ..data.contract import private_columns, requested
+from ..data.contract import example_requests, private_columns, requested
 from ..errors import UserError
 from ..files import LOCK, MODEL, ONLINE, md5
 from ..project import full_name, registered
@@ -382,7 +381,7 @@ def _try_features(session: ort.InferenceSession, store: OnlineStore, schema: Dat
     Otherwise a mistake in `Online.derive` would show as a failure of the first request.
     """
     try:
-        rows = examples.requests(schema, TRIAL_ROWS)
+        rows = example_requests(schema, TRIAL_ROWS)
     except UserError as error:
         say(f"the features are not tried before the first request: {error}")
         return

@@ -24,9 +24,8 @@ from .. import project as team
 from ..config.base import stage_params
 from ..errors import UserError
 from ..files import DATA, FEATURES, ONLINE, digest, scan_parquet, whole
-from ..interface import History
 from ..partitions import Partition, accepted
-from ..project import Online, registered, team_code
+from ..project import History, Online, registered, team_code
 from .base import run_stage
 
 CACHE = Path(".cache/features")

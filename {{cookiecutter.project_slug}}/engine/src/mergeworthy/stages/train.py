@@ -28,9 +28,8 @@ from ..config.infra import Compute as ComputeSettings
 from ..config.infra import infra as read_infra
 from ..errors import UserError
 from ..files import MODEL, TRAINING, digest, scan_parquet, whole, write_atomic
-from ..interface import Compute, report_nothing
 from ..partitions import built, split
-from ..project import registered, team_code
+from ..project import Compute, registered, report_nothing, team_code
 from ..text import say
 from .base import run_stage
 
