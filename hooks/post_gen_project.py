@@ -35,6 +35,10 @@ def choose(root: str, sample: str) -> None:
         for name in ("src/ml", "tests"):
             shutil.rmtree(Path(root, name))
         shutil.copytree(chosen, root, dirs_exist_ok=True)
+        infra = Path(root, "infra.yaml")
+        infra.write_text(
+            infra.read_text(encoding="utf-8").replace("kind: flights", f"kind: {sample}"), encoding="utf-8"
+        )
     shutil.rmtree(Path(root, "samples"), ignore_errors=True)
 
 

@@ -51,7 +51,7 @@ def new_log(folder: Path, model: str = "m0", columns: Sequence[str] = COLUMNS, *
 
 def add(log: Log, request_id: str, row: dict[str, Any] = ROW) -> None:
     """Add an answer to a request of one row."""
-    log.add(request_id, {name: [value] for name, value in row.items()}, {"score": [0.5]})
+    log.add(request_id, {name: [value] for name, value in row.items()}, [0.5])
 
 
 def write(log: Log, *ids: str, row: dict[str, Any] = ROW) -> Log:

@@ -131,8 +131,8 @@ def fetch_model(champion: Champion, store: Store) -> bytes:
 def other_question(champion: Champion, store: Store) -> str | None:
     """Return in words by what the champion's predictions answer another question; None if they answer this one.
 
-    The facts are in the predictions that the champion's dvc.lock records: key, target, and numbers per row. Without
-    these predictions the question counts as the same.
+    The facts are in the predictions that the champion's dvc.lock records: the target, its type, and the numbers per
+    row. Without these predictions the question counts as the same, and so it does if only the key differs.
     """
     md5, name = dvc.outs(champion.lock).get(PREDICTIONS.as_posix()), f"the champion's {PREDICTIONS}"
     content = store.find(md5, name) if md5 else None
@@ -140,10 +140,7 @@ def other_question(champion: Champion, store: Store) -> str | None:
         return None
     task, target = registered().task, registered().target
     recorded = files.parse_parquet(content, name, f"run `make pipeline` on main and commit {LOCK} there").schema
-    expected = [*key(), target, "score"]
-    if different := [column for column in recorded if column not in expected]:
-        return f"the column {different[0]}, which is neither key nor target here,"
-    if missing := [column for column in expected if column not in recorded]:
+    if missing := [column for column in (target, "score") if column not in recorded]:
         return f"no column {missing[0]}"
     if (task.wrong_targets(target, recorded[target]) is not None) and recorded[target] != task.target_type:
         return f"a target {target} of type {recorded[target]}, where {task.expectation} is expected,"
