@@ -113,7 +113,7 @@ class Encoding:
 
 def matrix(table: pl.DataFrame, columns: list[pl.Expr], dtype: type[np.generic]) -> Tensor:
     """Return columns side by side, shape (N, columns); there may be no column."""
-    values = table.select(columns).to_numpy().astype(dtype, order="C", copy=False)
+    values = table.select(columns).to_numpy(writable=True).astype(dtype, order="C", copy=False)
     return torch.from_numpy(values.reshape(table.height, len(columns)))
 
 
