@@ -1,6 +1,5 @@
 """docs/first-hour.md, command by command, against the stand-in of GitHub, which runs what the pushes start."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import yaml
 from tests.bake import PRODUCT, ROOT, git, run
 from tests.github import HOSTED, GitHub, Run
 from tests.readme import commands
-from tests.work import make, own_code
+from tests.work import borrow, make, own_code
 from tests.workflows.home import GREEN, results, settle
 
 PAGE = ROOT / PRODUCT / "docs/first-hour.md"
@@ -31,9 +30,7 @@ class Hour:
         self.repository.variables.clear()
         self.token = github.token("user", "alice", self.repository.full_name)
         self.left = commands(PAGE)
-        (self.folder / ".venv").symlink_to(project / ".venv")
-        for name in ("pyproject.toml", "engine/pyproject.toml", "uv.lock"):
-            os.utime(self.folder / name, (0, 0))  # older than the environment: nothing to set up
+        borrow(project, self.folder)
         make(self.folder, "data", "pipeline")
         git(self.folder, "remote", "remove", "origin")
         git(self.folder, "add", "--all")

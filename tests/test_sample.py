@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.bake import PRODUCT, ROOT, bake, files, git, run
-from tests.work import make, own_code, uv
+from tests.work import borrow, make, own_code, uv
 
 SAMPLES = sorted(path.name for path in (ROOT / PRODUCT / "samples").iterdir())
 MONTHS = 5  # of those in data.dvc, the newest ones: enough for a model, and fast
@@ -57,8 +57,8 @@ def test_a_sample_takes_the_place_of_flights(template: Path, fresh: Path, tmp_pa
 def demand(project: Path, template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """The demand project with the environment of flights, and the variables by which it finds its package of data."""
     folder = bake(template, tmp_path_factory.mktemp("demand"), sample="demand")
-    (folder / ".venv").symlink_to(project / ".venv")
     shutil.copy(project / "uv.lock", folder)
+    borrow(project, folder)
     engine = tomllib.loads((folder / "engine/pyproject.toml").read_text())
     packages = folder.parent / "packages"
     needed = engine["project"]["optional-dependencies"]["demand"]

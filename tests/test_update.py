@@ -19,7 +19,7 @@ from tests.github.events import repository_json
 from tests.github.fixtures import bot
 from tests.github.process import TOOLS
 from tests.tools import require
-from tests.work import attempt, make, uv
+from tests.work import attempt, borrow, keep_environment, make, uv
 
 pytestmark = pytest.mark.dear
 EARLIER = "d0b581d1b821bf384edb72d0c3fa2b21d509bdc0"  # of this repository: where version 2.0 had its structure
@@ -112,9 +112,7 @@ def generate(template: Path, project: Path, folder: Path) -> Team:
     assert done.returncode == 0, done.stdout + done.stderr
     team = Team(template, folder / "flight-delays")
     git(team.folder, "init", "-q", "--initial-branch=main")
-    (team.folder / ".venv").symlink_to(project / ".venv")
-    for name in ("pyproject.toml", "engine/pyproject.toml"):
-        os.utime(team.folder / name, (0, 0))  # older than the environment: nothing to set up
+    borrow(project, team.folder)
     for name in TRAINED:
         shutil.copytree(project / name, team.folder / name, dirs_exist_ok=True)
     shutil.copy(project / "data.dvc", team.folder)
@@ -193,8 +191,7 @@ def test_a_project_of_the_first_commit_of_version_2_comes_to_todays_engine(earli
     assert earlier.stale() == expected
     # and all that is the team's is as it was, and passes its own checks with today's engine
     earlier.assert_nothing_of_the_team_changed()
-    for name in ("pyproject.toml", "engine/pyproject.toml"):
-        os.utime(earlier.folder / name, (0, 0))  # the environment is that of today's project already
+    keep_environment(earlier.folder)  # which is that of today's project already
     make(earlier.folder, "check")
     make(earlier.folder, "test")
 

@@ -8,13 +8,23 @@ from pathlib import Path
 from tests.bake import ROOT, git, outside, run
 
 
+def borrow(project: Path, to: Path) -> None:
+    """Give a project's folder the environment of another, which its verbs must not set up anew."""
+    (to / ".venv").symlink_to(project / ".venv")
+    keep_environment(to)
+
+
+def keep_environment(folder: Path) -> None:
+    """Make the files that describe a project's environment older than the environment, so that no verb changes it."""
+    for name in ("pyproject.toml", "engine/pyproject.toml", "uv.lock"):
+        if (folder / name).exists():
+            os.utime(folder / name, (0, 0))
+
+
 def clone(project: Path, to: Path) -> Path:
     """A fresh clone that borrows the environment of `project`, so that a test does not install it again."""
     git(project.parent, "clone", "-q", str(project), str(to))
-    (to / ".venv").symlink_to(project / ".venv")
-    for name in ("pyproject.toml", "engine/pyproject.toml", "uv.lock"):
-        if (to / name).exists():
-            os.utime(to / name, (0, 0))  # older than the environment: nothing to set up
+    borrow(project, to)
     return to
 
 

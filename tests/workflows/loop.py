@@ -3,7 +3,6 @@
 Not among the tests that `make test` collects: there each workflow is run for itself, and this takes as long again.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import md5
@@ -16,7 +15,7 @@ import yaml
 from tests.github import Environment, Event, Run
 from tests.github.events import on_branch
 from tests.release.fixtures import Engine
-from tests.work import attempt, make
+from tests.work import attempt, borrow, make
 from tests.workflows.home import Home
 
 pytestmark = pytest.mark.dear
@@ -69,9 +68,7 @@ def merged(home: Home, number: int) -> None:
 def borrowed(home: Home, project: Path) -> Path:
     """The maintainer's checkout, with an environment and the DVC remote."""
     folder = home.alice.folder
-    (folder / ".venv").symlink_to(project / ".venv")
-    for name in ("pyproject.toml", "uv.lock"):
-        os.utime(folder / name, (0, 0))  # older than the environment: nothing to set up
+    borrow(project, folder)
     (folder / ".dvc/config.local").write_text(home.repository.secrets["DVC_CONFIG"])
     return folder
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.bake import git
-from tests.work import attempt, make
+from tests.work import attempt, borrow, make
 from tests.workflows.home import Home
 
 pytestmark = pytest.mark.dear
@@ -18,7 +18,7 @@ def test_the_workflows_run_on_a_laptop_without_github(home: Home, project: Path,
     laptop = tmp_path / "flight-delays"
     git(tmp_path, "clone", "-q", str(home.repository.path), str(laptop))
     git(laptop, "remote", "remove", "origin")
-    (laptop / ".venv").symlink_to(project / ".venv")
+    borrow(project, laptop)
     (laptop / ".dvc/config.local").write_text(f"['remote \"storage\"']\n    url = {home.remote}\n")
     settings = yaml.safe_load((laptop / "params.yaml").read_text())
     settings["train"]["epochs"] = 4
