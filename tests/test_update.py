@@ -192,6 +192,7 @@ def test_a_project_of_the_first_commit_of_version_2_comes_to_todays_engine(earli
     # and all that is the team's is as it was, and passes its own checks with today's engine
     earlier.assert_nothing_of_the_team_changed()
     keep_environment(earlier.folder)  # which is that of today's project already
+    earlier.python("-c", "from mergeworthy.config import gates; gates()")
     make(earlier.folder, "check")
     make(earlier.folder, "test")
 

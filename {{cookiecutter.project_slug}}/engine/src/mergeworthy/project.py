@@ -29,7 +29,6 @@ from .stats import Metric
 from .tasks.base import Task
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from pandera.polars import DataFrameSchema
 
 TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
@@ -40,6 +39,11 @@ def split_inputs(columns: Mapping[str, pl.DataType], leave_out: Collection[str] 
     names = [name for name in columns if name not in leave_out]
     categories = [name for name in names if columns[name] in TEXT_TYPES]
     return categories, [name for name in names if name not in categories]
+
+
+def as_numbers(targets: pl.Series) -> NDArray[Any]:
+    """Return targets that are numbers, or true and false, as float32, shape (N,)."""
+    return targets.cast(pl.Float32).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Dataset:
     parts: Sequence[pl.LazyFrame]
     target: str
     not_inputs: frozenset[str]
-    targets: Callable[[pl.Series], NDArray[Any]]
+    targets: Callable[[pl.Series], NDArray[Any]] = as_numbers
 
     @cached_property
     def rows(self) -> pl.LazyFrame:

@@ -5,12 +5,13 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, model_validator
 
 from .base import Count, DirectedMetric, Margin, MetricName, Positive, Share, Strict, load
 
 GATES = Path("gates.yaml")
 
+FORMER_NAMES = AliasChoices("single_input", "single_input_auc")
 Days = Annotated[int, Field(ge=0)]
 
 
@@ -150,7 +151,8 @@ class Plausibility(Strict):
     """
 
     jump: dict[DirectedMetric, Positive] = Field(default_factory=dict)
-    single_input: Annotated[float, Field(gt=0, le=1)] = 0.85
+    # The second name is that of version 2.0's first gates.yaml, which knew one task.
+    single_input: Annotated[float, Field(gt=0, le=1, validation_alias=FORMER_NAMES)] = 0.85
 
 
 class Provenance(Strict):
