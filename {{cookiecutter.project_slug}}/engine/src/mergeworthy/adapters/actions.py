@@ -35,12 +35,13 @@ CI = WORKFLOWS / "ci.yaml"
 TRAINED_LOCK = "TRAINED_LOCK"  # variable with the lock that this run's job `train` wrote, as one line
 FROM_SCRATCH = "from scratch"
 RUNNER = "ubuntu-24.04"  # the label that the workflows use if no variable names a runner
-# act reads every action, even of steps that are skipped. These two need GitHub: a clone of this folder replaces them.
-REPLACED = re.compile(r"uses: (actions/(?:checkout|create-github-app-token)@\w+)")
-CLONE = {
-    "name": "clone",
-    "description": "This repository as committed, in the place of actions/checkout",
-    "runs": {"using": "composite", "steps": [{"shell": "bash", "run": 'git clone --quiet "$LAPTOP" .'}]},
+# act reads every action, even of steps that are skipped. These need GitHub: what is done in their place, by action.
+REPLACED = re.compile(r"uses: (actions/(checkout|create-github-app-token|upload-artifact)@\w+)")
+CLONE = 'git clone --quiet "$LAPTOP" .'  # this repository as committed
+INSTEAD = {
+    "checkout": CLONE,
+    "create-github-app-token": "echo no token here",
+    "upload-artifact": "echo kept in this folder",
 }
 
 
@@ -294,12 +295,15 @@ def run_locally() -> int:
 
 def act_command(folder: Path) -> list[str]:
     """Return act's command line; write the files that act needs beside the repository into `folder`."""
-    (folder / "clone").mkdir()
-    (folder / "clone/action.yaml").write_text(json.dumps(CLONE))  # JSON is YAML
+    for name, command in INSTEAD.items():
+        steps = [{"shell": "bash", "run": command}]
+        action = {"name": name, "description": command, "runs": {"using": "composite", "steps": steps}}
+        (folder / name).mkdir()
+        (folder / name / "action.yaml").write_text(json.dumps(action))  # JSON is YAML
     secrets = folder / "secrets.yaml"
     secrets.touch(mode=0o600)
     secrets.write_text(json.dumps({"DVC_CONFIG": _dvc_remote()}))
-    actions = {action for path in WORKFLOWS.glob("*.yaml") for action in REPLACED.findall(path.read_text())}
+    actions = {found for path in WORKFLOWS.glob("*.yaml") for found in REPLACED.findall(path.read_text())}
     options = {
         "--workflows": str(CI),
         "--platform": f"{RUNNER}=-self-hosted",  # on this machine, without Docker
@@ -308,7 +312,8 @@ def act_command(folder: Path) -> list[str]:
         "--env": f"LAPTOP={Path.cwd()}",
         "--action-cache-path": str(folder / "actions"),
     }
-    pairs = [*options.items(), *(("--local-repository", f"{action}={folder / 'clone'}") for action in sorted(actions))]
+    replaced = (("--local-repository", f"{action}={folder / name}") for action, name in sorted(actions))
+    pairs = [*options.items(), *replaced]
     return [
         "act",
         "workflow_dispatch",
