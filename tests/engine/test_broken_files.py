@@ -351,9 +351,9 @@ def test_a_file_that_may_not_be_read_is_named_in_one_line(project: Path) -> None
     command = [*limited, sys.executable, "-c", DENIED]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = [line.split("|", 1) for line in done.stdout.splitlines()]
-    assert len(told) == DENIED.count('    "')
-    for name, said in told:
+    answers = [line.split("|", 1) for line in done.stdout.splitlines()]
+    assert len(answers) == DENIED.count('    "')
+    for name, said in answers:
         assert name in said
         assert "Permission denied" in said
 

@@ -84,27 +84,27 @@ def checked(folder: Path, file: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("package", [TEAM, ENGINE])
 def test_what_we_ship_keeps_the_boundaries(copy: Path, package: str) -> None:
-    status, told = checked(copy, package)
-    assert status == 0, told
+    status, output = checked(copy, package)
+    assert status == 0, output
 
 
 @pytest.mark.attempts("allowed import")
 @pytest.mark.parametrize(("file", "line"), ALLOWED, ids=[f"{file}: {line}" for file, line in ALLOWED])
 def test_what_a_team_may_import_stays_green(copy: Path, file: str, line: str) -> None:
     with added(copy / file, line):
-        status, told = checked(copy, file)
-        assert status == 0, told
+        status, output = checked(copy, file)
+        assert status == 0, output
     works()
 
 
 @pytest.mark.attempts("forbidden import")
-@pytest.mark.parametrize(("file", "line", "told"), FORBIDDEN, ids=[f"{file}: {line}" for file, line, _ in FORBIDDEN])
-def test_a_forbidden_import_is_red_and_named(copy: Path, file: str, line: str, told: str) -> None:
+@pytest.mark.parametrize(("file", "line", "named"), FORBIDDEN, ids=[f"{file}: {line}" for file, line, _ in FORBIDDEN])
+def test_a_forbidden_import_is_red_and_named(copy: Path, file: str, line: str, named: str) -> None:
     with added(copy / file, line):
         status, said = checked(copy, file)
         assert status != 0
-        assert told in said
-    refused(told)
+        assert named in said
+    refused(named)
 
 
 @contextmanager

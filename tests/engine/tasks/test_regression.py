@@ -1,13 +1,17 @@
 """The task `Regression`: its metrics against scikit-learn's own, targets, scores, and what others read of it."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import d2_absolute_error_score, mean_absolute_error, mean_pinball_loss, root_mean_squared_error
+from tests.engine.registration import with_task
 
 from mergeworthy import Regression
 from mergeworthy.errors import UserError
+from mergeworthy.release.verify import distance
 
 Floats = NDArray[np.float64]
 LEVELS = (0.1, 0.5, 0.9)
@@ -132,6 +136,19 @@ def test_an_answer_holds_the_scores() -> None:
     assert answer["quantiles"].keys() == {"0.1", "0.5", "0.9"}
     assert TASK.scores(answer).tolist() == score.tolist()
     assert answer.keys() == TASK.answer_schema()["properties"].keys()
+
+
+def test_an_answer_of_the_service_is_compared_number_by_number() -> None:
+    # given an answer, and predictions of which one quantile is 1 of 1,000 apart, or of which a row is missing
+    _, score = draw(6, 5)
+    score[2, 3] = 1000
+    answer = json.dumps(TASK.answer(score))
+    apart = score.copy()
+    apart[2, 3] = 1001
+    with with_task(TASK):
+        assert distance(answer, score) == 0
+        assert distance(answer, apart) == pytest.approx(1 / 1001)
+        assert distance(answer, score[:4]) == float("inf")
 
 
 def test_one_input_that_gives_the_target_away_is_perfect() -> None:

@@ -271,11 +271,11 @@ def served(copy: Copy) -> str:
     try:
         connection = _connect(port, service)
         served_model = json.loads(_request(connection, "GET", "/model"))["model"]
-        scores = json.loads(_request(connection, "POST", "/predict", golden.many))["scores"]
+        answer = _request(connection, "POST", "/predict", golden.many)
     finally:
         os.killpg(service.pid, signal.SIGTERM)
         service.wait()
-    error = float(np.abs(np.asarray(scores) - golden.scores).max())
+    error = verify.distance(answer, golden.scores)
     if served_model != model or not error <= settings.gates().image.parity:
         raise UserError(f"the service answers with {served_model}, {error:.1g} from the predictions of {model}")
     return "served"

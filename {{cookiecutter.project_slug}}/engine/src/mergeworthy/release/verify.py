@@ -31,7 +31,6 @@ from ..errors import UserError
 from ..files import DATA_DVC, PREDICTIONS
 from ..process import Deadline
 from ..project import registered
-from ..stats import Floats
 from ..verdict import Check
 from .image import RUNNERS, call_engine, engine, tag
 
@@ -61,7 +60,7 @@ def verify(image: str | None = None) -> list[Check]:
     size = float(call_engine(program, "image", "inspect", "--format", "{{.Size}}", name)) / 1e6
     user = call_engine(program, "image", "inspect", "--format", "{{.Config.User}}", name).partition(":")[0]
     with running(name) as container:
-        difference = _difference(container, golden)
+        difference = distance(container.post("/predict", golden.many), golden.scores)
         latency = _latency_p95(container, golden)
         memory = container.memory
         load = _load_check(container, golden)
@@ -265,14 +264,12 @@ def _limit_check(name: str, figure: float, limit: float, unit: str) -> Check:
     return Check(name=name, result="pass" if is_within else "block", figure=finite, limit=limit, why=why)
 
 
-def _difference(container: Container, golden: Golden) -> float:
-    """Return the largest difference of a score from its offline prediction."""
-    scores = registered().task.scores(json.loads(container.post("/predict", golden.many)))
-    return _apart(scores, golden.scores)
+def distance(answer: str | bytes, expected: NDArray[np.float32]) -> float:
+    """Return the largest difference, relative above 1, of a score in an answer of `/predict` from the expected one.
 
-
-def _apart(scores: Floats, expected: NDArray[np.float32]) -> float:
-    """Return the largest difference of a score, relative above 1, from the expected one; infinity if rows miss."""
+    It is infinity if rows are missing.
+    """
+    scores = registered().task.scores(json.loads(answer))
     if scores.shape != expected.shape:
         return float("inf")
     return float((np.abs(scores - expected) / np.maximum(np.abs(expected), 1)).max())
@@ -284,16 +281,12 @@ def _load_check(container: Container, golden: Golden) -> Check:
     clients, rows = serving.max_concurrency, serving.max_rows
     answers = container.post_at_once("/predict", golden.repeated(rows), clients)
     expected = np.resize(golden.scores, (rows, *golden.scores.shape[1:]))
-    scores = (registered().task.scores(json.loads(answer)) for answer in answers if answer)
-    correct = sum(_is_close(each, expected) for each in scores)
+    parity = gates().image.parity
+    correct = sum(distance(answer, expected) <= parity for answer in answers if answer)
     why = f"{correct} of {clients} requests of {rows:,} rows at once answered"
     if correct < clients:
         why += f": {DEPLOYMENT} grants less than infra.yaml accepts under serving"
     return Check(name="load", result="pass" if correct == clients else "block", figure=correct, limit=clients, why=why)
-
-
-def _is_close(scores: Floats, expected: NDArray[np.float32]) -> bool:
-    return _apart(scores, expected) <= gates().image.parity
 
 
 def _shortest_start(first: float, limit: float, image: str) -> float:
